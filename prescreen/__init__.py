@@ -1,0 +1,1 @@
+"""Rank, prune and select neural networks after brief training, from unlabelled data."""

@@ -1,0 +1,125 @@
+"""Anchors: the distribution Q that predictions P are measured against.
+
+An anchor is a function of a capture that returns Q in its smallest form: shape (K,) if all samples
+share it, int64 (N,) if it is one-hot, (N, K) otherwise, or EXPECTED for labels drawn from P itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from prescreen.capture import Capture
+
+
+class Expected:
+    """The target of :func:`expected`: only the mean over all labels is defined, not one Q."""
+
+
+EXPECTED: Final = Expected()
+Target = Tensor | Expected
+Anchor = Callable[["Capture"], Target]
+
+
+def uniform(capture: Capture) -> Tensor:
+    """No knowledge: 1/K, or ½ for sigmoid links; shape (K,)."""
+    require_link("anchor 'uniform'", capture, "softmax", "sigmoid")
+    share = 1 / capture.num_classes if capture.link == "softmax" else 0.5
+    return capture.mean_prediction.new_full((capture.num_classes,), share)
+
+
+def prior(capture: Capture) -> Tensor:
+    """The mean prediction over the batch, shape (K,)."""
+    return capture.mean_prediction
+
+
+def pseudo(capture: Capture) -> Tensor:
+    """The model's own hard prediction: argmax (N,), or [p > ½] (N, K) for sigmoid links."""
+    require_link("anchor 'pseudo'", capture, "softmax", "sigmoid")
+    return capture.logits.argmax(1) if capture.link == "softmax" else capture.logits > 0
+
+
+def gd_score(capture: Capture) -> Tensor:
+    """Argmax where max p ≥ ½, else a label drawn at random (fixed seed); shape (N,).
+
+    Reference: Deng et al. 2024, arXiv 2401.08909.
+    """
+    require_link("anchor 'gd_score'", capture, "softmax")
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randint(capture.num_classes, (capture.num_samples,), generator=generator)
+    top, argmax = capture.logits.max(1)
+    confident = top.to(capture.dtype) - capture.log_partition >= torch.tensor(0.5).log().item()
+    return torch.where(confident, argmax, drawn.to(argmax.device))
+
+
+def expected(capture: Capture) -> Expected:
+    """Labels drawn from the prediction itself, averaged in closed form."""
+    require_link("anchor 'expected'", capture, "softmax", "sigmoid")
+    return EXPECTED
+
+
+def labels(y: Tensor) -> Anchor:
+    """An anchor from true labels: the only way in for labels.
+
+    Args:
+        y: int64 (N,) for softmax links; (N, K) targets for sigmoid and identity links.
+    """
+
+    def anchor(capture: Capture) -> Tensor:
+        shape = (capture.num_samples, capture.num_classes)
+        if capture.link != "softmax":
+            return _dense("y", y, shape, capture)
+        if y.is_floating_point() or y.dtype == torch.bool or y.shape != shape[:1]:
+            raise ValueError(
+                f"y: integer labels of shape ({shape[0]},) are needed, got {y.dtype} {tuple(y.shape)}"
+            )
+        if bool(((y < 0) | (y >= shape[1])).any()):
+            raise ValueError(
+                f"y: labels from 0 to {shape[1] - 1} are allowed, got {y.min()} to {y.max()}"
+            )
+        return y.to(capture.logits.device, torch.int64)
+
+    return anchor
+
+
+def teacher(q: Tensor) -> Anchor:
+    """An anchor from another model's predictions ``q``, shape (N, K)."""
+
+    def anchor(capture: Capture) -> Tensor:
+        return _dense("q", q, (capture.num_samples, capture.num_classes), capture)
+
+    return anchor
+
+
+def require_link(part: str, capture: Capture, *allowed: str) -> None:
+    """Raise ValueError unless the capture's link is one that ``part`` is defined for."""
+    if capture.link not in allowed:
+        raise ValueError(
+            f"{part} is undefined for link={capture.link!r}; it is defined for {', '.join(allowed)}"
+        )
+
+
+def _dense(name: str, values: Tensor, shape: tuple[int, int], capture: Capture) -> Tensor:
+    if values.shape != shape:
+        raise ValueError(f"{name}: shape {shape} is needed, got {tuple(values.shape)}")
+    values = values.to(capture.logits.device, capture.dtype)
+    if not torch.isfinite(values.sum()):
+        raise ValueError(f"{name}: finite values are needed, got NaN or infinite ones")
+    if capture.link != "identity" and bool(((values < 0) | (values > 1)).any()):
+        raise ValueError(
+            f"{name}: values from 0 to 1 are allowed, got {values.min():.3g} to {values.max():.3g}"
+        )
+    return values
+
+
+ANCHORS: dict[str, Anchor] = {
+    "uniform": uniform,
+    "prior": prior,
+    "pseudo": pseudo,
+    "gd_score": gd_score,
+    "expected": expected,
+}

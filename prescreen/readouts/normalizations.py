@@ -1,0 +1,65 @@
+"""Normalizations: the scale that is divided out of a readout.
+
+Rescaling features by c and the head by 1/c leaves every prediction as it was, but multiplies head
+gradients by c. ``feature`` and ``centred_feature`` take that factor out; ``head`` does not (it gives
+the relative change of the head's weight, the source paper's setting for classic CNNs).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+
+from prescreen.readouts.anchors import require_link
+from prescreen.readouts.residuals import centred
+
+if TYPE_CHECKING:
+    from prescreen.capture import Capture
+
+Normalization = Callable[["Capture"], float]
+
+
+def none(capture: Capture) -> float:
+    """1: the readout as it is."""
+    return 1.0
+
+
+def head(capture: Capture) -> float:
+    """‖W‖_F."""
+    return torch.linalg.vector_norm(capture.weight, dtype=capture.dtype).item()
+
+
+def feature(capture: Capture) -> float:
+    """√ mean ‖z_i‖²: unchanged predictions from rescaled features read the same."""
+    return capture.feature_norms.square().mean().sqrt().item()
+
+
+def centred_feature(capture: Capture) -> float:
+    """√ mean ‖z_i − z̄‖²: as ``feature``, and blind to an offset shared by all samples."""
+    spread = torch.linalg.vector_norm(centred(capture.features.to(capture.dtype)))
+    return spread.item() / math.sqrt(capture.num_samples)
+
+
+def both(capture: Capture) -> float:
+    """``head`` times ``feature``."""
+    return head(capture) * feature(capture)
+
+
+def classes(capture: Capture) -> float:
+    """The largest possible entropy: log K, or K·log 2 for sigmoid links."""
+    require_link("normalization 'classes'", capture, "softmax", "sigmoid")
+    k = capture.num_classes
+    return math.log(k) if capture.link == "softmax" else k * math.log(2)
+
+
+NORMALIZATIONS: dict[str, Normalization] = {
+    "none": none,
+    "head": head,
+    "feature": feature,
+    "centred_feature": centred_feature,
+    "both": both,
+    "classes": classes,
+}

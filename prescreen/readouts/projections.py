@@ -1,0 +1,154 @@
+"""Projections: how predictions and features are compared with an anchor.
+
+A projection of shape (N,) is a mean over samples whose per-sample values are of use on their own;
+one of shape () belongs to the whole batch. z_i are features, r_i = p_i − q_i residuals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from prescreen.readouts.anchors import Expected, Target, require_link
+from prescreen.readouts.linear_algebra import singular_values
+from prescreen.readouts.residuals import centred, outer_norm, residual_block, residual_norms
+
+if TYPE_CHECKING:
+    from prescreen.capture import Capture
+
+Projection = Callable[["Capture", Target], Tensor]
+
+
+def gradient(capture: Capture, target: Target) -> Tensor:
+    """‖r_i‖₂·‖z_i‖₂, the norm of each sample's head gradient; shape (N,)."""
+    return residual_norms(capture, target) * capture.feature_norms
+
+
+def batch_gradient(capture: Capture, target: Target) -> Tensor:
+    """‖RᵀZ‖_F / N, the norm of the mean head gradient.
+
+    Reference: Wu & Summa 2026, arXiv 2601.16874.
+    """
+    return outer_norm(capture, target, capture.features.to(capture.dtype)) / capture.num_samples
+
+
+def centred_batch_gradient(capture: Capture, target: Target) -> Tensor:
+    """‖Rᵀ(Z − z̄)‖_F / N: with the prior anchor the norm of the covariance of P and Z."""
+    z = centred(capture.features.to(capture.dtype))
+    return outer_norm(capture, target, z) / capture.num_samples
+
+
+def alignment(capture: Capture, target: Target) -> Tensor:
+    """‖RᵀZ‖_F / (‖R‖_F ‖Z‖₂), in [0, 1]."""
+    z = capture.features.to(capture.dtype)
+    scale = torch.linalg.vector_norm(residual_norms(capture, target)) * singular_values(z).max()
+    return outer_norm(capture, target, z) / scale
+
+
+def divergence(capture: Capture, target: Target) -> Tensor:
+    """KL(p_i ‖ q_i), for sigmoid links summed over classes; shape (N,)."""
+    require_link("projection 'divergence'", capture, "softmax", "sigmoid")
+    q = _distribution("divergence", target, "from one-hot labels it is infinite")
+    tiny = torch.finfo(capture.dtype).tiny
+
+    def block(rows: slice) -> Tensor:
+        p, logits = capture.predictions(rows), capture.logit_block(rows)
+        anchor = q if q.ndim == 1 else q[rows]
+        log_q = anchor.clamp_min(tiny).log()
+        if capture.link == "softmax":
+            return (p * (logits - capture.log_partition[rows, None] - log_q)).sum(1)
+        log_not_q = (1 - anchor).clamp_min(tiny).log()
+        return (p * (logsigmoid(logits) - log_q)).sum(1) + (
+            (1 - p) * (logsigmoid(-logits) - log_not_q)
+        ).sum(1)
+
+    return torch.cat([block(rows) for rows in capture.row_blocks()])
+
+
+def distance(capture: Capture, target: Target, order: float = 2) -> Tensor:
+    """‖r_i‖ in the given order, shape (N,)."""
+    if order != 2:
+        _require_residuals("distance", target)
+    return residual_norms(capture, target, order)
+
+
+def quasinorm_batch_gradient(capture: Capture, target: Target) -> Tensor:
+    """(Σ_kd |G_kd|^0.3)^(1/0.3) of the mean head gradient G: no Gram form serves it.
+
+    Reference: Deng et al. 2024, arXiv 2401.08909.
+    """
+    target = _require_residuals("quasinorm_batch_gradient", target)
+    z = capture.features.to(capture.dtype) / capture.num_samples
+    blocks = (residual_block(capture, target, classes=c) for c in capture.class_blocks())
+    return torch.stack([(r.T @ z).abs().pow_(0.3).sum() for r in blocks]).sum() ** (1 / 0.3)
+
+
+def ood_gradient(capture: Capture, target: Target) -> Tensor:
+    """‖z_i‖₁·‖r_i‖₁, shape (N,).
+
+    Reference: Huang et al. 2021 (GradNorm), arXiv 2110.00218.
+    """
+    target = _require_residuals("ood_gradient", target)
+    norms = torch.linalg.vector_norm(capture.features, ord=1, dim=1, dtype=capture.dtype)
+    return norms * residual_norms(capture, target, 1)
+
+
+def gwa(capture: Capture, target: Target) -> Tensor:
+    """Gradient-weight alignment: mean γ / (excess kurtosis of γ + 1.2).
+
+    γ_i = ⟨−g_i, W⟩ / (‖g_i‖‖W‖_F) with ⟨g_i, W⟩ = r_iᵀWz_i = ⟨r_i, a_i − b⟩; 0 where g_i is 0.
+
+    Reference: gradient-weight alignment, NeurIPS 2025, repository hlzl/gwa.
+    """
+    target = _require_residuals("gwa", target)
+    bias = 0.0 if capture.bias is None else capture.bias.to(capture.dtype)
+    dots = torch.cat(
+        [
+            (residual_block(capture, target, rows) * (capture.logit_block(rows) - bias)).sum(1)
+            for rows in capture.row_blocks()
+        ]
+    )
+    weight_norm = torch.linalg.vector_norm(capture.weight, dtype=capture.dtype)
+    norms = gradient(capture, target) * weight_norm
+    gamma = torch.where(norms > 0, -dots / norms, 0.0)
+    deviation = gamma - gamma.mean()
+    kurtosis = deviation.pow(4).mean() / deviation.square().mean().square() - 3
+    return gamma.mean() / (kurtosis + 1.2)
+
+
+def _require_residuals(projection: str, target: Target) -> Tensor:
+    if isinstance(target, Expected):
+        raise ValueError(
+            f"projection {projection!r} is undefined for anchor 'expected'; it needs a stated Q"
+        )
+    return target
+
+
+def _distribution(projection: str, target: Target, reason: str) -> Tensor:
+    q = _require_residuals(projection, target)
+    if not q.is_floating_point():
+        raise ValueError(
+            f"projection {projection!r} is undefined for hard labels: {reason}; use 'distance'"
+        )
+    return q
+
+
+PROJECTIONS: dict[str, Projection] = {
+    "gradient": gradient,
+    "batch_gradient": batch_gradient,
+    "centred_batch_gradient": centred_batch_gradient,
+    "alignment": alignment,
+    "divergence": divergence,
+    "distance": distance,
+    "distance_1": partial(distance, order=1),
+    "distance_inf": partial(distance, order=math.inf),
+    "quasinorm_batch_gradient": quasinorm_batch_gradient,
+    "ood_gradient": ood_gradient,
+    "gwa": gwa,
+}

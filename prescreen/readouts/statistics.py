@@ -1,0 +1,197 @@
+"""Statistics: projections that need no anchor, from predictions or features alone.
+
+As in projections.py, shape (N,) is a mean over samples and shape () belongs to the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid, softplus
+
+from prescreen.readouts.anchors import require_link
+from prescreen.readouts.linear_algebra import gram, gram_singular_values, singular_values
+
+if TYPE_CHECKING:
+    from prescreen.capture import Capture
+
+Statistic = Callable[["Capture"], Tensor]
+
+
+def entropy(capture: Capture) -> Tensor:
+    """H(p_i), for sigmoid links summed over classes; shape (N,), in nats."""
+    require_link("readout 'entropy'", capture, "softmax", "sigmoid")
+
+    def block(rows: slice) -> Tensor:
+        p, logits = capture.predictions(rows), capture.logit_block(rows)
+        if capture.link == "softmax":
+            return (p * (capture.log_partition[rows, None] - logits)).sum(1)
+        return -(p * logsigmoid(logits) + (1 - p) * logsigmoid(-logits)).sum(1)
+
+    return _over_rows(capture, block)
+
+
+def confidence(capture: Capture) -> Tensor:
+    """max_k p_ik; for sigmoid links the mean over classes of max(p, 1 − p); shape (N,)."""
+    require_link("readout 'confidence'", capture, "softmax", "sigmoid")
+    if capture.link == "softmax":
+        return (capture.logits.amax(1).to(capture.dtype) - capture.log_partition).exp()
+    return _over_rows(capture, lambda rows: capture.logit_block(rows).abs().sigmoid().mean(1))
+
+
+def margin(capture: Capture) -> Tensor:
+    """Gap between the two largest p; for sigmoid links the mean of |2p − 1|; shape (N,)."""
+    require_link("readout 'margin'", capture, "softmax", "sigmoid")
+
+    def block(rows: slice) -> Tensor:
+        if capture.link == "softmax":
+            top = capture.predictions(rows).topk(2, dim=1).values
+            return top[:, 0] - top[:, 1]
+        return (2 * capture.predictions(rows) - 1).abs().mean(1)
+
+    return _over_rows(capture, block)
+
+
+def energy(capture: Capture) -> Tensor:
+    """log Σ_k exp(a_k), the negative free energy; for sigmoid links Σ_k log(1 + exp a_k); (N,).
+
+    Reference: Peng et al. 2024, "Energy-based automated model evaluation" (ICLR).
+    """
+    require_link("readout 'energy'", capture, "softmax", "sigmoid")
+    if capture.link == "softmax":
+        return capture.log_partition
+    return _over_rows(capture, lambda rows: softplus(capture.logit_block(rows)).sum(1))
+
+
+def mde(capture: Capture) -> Tensor:
+    """Meta-distribution energy: log of −mean over samples of log-softmax, across samples, of −E.
+
+    Reference: Peng et al. 2024, "Energy-based automated model evaluation" (ICLR).
+    """
+    return (-energy(capture)).log_softmax(0).mean().neg().log()
+
+
+def nuclear(capture: Capture) -> Tensor:
+    """‖P‖_* / √(N·min(N, K)): confident and diverse predictions, in (0, 1].
+
+    Reference: Deng et al. 2023, "Confidence and dispersity speak" (ICML).
+    """
+    require_link("readout 'nuclear'", capture, "softmax", "sigmoid")
+    smaller = min(capture.num_samples, capture.num_classes)
+    total = gram_singular_values(_prediction_gram(capture)).sum()
+    return total / (capture.num_samples * smaller) ** 0.5
+
+
+def softmax_corr(capture: Capture) -> Tensor:
+    """Cosine of the class correlation PᵀP / N with diag(p̄), the reference of certain predictions.
+
+    Reference: Tu et al. 2024, arXiv 2406.09908.
+    """
+    require_link("readout 'softmax_corr'", capture, "softmax")
+    prior = capture.mean_prediction
+    squares = (capture.predictions(rows).square().sum(0) for rows in capture.row_blocks())
+    diagonal = torch.stack(list(squares)).sum(0)
+    # ‖PᵀP‖_F = ‖PPᵀ‖_F: the smaller of the two serves.
+    size = torch.linalg.matrix_norm(_prediction_gram(capture))
+    return (diagonal @ prior) / (size * torch.linalg.vector_norm(prior))
+
+
+def mano(capture: Capture) -> Tensor:
+    """‖S‖₄ / (N·K)^¼ with S the softmax if Φ > 5, else a row-normalised quadratic of the logits.
+
+    Φ is the mean over samples of −(1/K) Σ_k log p_k.
+
+    Reference: Xie et al. 2024, arXiv 2405.18979.
+    """
+    require_link("readout 'mano'", capture, "softmax")
+    mean_logits = _over_rows(capture, lambda rows: capture.logit_block(rows).mean(1))
+    certain = bool((capture.log_partition - mean_logits).mean() > 5)
+
+    def block(rows: slice) -> Tensor:
+        s = capture.predictions(rows) if certain else _quadratic(capture.logit_block(rows))
+        return s.pow(4).sum(1)
+
+    return _over_rows(capture, block).mean().div(capture.num_classes).pow(0.25)
+
+
+def cot(capture: Capture) -> Tensor:
+    """Optimal transport, cost ½‖e_k − p_i‖₁, from uniformly many labels a class to predictions.
+
+    Exact by assignment, O(N³); N/K labels a class, remainders to the most predicted classes.
+
+    Reference: Lu et al. 2023, arXiv 2305.15640.
+    """
+    from scipy.optimize import linear_sum_assignment  # late: importing prescreen stays light
+
+    require_link("readout 'cot'", capture, "softmax")
+    n, k = capture.num_samples, capture.num_classes
+    order = capture.mean_prediction.argsort(descending=True, stable=True)
+    targets = torch.cat([order.repeat(n // k), order[: n % k]])
+    agreement = torch.cat([capture.predictions(rows)[:, targets] for rows in capture.row_blocks()])
+    cost = 1 - agreement.double().cpu().numpy()
+    chosen = cost[linear_sum_assignment(cost)]
+    return capture.mean_prediction.new_tensor(chosen.mean())
+
+
+def dispersion(capture: Capture) -> Tensor:
+    """log of the mean squared distance, weighted by size, of pseudo-class means to the mean of Z.
+
+    −inf where all samples fall into one class.
+
+    Reference: Xie et al. 2023, arXiv 2303.15488.
+    """
+    require_link("readout 'dispersion'", capture, "softmax")
+    z = capture.features.to(capture.dtype)
+    _, members, sizes = capture.logits.argmax(1).unique(return_inverse=True, return_counts=True)
+    if len(sizes) == 1:
+        return z.new_tensor(float("-inf"))
+    means = z.new_zeros(len(sizes), z.shape[1]).index_add_(0, members, z) / sizes[:, None]
+    squares = (means - z.mean(0)).square().sum(1)
+    return ((squares * sizes).sum() / capture.num_samples).log()
+
+
+def rankme(capture: Capture) -> Tensor:
+    """exp of the entropy of the singular values of Z over their sum: an effective rank.
+
+    Reference: Garrido et al. 2023, arXiv 2210.02885.
+    """
+    sigma = singular_values(capture.features.to(capture.dtype))
+    share = sigma / sigma.sum()
+    return torch.special.entr(share).sum().exp()
+
+
+def _over_rows(capture: Capture, block: Callable[[slice], Tensor]) -> Tensor:
+    return torch.cat([block(rows) for rows in capture.row_blocks()])
+
+
+def _prediction_gram(capture: Capture) -> Tensor:
+    n, k = capture.num_samples, capture.num_classes
+    if n <= k:
+        return gram(n, (capture.predictions(classes=c) for c in capture.class_blocks()))
+    return gram(k, (capture.predictions(rows).T for rows in capture.row_blocks()))
+
+
+def _quadratic(logits: Tensor) -> Tensor:
+    values = 1 + logits + logits.square() / 2
+    values = values - values.amin(1, keepdim=True)
+    total = values.sum(1, keepdim=True)
+    # Equal logits leave nothing to normalise: such a row is uniform.
+    return torch.where(total > 0, values / total, 1 / logits.shape[1])
+
+
+STATISTICS: dict[str, Statistic] = {
+    "entropy": entropy,
+    "confidence": confidence,
+    "margin": margin,
+    "energy": energy,
+    "mde": mde,
+    "nuclear": nuclear,
+    "softmax_corr": softmax_corr,
+    "mano": mano,
+    "cot": cot,
+    "dispersion": dispersion,
+    "rankme": rankme,
+}
