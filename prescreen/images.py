@@ -1,10 +1,9 @@
-"""Images of a data set as tensors: read once or on demand, normalised, augmented batch by batch."""
+"""Images of a data set as tensors of one layout, read once into memory or on demand."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median_low
 from typing import Any, NamedTuple
@@ -14,16 +13,13 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset, TensorDataset
 
-# Training images of one data set that take more than this many bytes (4 GiB, as uint8 or float32)
-# are not kept in memory but read anew for every batch.
+# Training images of one data set that take more bytes than this (4 GiB, as uint8 or float32) are
+# not kept in memory but read anew for every batch.
 MEMORY_LIMIT = 4 << 30
 
-# How many images, evenly spaced, decide on the common size, and on the channels where images are
-# read on demand; and how many give mean and standard deviation where they are read on demand.
-_LOOKED_AT = 64
-_MEASURED_ON_DEMAND = 1024
+_LOOKED_AT = 64  # how many images, evenly spaced, decide on the common layout
 
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, what image libraries turn RGB into grey with
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, by which image libraries turn RGB into grey
 
 
 class Layout(NamedTuple):
@@ -38,18 +34,6 @@ class Layout(NamedTuple):
     def num_bytes(self) -> int:
         """Bytes of one image."""
         return self.channels * self.height * self.width * self.dtype.itemsize
-
-
-class Moments(NamedTuple):
-    """Mean and standard deviation of every channel; floats, so that they pickle as they are."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def normalize(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) of any dtype to float32 of zero mean and unit deviation."""
-        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in self)
-        return (images.float() - mean) / std
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,52 +57,126 @@ class InMemory:
 
 @dataclass(frozen=True, eq=False)
 class OnDemand:
-    """Some rows of a data set, read and brought to a common layout whenever they are asked for."""
+    """Some rows of a data set, read and brought to one layout whenever they are asked for."""
 
     dataset: Dataset[Any]
     rows: Tensor
     layout: Layout
     num_classes: int
-    name: str
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def read(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The images and labels of some rows."""
-        samples = [read_sample(self.dataset, row, self.name) for row in self.rows[rows].tolist()]
-        images = torch.cat([fit(image[None], self.layout) for image, _ in samples])
+        samples = [read_sample(self.dataset, row) for row in self.rows[rows].tolist()]
         labels = torch.tensor([label for _, label in samples])
-        check_labels(labels, self.num_classes, self.name)
-        return images, labels
+        check_labels(labels, self.num_classes)
+        return torch.cat([fit(image[None], self.layout) for image, _ in samples]), labels
 
     def digest(self) -> str:
-        """A hash of the rows in use; the images themselves are not read for it."""
+        """A hash of the rows in use; the images are not read for it."""
         return digest(self.rows)
 
 
+def digest(*tensors: Tensor) -> str:
+    """Sha256 over the shapes and bytes of tensors."""
+    sha = hashlib.sha256()
+    for tensor in tensors:
+        sha.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        sha.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return sha.hexdigest()
+
+
 def read_image(dataset: Dataset[Any], row: int) -> Tensor:
-    """One image, (C, H, W), uint8 or float32; its label, if there is one, is not looked at."""
+    """One image, (C, H, W), uint8 or float32; a label beside it is not looked at."""
     item = dataset[row]
-    image = item[0] if isinstance(item, (tuple, list)) and item else item
-    if not isinstance(image, Tensor) or image.ndim not in (2, 3):
-        shape = f" {tuple(image.shape)}" if isinstance(image, Tensor) else ""
+    return _as_image(item[0] if isinstance(item, (tuple, list)) and item else item, row)
+
+
+def read_sample(dataset: Dataset[Any], row: int) -> tuple[Tensor, int]:
+    """One image, (C, H, W), uint8 or float32, and its class index."""
+    item = dataset[row]
+    if not isinstance(item, (tuple, list)) or len(item) != 2:
+        raise ValueError(
+            f"dataset: items must be (image tensor, label), got {type(item).__name__} as item {row}"
+        )
+    label = item[1]
+    # Some data sets give their labels as arrays or tensors of one element.
+    value = label.item() if math.prod(getattr(label, "shape", (0,))) == 1 else label
+    if not isinstance(value, int):
+        raise ValueError(f"labels: integers are needed, got {label!r} in item {row}")
+    return _as_image(item[0], row), value
+
+
+def check_labels(labels: Tensor, num_classes: int) -> None:
+    """Refuse class indices outside 0 … K - 1."""
+    outside = labels[(labels < 0) | (labels >= num_classes)]
+    if len(outside):
+        raise ValueError(
+            f"labels: class indices 0 to {num_classes - 1} are allowed, got {int(outside[0])}"
+        )
+
+
+def common_layout(dataset: Dataset[Any], rows: Tensor, image_size: int | None) -> Layout:
+    """The layout of up to 64 evenly spaced images: their size, or the median one; RGB if any is."""
+    looked_at = rows[torch.linspace(0, len(rows) - 1, min(_LOOKED_AT, len(rows))).long()]
+    images = [read_image(dataset, row) for row in looked_at.tolist()]
+    height, width = (median_low(image.shape[dim] for image in images) for dim in (1, 2))
+    channels = max(image.shape[0] for image in images)
+    return Layout(channels, image_size or height, image_size or width, images[0].dtype)
+
+
+def collect(dataset: Dataset[Any], rows: Tensor, layout: Layout) -> InMemory:
+    """Read rows into memory; a grey layout turns into RGB when an RGB image comes."""
+    if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2:
+        return _from_tensors(*(tensor[rows] for tensor in dataset.tensors), layout)
+    images = torch.empty(len(rows), *layout[:3], dtype=layout.dtype)
+    labels = []
+    for i, row in enumerate(rows.tolist()):
+        image, label = read_sample(dataset, row)
+        if len(image) == 3 and layout.channels == 1:
+            layout = layout._replace(channels=3)
+            images = images.repeat(1, 3, 1, 1)
+        images[i] = fit(image[None], layout)[0]
+        labels.append(label)
+    return InMemory(images, torch.tensor(labels))
+
+
+def fit(images: Tensor, layout: Layout) -> Tensor:
+    """Bring images (B, C, H, W) to a layout: grey to RGB or back, resized without keeping aspect."""
+    if images.dtype != layout.dtype:
+        raise ValueError(f"images: one dtype is needed, got {layout.dtype} and {images.dtype}")
+    channels = images.shape[1]
+    if channels != layout.channels:
+        if {channels, layout.channels} != {1, 3}:
+            raise ValueError(f"images: got some of {channels}, some of {layout.channels} channels")
+        images = images.expand(-1, 3, -1, -1) if channels == 1 else _to_grey(images)
+    if images.shape[2:] != layout[1:3]:
+        images = functional.interpolate(images, layout[1:3], mode="bilinear", antialias=True)
+    return images
+
+
+def _from_tensors(images: Tensor, labels: Tensor, layout: Layout) -> InMemory:
+    """What `collect` does, for a data set that is tensors already."""
+    if labels.numel() != len(labels) or labels.is_floating_point():
+        raise ValueError(f"labels: integers (n,) are needed, got {labels.dtype} {(*labels.shape,)}")
+    images = images if images.ndim == 4 else images[:, None]
+    images = images if images.dtype == torch.uint8 else images.float()
+    return InMemory(fit(images, layout), labels.reshape(-1).long())
+
+
+def _as_image(value: object, row: int) -> Tensor:
+    if not isinstance(value, Tensor) or value.ndim not in (2, 3) or not value.numel():
+        shape = f" {tuple(value.shape)}" if isinstance(value, Tensor) else ""
         raise ValueError(
             "dataset: images must be tensors (C, H, W) or (H, W), "
-            f"got {type(image).__name__}{shape} in item {row}"
+            f"got {type(value).__name__}{shape} in item {row}"
         )
-    image = image if image.dtype == torch.uint8 else image.float()
+    image = value if value.dtype == torch.uint8 else value.float()
     return image if image.ndim == 3 else image[None]
 
 
-def read_sample(dataset: Dataset[Any], row: int, name: str) -> tuple[Tensor, int]:
-    """One image, (C, H, W), and its class index."""
-    item = dataset[row]
-    if not isinstance(item, (tuple, list)) or len(item) != 2:
-        raise ValueError(f"{name}: items must be (image tensor, label), got {_kind(item)}")
-    label = item[1]
-    # Some data sets give an array or tensor with one element in it.
-    value = label.item() if math.prod(getattr(label, "shape", (0,))) == 1 else label
-    if not isinstance(value, int):
-        raise ValueError(f"{name}: labels must be integers, got {label!r} in item {row}")
-    return read_image([item], 0), value  # type: ignore[arg-type]
+def _to_grey(images: Tensor) -> Tensor:
+    grey = (images.float() * torch.tensor(_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+    return grey if images.is_floating_point() else grey.round().to(images.dtype)

@@ -388,39 +388,75 @@ NORMALIZATIONS = {
 }
 
 
-# --- a grid point: anchor (a name, None or a given Q) × projection × normalization ----------------
+# --- points of the grid: "anchor/projection/normalization", with anchor "none" for a statistic -----
 
-DENSE_ONLY = {"divergence"}  # one-hot anchors would make it infinite
-ONE_HOT_ANCHORS = {"pseudo", "gd_score", "labels"}
+ONE_HOT_ANCHORS = {"pseudo", "gd_score", "labels"}  # the divergence from them is infinite
 SOFTMAX_ONLY = {"gd_score", "mano", "softmax_corr", "cot", "dispersion"}
+STATISTICS = {*PLAIN_PER_SAMPLE, *PLAIN_SCALARS}
 NOT_FOR_IDENTITY = {
     *("uniform", "pseudo", "gd_score", "expected", "divergence", "classes"),
-    *(set(PLAIN_PER_SAMPLE) | set(PLAIN_SCALARS)) - {"rankme"},
+    *(STATISTICS - {"rankme"}),
 }
-WITH_ANCHOR = {*PER_SAMPLE, *SCALARS}
-WITHOUT_ANCHOR = {*PLAIN_PER_SAMPLE, *PLAIN_SCALARS}
 MEANS = {*PER_SAMPLE, *PLAIN_PER_SAMPLE}
-EXPECTED_DEFINED = {*EXPECTED_PER_SAMPLE, *EXPECTED_SCALARS}
 
 
-def why_undefined(link, anchor, projection, normalization="none"):
+def all_points():
+    """Every combination of parts, defined or not."""
+    for normalization in NORMALIZATIONS:
+        for projection in [*PER_SAMPLE, *SCALARS]:
+            for anchor in [*ANCHORS, "expected"]:
+                yield f"{anchor}/{projection}/{normalization}"
+        for statistic in sorted(STATISTICS):
+            yield f"none/{statistic}/{normalization}"
+
+
+def points(link, normalizations=tuple(NORMALIZATIONS)):
+    """The points that are defined for a link."""
+    chosen = [point for point in all_points() if point.split("/")[2] in normalizations]
+    return [point for point in chosen if not why_undefined(link, point)]
+
+
+def why_undefined(link, point):
     """Pairs (part, what it is undefined for); empty where the combination is defined."""
+    anchor, projection, normalization = point.split("/")
     reasons = []
     for part in (anchor, projection, normalization):
         if link == "identity" and part in NOT_FOR_IDENTITY:
             reasons.append((part, link))
         elif link == "sigmoid" and part in SOFTMAX_ONLY:
             reasons.append((part, link))
-    if projection in DENSE_ONLY and anchor in ONE_HOT_ANCHORS:
+    if projection == "divergence" and anchor in ONE_HOT_ANCHORS:
         reasons.append((projection, anchor))
-    if anchor == "expected" and projection not in EXPECTED_DEFINED:
+    if anchor == "expected" and projection not in {*EXPECTED_PER_SAMPLE, *EXPECTED_SCALARS}:
         reasons.append((projection, anchor))
     return reasons
 
 
+def value(head, point):
+    anchor, projection, normalization = point.split("/")
+    return _value(head, anchor, projection) / NORMALIZATIONS[normalization](head)
+
+
+def per_sample(head, point):
+    anchor, projection, normalization = point.split("/")
+    scale = NORMALIZATIONS[normalization](head)
+    return [v / scale for v in _samples(head, anchor, projection)]
+
+
+def value_against(head, Q, projection):
+    """A projection on a given Q, shape (N, K)."""
+    if projection in MEANS:
+        return mean(samples_against(head, Q, projection))
+    return SCALARS[projection](head, Q)
+
+
+def samples_against(head, Q, projection):
+    return [PER_SAMPLE[projection](head, Q, i) for i in range(head.N)]
+
+
 @lru_cache(maxsize=None)
 def _samples(head, anchor, projection):
-    if anchor is None:
+    if anchor == "none":
         return [PLAIN_PER_SAMPLE[projection](head, i) for i in range(head.N)]
     if anchor == "expected":
         return [EXPECTED_PER_SAMPLE[projection](head, i) for i in range(head.N)]
@@ -431,31 +467,11 @@ def _samples(head, anchor, projection):
 def _value(head, anchor, projection):
     if projection in MEANS:
         return mean(_samples(head, anchor, projection))
-    if anchor is None:
+    if anchor == "none":
         return PLAIN_SCALARS[projection](head)
     if anchor == "expected":
         return EXPECTED_SCALARS[projection](head)
     return value_against(head, ANCHORS[anchor](head), projection)
-
-
-def samples_against(head, Q, projection):
-    return [PER_SAMPLE[projection](head, Q, i) for i in range(head.N)]
-
-
-def value_against(head, Q, projection):
-    """A projection on a given Q, shape (N, K)."""
-    if projection in MEANS:
-        return mean(samples_against(head, Q, projection))
-    return SCALARS[projection](head, Q)
-
-
-def value(head, anchor, projection, normalization="none"):
-    return _value(head, anchor, projection) / NORMALIZATIONS[normalization](head)
-
-
-def per_sample(head, anchor, projection, normalization="none"):
-    scale = NORMALIZATIONS[normalization](head)
-    return [v / scale for v in _samples(head, anchor, projection)]
 
 
 # --- named readouts: (what it is, is higher better; None means as measured, links it is for) ------
@@ -473,19 +489,19 @@ CLASSIFIER = ("softmax", "sigmoid")
 SOFTMAX = ("softmax",)
 
 NAMED = {
-    "sample_gradient": (lambda h: value(h, "prior", "gradient", "feature"), True, ANY),
+    "sample_gradient": (lambda h: value(h, "prior/gradient/feature"), True, ANY),
     "covariance_gradient": (
         lambda h: norm((outer_sum(h.P, centre(h.Z)) / h.N).ravel()) / rms(centre(h.Z)), True, ANY
     ),
     "head_gradient": (lambda h: batch_gradient(h, pseudo(h)) / rms(h.Z), False, CLASSIFIER),
     "gd_score": (lambda h: quasinorm_batch_gradient(h, gd_score_labels(h)), None, SOFTMAX),
-    "gradnorm_ood": (lambda h: value(h, "uniform", "ood_gradient"), True, CLASSIFIER),
+    "gradnorm_ood": (lambda h: value(h, "uniform/ood_gradient/none"), True, CLASSIFIER),
     "gwa": (lambda h: gwa(h, pseudo(h)), True, CLASSIFIER),
     "mutual_information": (mutual_information, True, CLASSIFIER),
-    "entropy": (lambda h: value(h, None, "entropy"), False, CLASSIFIER),
-    "confidence": (lambda h: value(h, None, "confidence"), True, CLASSIFIER),
-    "margin": (lambda h: value(h, None, "margin"), True, CLASSIFIER),
-    "energy": (lambda h: value(h, None, "energy"), None, CLASSIFIER),
+    "entropy": (lambda h: value(h, "none/entropy/none"), False, CLASSIFIER),
+    "confidence": (lambda h: value(h, "none/confidence/none"), True, CLASSIFIER),
+    "margin": (lambda h: value(h, "none/margin/none"), True, CLASSIFIER),
+    "energy": (lambda h: value(h, "none/energy/none"), None, CLASSIFIER),
     "nuclear": (nuclear, True, CLASSIFIER),
     "mde": (mde, None, CLASSIFIER),
     "mano": (mano, True, SOFTMAX),

@@ -1,0 +1,45 @@
+"""Rank aggregation: one order from several unlike readouts, whatever their scales."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+
+
+def aggregate(scores: Floats) -> Floats:
+    """Mean over readouts of each candidate's rank, from 0 (worst in all) to 1 (best in all).
+
+    Args:
+        scores: shape (candidates, readouts), oriented so that higher is better. NaN ranks below
+            everything else, −∞ included; equal scores share their mean rank.
+
+    Returns:
+        Shape (candidates,). A single candidate scores 1.
+
+    Raises:
+        ValueError: ``scores`` does not have two dimensions and at least one readout.
+
+    Reference: Borda count.
+    """
+    if scores.ndim != 2 or scores.shape[1] == 0:
+        raise ValueError(
+            f"scores: shape (candidates, readouts) with a readout is needed, got {scores.shape}"
+        )
+    if len(scores) <= 1:
+        return np.ones(len(scores))
+    ranks = np.stack([_ranks(column) for column in scores.T], axis=1)
+    mean: Floats = (ranks.mean(axis=1) - 1) / (len(scores) - 1)
+    return mean
+
+
+def _ranks(column: Floats) -> Floats:
+    from scipy.stats import rankdata  # late: scipy.stats takes longer to import than to run
+
+    missing = np.isnan(column)
+    ranks: Floats = rankdata(column, nan_policy="omit") + missing.sum()
+    ranks[missing] = (missing.sum() + 1) / 2
+    return ranks

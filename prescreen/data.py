@@ -1,0 +1,136 @@
+"""Task: what to train on briefly, and the fixed unlabelled probe batch that is read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from prescreen import images
+from prescreen.batches import DatasetBatches, LoaderBatches, measure
+from prescreen.capture import Link
+from prescreen.images import InMemory, OnDemand
+
+Augment = bool | Literal["crop"]
+Batches = Callable[[int, int], Iterator[tuple[Tensor, Tensor]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Training batches and a fixed unlabelled probe batch, the same for every candidate.
+
+    Args:
+        name: what the user asked for; two names may mean the same task.
+        probe: inputs that training does not use, float32 (N, C, H, W), normalised as training
+            inputs are; there are no labels to them.
+        num_classes: K, the width of a candidate's head.
+        in_channels: C.
+        image_size: (H, W) in pixels.
+        batches: ``batches(batch_size, seed)`` gives (inputs, targets) without end; one seed always
+            gives the same batches, and the global random state is neither read nor moved.
+        loss: what training minimises, ``loss(logits, targets)``.
+        link: how logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``.
+
+    Raises:
+        ValueError: a probe batch or number of classes that no candidate can be read on.
+    """
+
+    name: str
+    probe: Tensor
+    num_classes: int
+    in_channels: int
+    image_size: tuple[int, int]
+    batches: Batches
+    loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy
+    link: Link = "softmax"
+
+    def __post_init__(self) -> None:
+        if self.link not in get_args(Link):
+            raise ValueError(f"link: one of {', '.join(get_args(Link))} is allowed, got {self.link!r}")
+        least = 2 if self.link == "softmax" else 1
+        if self.num_classes < least:
+            raise ValueError(
+                f"num_classes: at least {least} is allowed with link={self.link!r}, "
+                f"got {self.num_classes}"
+            )
+        _check_probe(self.probe)
+        if self.probe.shape[1:] != (self.in_channels, *self.image_size):
+            raise ValueError(
+                f"probe: shape (N, {self.in_channels}, {self.image_size[0]}, {self.image_size[1]}) "
+                f"is needed for this in_channels and image_size, got {tuple(self.probe.shape)}"
+            )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short hash, equal where two tasks are the same measurement under whatever name.
+
+        It covers the probe batch, classes, link, the loss's name, the number of training samples
+        and augmentation, and the training data where they are in memory.
+        """
+        digest = getattr(self.batches, "digest", None)
+        parts = (
+            images.digest(self.probe),
+            self.num_classes,
+            self.link,
+            getattr(self.loss, "__qualname__", type(self.loss).__qualname__),
+            digest() if digest is not None else "",
+        )
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: Dataset[Any],
+        *,
+        num_classes: int | None = None,
+        probe: Tensor | Dataset[Any] | None = None,
+        probe_size: int = 256,
+        seed: int = 0,
+        augment: Augment = False,
+        image_size: int | None = None,
+        name: str = "dataset",
+    ) -> Task:
+        """A classification task from a map-style data set of (image tensor, class index).
+
+        Images are uint8 or float, (C, H, W) or (H, W), and get zero mean and unit deviation per
+        channel of the training images. Up to 4 GiB of them (``images.MEMORY_LIMIT``) are read once
+        and kept; above that they are read anew for every batch. A random transform inside the data
+        set is therefore either frozen or outside what `seed` promises: leave it out.
+
+        Args:
+            dataset: the training data.
+            num_classes: K; by default the data set's ``classes``, or its largest label and one.
+            probe: unlabelled inputs that training does not use, in the data set's form: a tensor
+                (N, C, H, W), or a data set that `probe_size` images are drawn from (labels in it
+                are not looked at). By default they are held out of `dataset`.
+            probe_size: N, where the probe batch is drawn.
+            seed: what draws the probe batch.
+            augment: True pads by an eighth of the size, crops and flips from left to right;
+                ``"crop"`` does not flip.
+            image_size: height and width in pixels that all images get; by default their own, or
+                the median of 64 of them where they differ. The aspect is not kept.
+            name: the task's name.
+
+        Raises:
+            ValueError: items, labels or a probe size that the data set cannot serve.
+        """
+        _check_options(augment, image_size)
+        generator = Generator().manual_seed(seed)
+        rows = torch.arange(_length(dataset))
+        if probe is None:
+            rows, held_out = _hold_out(len(rows), probe_size, generator)
+            inputs = [images.read_image(dataset, row) for row in held_out]
+        elif isinstance(probe, Tensor):
+            inputs = list(probe)
+        else:
+            drawn = _draw(_length(probe), probe_size, generator)
+            inputs = [images.read_image(probe, row) for row in drawn]
+        samples, num_classes = _read(dataset, rows, num_classes, image_size)
+        ...

@@ -1,0 +1,295 @@
+"""Ranking: screen many candidates, journal every reading, order them by aggregated readouts."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prescreen.aggregation import aggregate
+from prescreen.candidate import Candidate, as_candidates
+from prescreen.data import Task
+from prescreen.journal import Journal, Record
+from prescreen.readouts import DEFAULT_PANEL, Readout
+from prescreen.report import plain_table
+from prescreen.screening import CandidateFailed, Readouts, resolve_readouts
+from prescreen.training import Training
+from prescreen.trajectory import Reading
+from prescreen.workers import FINISHED, STARTED, Event, measure
+
+
+@dataclass(frozen=True)
+class Row:
+    """One candidate of a ranking.
+
+    Args:
+        rank: 1 is best; None for a candidate that failed.
+        name: the candidate's name.
+        score: aggregated over the readouts, from 0 to 1; NaN for a candidate that failed.
+        status: ``"ok"``, or the kind of the failure (see ``CandidateFailed``).
+        reason: why it failed.
+        values: its last readings.
+        step: optimizer steps it was trained for.
+        seconds: wall seconds it took.
+        training_loss: mean over the last part of the budget.
+        parameters: trainable ones.
+        config: what it was built from.
+    """
+
+    rank: int | None
+    name: str
+    score: float
+    status: str
+    reason: str
+    values: Mapping[str, float]
+    step: int
+    seconds: float
+    training_loss: float
+    parameters: int
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Candidates from best to worst; those that failed come last, with a reason."""
+
+    rows: tuple[Row, ...]
+    readouts: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def best(self) -> Row:
+        """The first row.
+
+        Raises:
+            ValueError: every candidate failed.
+        """
+        if not self.rows or self.rows[0].rank is None:
+            raise ValueError("ranking: a candidate that did not fail is needed, got none")
+        return self.rows[0]
+
+    def to_json(self) -> str:
+        """Strict JSON; values that are not finite become null."""
+        rows = [asdict(row) for row in self.rows]
+        return json.dumps({"readouts": self.readouts, "rows": _finite(rows)}, indent=2)
+
+    def to_csv(self) -> str:
+        """One line a candidate, one column a readout; the configuration is a JSON column."""
+        fixed = ["rank", "name", "score", "status", "reason", "step", "seconds", "training_loss"]
+        names = [*fixed, "parameters", *self.readouts, "config"]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows:
+            writer.writerow({**asdict(row), **row.values, "config": json.dumps(dict(row.config))})
+        return text.getvalue()
+
+    def __str__(self) -> str:
+        header = ["rank", "candidate", "score", *self.readouts, "params", "loss", "seconds"]
+        good = [row for row in self.rows if row.rank is not None]
+        cells = [
+            [str(row.rank), row.name, f"{row.score:.3f}"]
+            + [f"{row.values[name]:.4g}" for name in self.readouts]
+            + [f"{row.parameters:,}", f"{row.training_loss:.3f}", f"{row.seconds:.1f}"]
+            for row in good
+        ]
+        failed = [f"   -  {row.name}  {row.status}: {row.reason}" for row in self.rows[len(good) :]]
+        return "\n".join([plain_table(header, cells, left=(1,)), *failed])
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a ranking is, in candidates and in readings.
+
+    Args:
+        name: the candidate that something happened to.
+        finished: candidates finished or failed, those of an earlier run included.
+        candidates: in all.
+        share: of this run's readings, from 0 to 1.
+    """
+
+    name: str
+    finished: int
+    candidates: int
+    share: float
+
+
+def rank(
+    candidates: Any,
+    task: Task,
+    *,
+    samples: int | None = None,
+    seed: int = 0,
+    training: Training | None = None,
+    readouts: Readouts = DEFAULT_PANEL,
+    readings: int = 4,
+    head: str | None = None,
+    workers: int = 0,
+    threads: int = 1,
+    out: str | Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Ranking:
+    """Train candidates briefly and order them by what their heads say, without labels.
+
+    Args:
+        candidates: a search space (name, module, file), a list of ``Candidate``, or a mapping from
+            names to functions that build a module.
+        task: what to train on, and the probe batch.
+        samples: how many distinct candidates to draw from a space; None takes a finite space whole.
+        seed: of that draw.
+        training: budget and recipe, the same for all.
+        readouts: the panel that is aggregated; names or a mapping to ``Readout``.
+        readings: how often each candidate is read; the last reading counts.
+        head: dotted name of the head, where it cannot be found.
+        workers: processes; 0 stays in this one, where a candidate that exhausts memory ends all.
+        threads: torch's CPU threads a candidate. Results on a CPU depend on it, not on ``workers``.
+        out: a folder for the journal and the results. If it holds a journal of the same settings,
+            the run continues: what is finished is not measured again.
+        progress: called after every event.
+
+    Returns:
+        All candidates, best first.
+
+    Raises:
+        ValueError: an argument is not what is allowed; nothing measured is lost.
+    """
+    chosen = as_candidates(candidates, samples, seed)
+    training = training or Training()
+    table = resolve_readouts(readouts)
+    _require_counts(readings=(readings, 1), workers=(workers, 0), threads=(threads, 1))
+    screening = {
+        "task": task,
+        "training": training,
+        "readouts": readouts,
+        "readings": readings,
+        "head": head,
+    }
+    settings = {
+        "version": version("prescreen"),
+        "task": f"{task.name} {task.fingerprint}",
+        **training.to_json(),
+        "readouts": list(table),
+        "readings": readings,
+        "head": head,
+        "threads": threads,
+    }
+    with Journal(None if out is None else Path(out), settings) as journal:
+        waiting = [c for c in chosen if not journal.records.get(c.key, Record()).done]
+        report = _reporter(progress, chosen, waiting, readings)
+        for index, event in measure(waiting, workers, threads, screening):
+            _note(journal, waiting[index].key, event)
+            report(waiting[index], event)
+        ranking = order(chosen, journal.records, table)
+        if journal.folder is not None:
+            _write(journal.folder / "ranking.json", ranking.to_json())
+            _write(journal.folder / "ranking.csv", ranking.to_csv())
+    return ranking
+
+
+def order(
+    candidates: Sequence[Candidate], records: Mapping[str, Record], readouts: Mapping[str, Readout]
+) -> Ranking:
+    """Order candidates by their last readings; equal scores keep the given order."""
+    done = [(candidate, records[candidate.key]) for candidate in candidates]
+    good = [pair for pair in done if pair[1].status == "finished"]
+    values = [[record.trajectory.last.values[name] for name in readouts] for _, record in good]
+    oriented = [
+        [readout.score(value) for readout, value in zip(readouts.values(), row, strict=True)]
+        for row in values
+    ]
+    scores = aggregate(np.array(oriented, dtype=float).reshape(len(good), len(readouts)))
+    best_first = np.argsort(-scores, kind="stable")
+    ranked = [
+        _row(*good[index], rank=place, score=float(scores[index]))
+        for place, index in enumerate(best_first, start=1)
+    ]
+    failed = [_row(*pair) for pair in done if pair[1].status != "finished"]
+    return Ranking((*ranked, *failed), tuple(readouts))
+
+
+def _row(
+    candidate: Candidate, record: Record, rank: int | None = None, score: float = math.nan
+) -> Row:
+    empty = Reading(step=0, values={})
+    last = record.trajectory.last if len(record.trajectory) else empty
+    return Row(
+        rank=rank,
+        name=candidate.name,
+        score=score,
+        status="ok" if record.status == "finished" else record.status,
+        reason=record.reason,
+        values=last.values,
+        step=last.step,
+        seconds=last.seconds,
+        training_loss=last.training_loss,
+        parameters=last.parameters,
+        config=candidate.config,
+    )
+
+
+def _note(journal: Journal, key: str, event: Event) -> None:
+    if isinstance(event, Reading):
+        journal.reading(key, event)
+    elif isinstance(event, CandidateFailed):
+        journal.failed(key, event.kind, event.reason)
+    elif event == STARTED:
+        journal.started(key)
+    elif event == FINISHED:
+        journal.finished(key)
+
+
+def _reporter(
+    progress: Callable[[Progress], None] | None,
+    chosen: Sequence[Candidate],
+    waiting: Sequence[Candidate],
+    readings: int,
+) -> Callable[[Candidate, Event], None]:
+    done: dict[str, int] = {}
+    finished = len(chosen) - len(waiting)
+
+    def report(candidate: Candidate, event: Event) -> None:
+        nonlocal finished
+        if isinstance(event, Reading):
+            done[candidate.key] = done.get(candidate.key, 0) + 1
+        elif event != STARTED:
+            done[candidate.key] = readings
+            finished += 1
+        if progress is not None:
+            share = sum(done.values()) / (readings * len(waiting))
+            progress(Progress(candidate.name, finished, len(chosen), share))
+
+    return report
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file whole, so that a kill leaves the old one or the new one."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    part.replace(path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _require_counts(**counts: tuple[int, int]) -> None:
+    for name, (value, least) in counts.items():
+        if value < least:
+            raise ValueError(f"{name}: at least {least} is allowed, got {value}")

@@ -1,0 +1,183 @@
+"""Screening: brief training with readings in between; the only file that wires the parts together."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from prescreen.candidate import Candidate
+from prescreen.capture import Capture, Link, NonFiniteError
+from prescreen.data import Task
+from prescreen.forward import capture
+from prescreen.readouts import DEFAULT_PANEL, Readout, get_readout
+from prescreen.training import Training, brief_training
+from prescreen.trajectory import Reading
+
+Readouts = Sequence[str] | Mapping[str, Readout]
+
+
+class CandidateFailed(Exception):
+    """A candidate that cannot be ranked: a result, with a kind and a reason for people.
+
+    Kinds: ``"build"``, ``"run"``, ``"memory"``, ``"diverged"``, ``"collapsed"``, ``"killed"``.
+    """
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(kind, reason)
+        self.kind = kind
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.reason}"
+
+
+def read(
+    model: nn.Module,
+    inputs: Any,
+    readouts: Readouts = DEFAULT_PANEL,
+    *,
+    head: str | None = None,
+    link: Link = "softmax",
+    batch_statistics: bool = True,
+) -> dict[str, float]:
+    """Read a model's prediction head on unlabelled inputs; the model is left exactly as it was.
+
+    Args:
+        model: any module with a linear or convolution head.
+        inputs: what the model takes: a tensor, a tuple of arguments or a dict of keywords.
+        readouts: names (see ``READOUTS``), grid points such as ``"prior/gradient/feature"``, or a
+            mapping from names of your own to ``Readout``.
+        head: dotted name of the head, where it cannot be found.
+        link: how logits become predictions.
+        batch_statistics: let BatchNorm use the batch's own statistics. Right while training is
+            brief; for checkpoints of a long run choose False.
+
+    Returns:
+        Readout name to value.
+
+    Raises:
+        ValueError: an unknown readout or head, or inputs that the model cannot take.
+    """
+    table = resolve_readouts(readouts)
+    taken = capture(model, inputs, head=head, link=link, batch_statistics=batch_statistics)
+    return read_capture(taken, table)
+
+
+def read_capture(taken: Capture, readouts: Readouts) -> dict[str, float]:
+    """All readouts of one capture; what they share is computed once."""
+    return {name: readout(taken) for name, readout in resolve_readouts(readouts).items()}
+
+
+def resolve_readouts(readouts: Readouts) -> dict[str, Readout]:
+    """Names to readouts.
+
+    Raises:
+        ValueError: a name is unknown, given twice, or there is none.
+    """
+    if isinstance(readouts, str):
+        raise ValueError(f"readouts: a sequence of names is needed, got the string {readouts!r}")
+    if len(set(readouts)) != len(readouts) or not readouts:
+        raise ValueError(f"readouts: distinct names, at least one, are needed, got {[*readouts]}")
+    if isinstance(readouts, Mapping):
+        return dict(readouts)
+    return {name: get_readout(name) for name in readouts}
+
+
+def screen(
+    candidate: Candidate,
+    task: Task,
+    training: Training | None = None,
+    readouts: Readouts = DEFAULT_PANEL,
+    *,
+    readings: int = 4,
+    head: str | None = None,
+) -> Iterator[Reading]:
+    """Build a candidate, train it briefly, and read its head at even distances and at the end.
+
+    Args:
+        candidate: what to build.
+        task: what to train on, and the probe batch.
+        training: budget and recipe; ``Training()`` if None.
+        readouts: as in ``read``.
+        readings: into how many equal parts readings divide the budget.
+        head: dotted name of the head, where it cannot be found.
+
+    Yields:
+        ``readings`` readings (fewer if there are fewer steps); the last one ends the budget.
+
+    Raises:
+        CandidateFailed: it cannot be built or run, runs out of memory, diverges, or at the end
+            predicts one class for the whole probe batch. Readings already yielded stay valid.
+        ValueError: ``readouts`` or ``readings`` are wrong, whatever the candidate.
+    """
+    training = training or Training()
+    table = resolve_readouts(readouts)
+    if readings < 1:
+        raise ValueError(f"readings: at least 1 is needed, got {readings}")
+    start = time.perf_counter()
+    with _failing_as("build"):
+        model = _build(candidate, task, training)
+        parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    with _failing_as("run"):
+        probe = task.probe.to(training.device)
+        losses: list[float] = []
+        done = 0
+        for step in brief_training(model, task, training):
+            losses.append(step.loss)
+            if step.diverged:
+                raise CandidateFailed("diverged", f"loss {step.loss} at step {step.number}")
+            # The small term keeps rounding of the share from moving a reading by one step.
+            if (due := math.floor(step.share * readings + 1e-9)) == done:
+                continue
+            done = due
+            taken = capture(model, probe, head=head, link=task.link)
+            values = read_capture(taken, table)
+            seconds = time.perf_counter() - start
+            yield Reading(step.number, values, seconds, math.fsum(losses) / len(losses), parameters)
+            losses.clear()
+        _require_unlike_predictions(taken)
+
+
+def _build(candidate: Candidate, task: Task, training: Training) -> nn.Module:
+    with torch.random.fork_rng([]):
+        torch.manual_seed(training.seed)
+        model = candidate.model(
+            num_classes=task.num_classes, in_channels=task.in_channels, image_size=task.image_size
+        )
+    return model.to(training.device)
+
+
+def _require_unlike_predictions(taken: Capture) -> None:
+    if taken.link == "softmax" and len(predicted := taken.logits.argmax(1).unique()) == 1:
+        raise CandidateFailed(
+            "collapsed", f"predicts class {predicted.item()} for all {taken.num_samples} probe samples"
+        )
+
+
+@contextmanager
+def _failing_as(kind: str) -> Iterator[None]:
+    """Turn whatever a candidate's own code raises into a CandidateFailed."""
+    try:
+        yield
+    except CandidateFailed:
+        raise
+    except NonFiniteError as error:
+        raise CandidateFailed("diverged", str(error)) from error
+    except Exception as error:  # the candidate is foreign code: its errors are results
+        line = (str(error).strip().splitlines() or ["no message"])[0]
+        kind = "memory" if _is_out_of_memory(error) else kind
+        raise CandidateFailed(kind, f"{type(error).__name__}: {line}") from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # On the CPU torch raises a plain RuntimeError whose text is the only sign.
+    texts = ("not enough memory", "can't allocate memory")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+        text in str(error) for text in texts
+    )

@@ -1,0 +1,102 @@
+"""Readings over steps: what every decision looks at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read from one candidate at one step.
+
+    Args:
+        step: optimizer steps taken so far.
+        values: readout name to value; NaN where a readout is undefined.
+        seconds: wall seconds spent on the candidate so far, building and reading included.
+        training_loss: mean loss of the steps since the reading before.
+        parameters: the candidate's trainable parameters.
+    """
+
+    step: int
+    values: Mapping[str, float]
+    seconds: float = math.nan
+    training_loss: float = math.nan
+    parameters: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict that strict JSON can hold: NaN and infinities, which it lacks, become strings."""
+        return {
+            "step": self.step,
+            "values": {name: _plain(value) for name, value in self.values.items()},
+            "seconds": _plain(self.seconds),
+            "training_loss": _plain(self.training_loss),
+            "parameters": self.parameters,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Reading:
+        """The reading that ``to_json`` wrote, bit for bit.
+
+        Raises:
+            KeyError, TypeError, ValueError: ``data`` is not a reading.
+        """
+        return cls(
+            step=int(data["step"]),
+            values={str(name): float(value) for name, value in data["values"].items()},
+            seconds=float(data["seconds"]),
+            training_loss=float(data["training_loss"]),
+            parameters=int(data["parameters"]),
+        )
+
+
+@dataclass
+class Trajectory:
+    """The readings of one candidate, in the order of their steps."""
+
+    readings: list[Reading] = field(default_factory=list)
+
+    def append(self, reading: Reading) -> None:
+        """Add a reading.
+
+        Raises:
+            ValueError: its step does not lie after the last one.
+        """
+        if self.readings and reading.step <= self.readings[-1].step:
+            raise ValueError(
+                f"reading: a step after {self.readings[-1].step} is needed, got {reading.step}"
+            )
+        self.readings.append(reading)
+
+    def __len__(self) -> int:
+        return len(self.readings)
+
+    def __iter__(self) -> Iterator[Reading]:
+        return iter(self.readings)
+
+    @property
+    def last(self) -> Reading:
+        """The latest reading.
+
+        Raises:
+            IndexError: nothing has been read yet.
+        """
+        return self.readings[-1]
+
+    def series(self, name: str) -> tuple[list[int], list[float]]:
+        """Steps and values of one readout; NaN where a reading lacks it."""
+        values = [reading.values.get(name, math.nan) for reading in self.readings]
+        return [reading.step for reading in self.readings], values
+
+    def smoothed(self, name: str, window: int = 1) -> float:
+        """Mean of a readout's last ``window`` values; NaN if one of them is, or none exists."""
+        if window < 1:
+            raise ValueError(f"window: at least 1 reading is needed, got {window}")
+        values = self.series(name)[1][-window:]
+        return math.fsum(values) / len(values) if values else math.nan
+
+
+def _plain(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from prescreen.capture import Capture
+
+
+@pytest.fixture(scope="session")
+def make_capture() -> Callable[..., Capture]:
+    """A function that makes a random Capture; `spread` is about the logits' standard deviation."""
+
+    def make(
+        n=12, d=5, k=4, link="softmax", *, bias=True, dtype=torch.float64, spread=1.5, seed=0
+    ):
+        generator = torch.Generator().manual_seed(seed)
+
+        def normal(*shape):
+            return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+        z, w = normal(n, d) + 0.5, spread / d**0.5 * normal(k, d)
+        z, w, b = z.to(dtype), w.to(dtype), normal(k).to(dtype) if bias else None
+        return Capture(z, torch.nn.functional.linear(z, w, b), w, b, link)
+
+    return make
