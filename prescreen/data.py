@@ -121,16 +121,117 @@ class Task:
         Raises:
             ValueError: items, labels or a probe size that the data set cannot serve.
         """
-        _check_options(augment, image_size)
+        if augment not in (True, False, "crop"):
+            raise ValueError(f"augment: True, False or 'crop' is allowed, got {augment!r}")
+        if image_size is not None and image_size < 1:
+            raise ValueError(f"image_size: at least 1 pixel is allowed, got {image_size}")
         generator = Generator().manual_seed(seed)
-        rows = torch.arange(_length(dataset))
+        rows = torch.arange(_length(dataset, "dataset"))
         if probe is None:
-            rows, held_out = _hold_out(len(rows), probe_size, generator)
-            inputs = [images.read_image(dataset, row) for row in held_out]
+            source: Dataset[Any] = dataset
+            chosen, rows = _draw(len(rows), probe_size, generator, leave=1)
         elif isinstance(probe, Tensor):
-            inputs = list(probe)
+            source = TensorDataset(probe)
+            chosen = torch.arange(len(probe))
         else:
-            drawn = _draw(_length(probe), probe_size, generator)
-            inputs = [images.read_image(probe, row) for row in drawn]
-        samples, num_classes = _read(dataset, rows, num_classes, image_size)
-        ...
+            source = probe
+            chosen, _ = _draw(_length(probe, "probe"), probe_size, generator)
+        samples, layout, num_classes = _read(dataset, rows, num_classes, image_size)
+        moments = measure(samples, generator)
+        inputs = torch.cat(
+            [images.fit(images.read_image(source, row)[None], layout) for row in chosen.tolist()]
+        )
+        return cls(
+            name=name,
+            probe=moments.normalize(inputs),
+            num_classes=num_classes,
+            in_channels=layout.channels,
+            image_size=(layout.height, layout.width),
+            batches=DatasetBatches(samples, moments, crop=bool(augment), flip=augment is True),
+        )
+
+    @classmethod
+    def from_loader(
+        cls,
+        loader: DataLoader[Any],
+        *,
+        probe: Tensor,
+        num_classes: int,
+        loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
+        link: Link = "softmax",
+        name: str = "loader",
+    ) -> Task:
+        """A task from a DataLoader of (inputs, targets), taken as they come and cycled.
+
+        The loader keeps its own batch size, whatever training asks for. A seed decides on all that
+        the loader draws from torch on the CPU: its order, and the transforms of a loader without
+        workers. What transforms draw from NumPy or ``random``, from a sampler's own generator or
+        on a GPU is outside what a seed promises, and the fingerprint knows of the training data
+        only how many they are. The generator of a loader that has one is re-seeded.
+
+        Args:
+            loader: training batches; every pass over it is an epoch.
+            probe: inputs that training does not use, float32 (N, C, H, W), prepared as the
+                loader's are. A loader's own inputs are all training data, so none can be drawn.
+            num_classes: K.
+            loss: what training minimises, ``loss(logits, targets)``.
+            link: how logits become predictions.
+            name: the task's name.
+
+        Raises:
+            ValueError: a probe batch or number of classes that no candidate can be read on.
+        """
+        _check_probe(probe)
+        _, channels, height, width = probe.shape
+        batches = LoaderBatches(loader)
+        return cls(name, probe, num_classes, channels, (height, width), batches, loss, link)
+
+
+def _check_probe(probe: object) -> None:
+    """Refuse what is no finite float32 batch of at least two images."""
+    needed = "probe: a finite float32 tensor (N, C, H, W) of at least 2 unlabelled inputs is needed"
+    if not isinstance(probe, Tensor):
+        raise ValueError(f"{needed}, got {type(probe).__name__}")
+    if probe.dtype != torch.float32 or probe.ndim != 4 or len(probe) < 2 or not probe.numel():
+        raise ValueError(f"{needed}, got {probe.dtype} {tuple(probe.shape)}")
+    bad = int((~torch.isfinite(probe)).sum())
+    if bad:
+        raise ValueError(f"{needed}, got {bad} NaN or infinite of {probe.numel()} values")
+
+
+def _length(dataset: object, argument: str) -> int:
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise ValueError(
+            f"{argument}: a map-style data set, with a length and items by number, is needed, "
+            f"got {type(dataset).__name__}"
+        )
+    if len(dataset) == 0:
+        raise ValueError(f"{argument}: at least one image is needed, got an empty data set")
+    return len(dataset)
+
+
+def _draw(count: int, size: int, generator: Generator, leave: int = 0) -> tuple[Tensor, Tensor]:
+    """Numbers of the drawn images and, in order, of those that are left."""
+    if not 2 <= size <= count - leave:
+        raise ValueError(
+            f"probe_size: at least 2 and at most {count - leave} of the {count} images there are "
+            f"to draw from are allowed, got {size}"
+        )
+    order = torch.randperm(count, generator=generator)
+    return order[:size], order[size:].sort().values
+
+
+def _read(
+    dataset: Dataset[Any], rows: Tensor, num_classes: int | None, image_size: int | None
+) -> tuple[InMemory | OnDemand, images.Layout, int]:
+    """The training samples, in memory if they fit, with their layout and number of classes."""
+    layout = images.common_layout(dataset, rows, image_size)
+    num_classes = num_classes or len(getattr(dataset, "classes", ())) or None
+    if layout.num_bytes * len(rows) > images.MEMORY_LIMIT:
+        if num_classes is None:
+            raise ValueError("num_classes: is needed for a data set too large to read into memory")
+        return OnDemand(dataset, rows, layout, num_classes), layout, num_classes
+    samples = images.collect(dataset, rows, layout)
+    num_classes = num_classes or max(1, int(samples.labels.max()) + 1)
+    images.check_labels(samples.labels, num_classes)
+    return samples, layout._replace(channels=samples.images.shape[1]), num_classes

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,95 +16,11 @@ from prescreen.candidate import Candidate, as_candidates
 from prescreen.data import Task
 from prescreen.journal import Journal, Record
 from prescreen.readouts import DEFAULT_PANEL, Readout
-from prescreen.report import plain_table
+from prescreen.report import Ranking, Row
 from prescreen.screening import CandidateFailed, Readouts, resolve_readouts
 from prescreen.training import Training
 from prescreen.trajectory import Reading
 from prescreen.workers import FINISHED, STARTED, Event, measure
-
-
-@dataclass(frozen=True)
-class Row:
-    """One candidate of a ranking.
-
-    Args:
-        rank: 1 is best; None for a candidate that failed.
-        name: the candidate's name.
-        score: aggregated over the readouts, from 0 to 1; NaN for a candidate that failed.
-        status: ``"ok"``, or the kind of the failure (see ``CandidateFailed``).
-        reason: why it failed.
-        values: its last readings.
-        step: optimizer steps it was trained for.
-        seconds: wall seconds it took.
-        training_loss: mean over the last part of the budget.
-        parameters: trainable ones.
-        config: what it was built from.
-    """
-
-    rank: int | None
-    name: str
-    score: float
-    status: str
-    reason: str
-    values: Mapping[str, float]
-    step: int
-    seconds: float
-    training_loss: float
-    parameters: int
-    config: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """Candidates from best to worst; those that failed come last, with a reason."""
-
-    rows: tuple[Row, ...]
-    readouts: tuple[str, ...]
-
-    def __iter__(self) -> Iterator[Row]:
-        return iter(self.rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def best(self) -> Row:
-        """The first row.
-
-        Raises:
-            ValueError: every candidate failed.
-        """
-        if not self.rows or self.rows[0].rank is None:
-            raise ValueError("ranking: a candidate that did not fail is needed, got none")
-        return self.rows[0]
-
-    def to_json(self) -> str:
-        """Strict JSON; values that are not finite become null."""
-        rows = [asdict(row) for row in self.rows]
-        return json.dumps({"readouts": self.readouts, "rows": _finite(rows)}, indent=2)
-
-    def to_csv(self) -> str:
-        """One line a candidate, one column a readout; the configuration is a JSON column."""
-        fixed = ["rank", "name", "score", "status", "reason", "step", "seconds", "training_loss"]
-        names = [*fixed, "parameters", *self.readouts, "config"]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        for row in self.rows:
-            writer.writerow({**asdict(row), **row.values, "config": json.dumps(dict(row.config))})
-        return text.getvalue()
-
-    def __str__(self) -> str:
-        header = ["rank", "candidate", "score", *self.readouts, "params", "loss", "seconds"]
-        good = [row for row in self.rows if row.rank is not None]
-        cells = [
-            [str(row.rank), row.name, f"{row.score:.3f}"]
-            + [f"{row.values[name]:.4g}" for name in self.readouts]
-            + [f"{row.parameters:,}", f"{row.training_loss:.3f}", f"{row.seconds:.1f}"]
-            for row in good
-        ]
-        failed = [f"   -  {row.name}  {row.status}: {row.reason}" for row in self.rows[len(good) :]]
-        return "\n".join([plain_table(header, cells, left=(1,)), *failed])
 
 
 @dataclass(frozen=True)
@@ -279,14 +192,6 @@ def _write(path: Path, text: str) -> None:
     part = path.with_name(path.name + ".part")
     part.write_text(text)
     part.replace(path)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _require_counts(**counts: tuple[int, int]) -> None:
