@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -80,8 +80,8 @@ class LoaderBatches:
 
     def digest(self) -> str:
         """The number of samples, all that is known of a loader's data without reading them."""
-        dataset = getattr(self.loader, "dataset", None)
-        return f"loader {len(dataset) if hasattr(dataset, '__len__') else 'of unknown length'}"
+        dataset: object = getattr(self.loader, "dataset", None)
+        return f"loader {len(dataset) if isinstance(dataset, Sized) else 'of unknown length'}"
 
     def _epochs(self, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
         while True:
@@ -105,7 +105,7 @@ def measure(samples: InMemory | OnDemand, generator: Generator) -> Moments:
     if isinstance(samples, OnDemand):
         rows = torch.randperm(len(samples), generator=generator)[:_MEASURED_ON_DEMAND]
     count, total, squares = 0, torch.zeros(()), torch.zeros(())
-    for some in rows.split(256):
+    for some in torch.split(rows, 256):
         images = samples.read(some)[0].double()
         count += images.numel() // images.shape[1]
         total = total + images.sum((0, 2, 3))

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 from typer.exceptions import Abort, TyperException
 
@@ -181,23 +181,19 @@ def _cores() -> int:
 
 @contextmanager
 def _progress_bar() -> Iterator[Callable[[Progress], None]]:
+    """A bar on a terminal; elsewhere, as in a log file, a line a candidate."""
     console = Console(stderr=True)
-    columns = (
-        TextColumn("candidates"),
-        MofNCompleteColumn(),
-        BarColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("left"),
-    )
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), "left")
+    finished = -1
     with ProgressBar(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-        finished = 0
+        task = bar.add_task("starting", total=1.0)
 
         def update(progress: Progress) -> None:
             nonlocal finished
-            bar.update(task, total=progress.candidates, completed=progress.finished)
-            if not console.is_terminal and progress.finished > finished:
-                finished = progress.finished
-                console.print(f"{finished} of {progress.candidates}: {progress.name}")
+            text = f"{progress.finished} of {progress.candidates} candidates"
+            bar.update(task, completed=progress.share, description=text)
+            if not console.is_terminal and progress.finished > finished >= 0:
+                print(f"{text} done: {progress.name}", file=sys.stderr)
+            finished = progress.finished
 
         yield update

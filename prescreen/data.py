@@ -11,12 +11,12 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset
 
 from prescreen import images
 from prescreen.batches import DatasetBatches, LoaderBatches, measure
 from prescreen.capture import Link
-from prescreen.images import InMemory, OnDemand
+from prescreen.probe import check_probe, choose_probe
 
 Augment = bool | Literal["crop"]
 Batches = Callable[[int, int], Iterator[tuple[Tensor, Tensor]]]
@@ -53,14 +53,16 @@ class Task:
 
     def __post_init__(self) -> None:
         if self.link not in get_args(Link):
-            raise ValueError(f"link: one of {', '.join(get_args(Link))} is allowed, got {self.link!r}")
+            raise ValueError(
+                f"link: one of {', '.join(get_args(Link))} is allowed, got {self.link!r}"
+            )
         least = 2 if self.link == "softmax" else 1
         if self.num_classes < least:
             raise ValueError(
                 f"num_classes: at least {least} is allowed with link={self.link!r}, "
                 f"got {self.num_classes}"
             )
-        _check_probe(self.probe)
+        check_probe(self.probe)
         if self.probe.shape[1:] != (self.in_channels, *self.image_size):
             raise ValueError(
                 f"probe: shape (N, {self.in_channels}, {self.image_size[0]}, {self.image_size[1]}) "
@@ -126,18 +128,10 @@ class Task:
         if image_size is not None and image_size < 1:
             raise ValueError(f"image_size: at least 1 pixel is allowed, got {image_size}")
         generator = Generator().manual_seed(seed)
-        rows = torch.arange(_length(dataset, "dataset"))
-        if probe is None:
-            source: Dataset[Any] = dataset
-            chosen, rows = _draw(len(rows), probe_size, generator, leave=1)
-        elif isinstance(probe, Tensor):
-            source = TensorDataset(probe)
-            chosen = torch.arange(len(probe))
-        else:
-            source = probe
-            chosen, _ = _draw(_length(probe, "probe"), probe_size, generator)
-        samples, layout, num_classes = _read(dataset, rows, num_classes, image_size)
+        source, chosen, rows = choose_probe(dataset, probe, probe_size, generator)
+        samples, num_classes = images.load(dataset, rows, num_classes, image_size)
         moments = measure(samples, generator)
+        layout = samples.layout
         inputs = torch.cat(
             [images.fit(images.read_image(source, row)[None], layout) for row in chosen.tolist()]
         )
@@ -167,7 +161,8 @@ class Task:
         the loader draws from torch on the CPU: its order, and the transforms of a loader without
         workers. What transforms draw from NumPy or ``random``, from a sampler's own generator or
         on a GPU is outside what a seed promises, and the fingerprint knows of the training data
-        only how many they are. The generator of a loader that has one is re-seeded.
+        only how many they are. The generator of a loader that has one is re-seeded, so
+        only one iterator of its batches can be used at a time.
 
         Args:
             loader: training batches; every pass over it is an epoch.
@@ -181,57 +176,7 @@ class Task:
         Raises:
             ValueError: a probe batch or number of classes that no candidate can be read on.
         """
-        _check_probe(probe)
+        check_probe(probe)
         _, channels, height, width = probe.shape
         batches = LoaderBatches(loader)
         return cls(name, probe, num_classes, channels, (height, width), batches, loss, link)
-
-
-def _check_probe(probe: object) -> None:
-    """Refuse what is no finite float32 batch of at least two images."""
-    needed = "probe: a finite float32 tensor (N, C, H, W) of at least 2 unlabelled inputs is needed"
-    if not isinstance(probe, Tensor):
-        raise ValueError(f"{needed}, got {type(probe).__name__}")
-    if probe.dtype != torch.float32 or probe.ndim != 4 or len(probe) < 2 or not probe.numel():
-        raise ValueError(f"{needed}, got {probe.dtype} {tuple(probe.shape)}")
-    bad = int((~torch.isfinite(probe)).sum())
-    if bad:
-        raise ValueError(f"{needed}, got {bad} NaN or infinite of {probe.numel()} values")
-
-
-def _length(dataset: object, argument: str) -> int:
-    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-        raise ValueError(
-            f"{argument}: a map-style data set, with a length and items by number, is needed, "
-            f"got {type(dataset).__name__}"
-        )
-    if len(dataset) == 0:
-        raise ValueError(f"{argument}: at least one image is needed, got an empty data set")
-    return len(dataset)
-
-
-def _draw(count: int, size: int, generator: Generator, leave: int = 0) -> tuple[Tensor, Tensor]:
-    """Numbers of the drawn images and, in order, of those that are left."""
-    if not 2 <= size <= count - leave:
-        raise ValueError(
-            f"probe_size: at least 2 and at most {count - leave} of the {count} images there are "
-            f"to draw from are allowed, got {size}"
-        )
-    order = torch.randperm(count, generator=generator)
-    return order[:size], order[size:].sort().values
-
-
-def _read(
-    dataset: Dataset[Any], rows: Tensor, num_classes: int | None, image_size: int | None
-) -> tuple[InMemory | OnDemand, images.Layout, int]:
-    """The training samples, in memory if they fit, with their layout and number of classes."""
-    layout = images.common_layout(dataset, rows, image_size)
-    num_classes = num_classes or len(getattr(dataset, "classes", ())) or None
-    if layout.num_bytes * len(rows) > images.MEMORY_LIMIT:
-        if num_classes is None:
-            raise ValueError("num_classes: is needed for a data set too large to read into memory")
-        return OnDemand(dataset, rows, layout, num_classes), layout, num_classes
-    samples = images.collect(dataset, rows, layout)
-    num_classes = num_classes or max(1, int(samples.labels.max()) + 1)
-    images.check_labels(samples.labels, num_classes)
-    return samples, layout._replace(channels=samples.images.shape[1]), num_classes

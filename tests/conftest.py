@@ -12,9 +12,7 @@ from prescreen.capture import Capture
 def make_capture() -> Callable[..., Capture]:
     """A function that makes a random Capture; `spread` is about the logits' standard deviation."""
 
-    def make(
-        n=12, d=5, k=4, link="softmax", *, bias=True, dtype=torch.float64, spread=1.5, seed=0
-    ):
+    def make(n=12, d=5, k=4, link="softmax", *, bias=True, dtype=torch.float64, spread=1.5, seed=0):
         generator = torch.Generator().manual_seed(seed)
 
         def normal(*shape):

@@ -1,4 +1,4 @@
-"""Every definition of a readout once more: naive float64 loops over samples i, classes k, features d.
+"""Every definition of a readout once more: naive float64 loops over samples, classes, features.
 
 Slow and obvious on purpose, and written from the definitions, not from the package. A sample's
 labels under the `expected` anchor are enumerated; nothing here knows a closed form.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -18,34 +18,28 @@ from scipy.optimize import linprog
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """Features Z (N, D), logits A (N, K), weight W (K, D), bias b (K,), all float64, and the link."""
+    """Features Z (N, D), logits A (N, K), weight W (K, D), all float64, and the link."""
 
     Z: np.ndarray
     A: np.ndarray
     W: np.ndarray
-    b: np.ndarray
     link: str
 
     @classmethod
     def of(cls, capture):
-        def double(tensor):
-            return tensor.detach().double().numpy()
-
-        bias = capture.logits.new_zeros(capture.weight.shape[0])
-        bias = bias if capture.bias is None else capture.bias
-        tensors = capture.features, capture.logits, capture.weight, bias
-        return cls(*[double(tensor) for tensor in tensors], capture.link)
+        tensors = (capture.features, capture.logits, capture.weight)
+        return cls(*[t.detach().double().numpy() for t in tensors], capture.link)
 
     @property
-    def N(self):
+    def N(self):  # noqa: N802 (the field's letters)
         return self.A.shape[0]
 
     @property
-    def K(self):
+    def K(self):  # noqa: N802
         return self.A.shape[1]
 
     @cached_property
-    def P(self):
+    def P(self):  # noqa: N802
         if self.link == "softmax":
             return np.array([softmax(row) for row in self.A])
         if self.link == "sigmoid":
@@ -151,7 +145,7 @@ def possible_labels(head, i):
     return chances
 
 
-@lru_cache(maxsize=None)
+@cache
 def residual_moments(head):
     """E[r_i] and E‖r_i‖² of every sample."""
     first, second = [], []
@@ -352,7 +346,7 @@ def dispersion(head):
         members = np.array([head.Z[i] for i in range(head.N) if predicted[i] == k])
         centroid = np.array([mean(column) for column in members.T])
         total += len(members) * norm(centroid - overall) ** 2
-    return math.log(total / head.N)
+    return math.log(total / head.N) if len(set(predicted)) > 1 else -math.inf
 
 
 def rankme(head):
@@ -388,7 +382,7 @@ NORMALIZATIONS = {
 }
 
 
-# --- points of the grid: "anchor/projection/normalization", with anchor "none" for a statistic -----
+# --- points of the grid, "anchor/projection/normalization"; anchor "none" for a statistic ---------
 
 ONE_HOT_ANCHORS = {"pseudo", "gd_score", "labels"}  # the divergence from them is infinite
 SOFTMAX_ONLY = {"gd_score", "mano", "softmax_corr", "cot", "dispersion"}
@@ -421,9 +415,7 @@ def why_undefined(link, point):
     anchor, projection, normalization = point.split("/")
     reasons = []
     for part in (anchor, projection, normalization):
-        if link == "identity" and part in NOT_FOR_IDENTITY:
-            reasons.append((part, link))
-        elif link == "sigmoid" and part in SOFTMAX_ONLY:
+        if part in {"identity": NOT_FOR_IDENTITY, "sigmoid": SOFTMAX_ONLY, "softmax": set()}[link]:
             reasons.append((part, link))
     if projection == "divergence" and anchor in ONE_HOT_ANCHORS:
         reasons.append((projection, anchor))
@@ -454,7 +446,7 @@ def samples_against(head, Q, projection):
     return [PER_SAMPLE[projection](head, Q, i) for i in range(head.N)]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _samples(head, anchor, projection):
     if anchor == "none":
         return [PLAIN_PER_SAMPLE[projection](head, i) for i in range(head.N)]
@@ -463,7 +455,7 @@ def _samples(head, anchor, projection):
     return samples_against(head, ANCHORS[anchor](head), projection)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _value(head, anchor, projection):
     if projection in MEANS:
         return mean(_samples(head, anchor, projection))

@@ -81,7 +81,8 @@ def test_named_readouts_equal_oracle(case):
 @pytest.mark.parametrize("link", LINKS)
 @pytest.mark.parametrize("shape", SHAPES[:3], ids=str)
 def test_lower_precision_is_computed_in_float32(make_capture, shape, link, dtype, rtol):
-    capture = cast(make_capture(*shape, link), dtype)
+    # Another seed than elsewhere, where gwa lies next to its pole at an excess kurtosis of −1.2.
+    capture = cast(make_capture(*shape, link, seed=2), dtype)
     head = oracle.Head.of(capture)
     got = {point: get_readout(point)(capture) for point in oracle.points(link)}
     assert all(math.isfinite(value) for value in got.values())

@@ -34,7 +34,11 @@ def uniform(capture: Capture) -> Tensor:
 
 def prior(capture: Capture) -> Tensor:
     """The mean prediction over the batch, shape (K,)."""
-    return capture.mean_prediction
+    if capture.link == "identity":
+        return capture.mean_prediction
+    # A mean of positive numbers is positive: rounding to 0 or 1 would make divergences infinite.
+    limits = torch.finfo(capture.dtype)
+    return capture.mean_prediction.clamp(limits.tiny, 1 - limits.eps)
 
 
 def pseudo(capture: Capture) -> Tensor:
@@ -71,8 +75,13 @@ def labels(y: Tensor) -> Anchor:
 
     def anchor(capture: Capture) -> Tensor:
         shape = (capture.num_samples, capture.num_classes)
-        if capture.link != "softmax":
+        if capture.link == "identity":
             return _dense("y", y, shape, capture)
+        if capture.link == "sigmoid":
+            hard = _dense("y", y, shape, capture)
+            if bool(((hard != 0) & (hard != 1)).any()):
+                raise ValueError("y: labels 0 and 1 are allowed, got others; soft ones go to teacher")
+            return hard.bool()
         if y.is_floating_point() or y.dtype == torch.bool or y.shape != shape[:1]:
             raise ValueError(
                 f"y: integer labels of shape ({shape[0]},) are needed, got {y.dtype} {tuple(y.shape)}"
@@ -90,7 +99,13 @@ def teacher(q: Tensor) -> Anchor:
     """An anchor from another model's predictions ``q``, shape (N, K)."""
 
     def anchor(capture: Capture) -> Tensor:
-        return _dense("q", q, (capture.num_samples, capture.num_classes), capture)
+        values = _dense("q", q, (capture.num_samples, capture.num_classes), capture)
+        total = values.sum(1)
+        if capture.link == "softmax" and not torch.allclose(total, total.new_ones(()), atol=1e-2):
+            raise ValueError(
+                f"q: rows that sum to 1 are needed, got sums of {total.min():.3g} to {total.max():.3g}"
+            )
+        return values
 
     return anchor
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
+from torch.special import xlogy
 
 from prescreen.readouts.anchors import Expected, Target, require_link
 from prescreen.readouts.linear_algebra import singular_values
@@ -54,19 +55,21 @@ def alignment(capture: Capture, target: Target) -> Tensor:
 def divergence(capture: Capture, target: Target) -> Tensor:
     """KL(p_i ‖ q_i), for sigmoid links summed over classes; shape (N,)."""
     require_link("projection 'divergence'", capture, "softmax", "sigmoid")
-    q = _distribution("divergence", target, "from one-hot labels it is infinite")
-    tiny = torch.finfo(capture.dtype).tiny
+    q = _require_residuals("divergence", target)
+    if not q.is_floating_point():
+        raise ValueError(
+            "projection 'divergence' is undefined for hard labels: it is infinite; use 'distance'"
+        )
 
     def block(rows: slice) -> Tensor:
         p, logits = capture.predictions(rows), capture.logit_block(rows)
         anchor = q if q.ndim == 1 else q[rows]
-        log_q = anchor.clamp_min(tiny).log()
         if capture.link == "softmax":
-            return (p * (logits - capture.log_partition[rows, None] - log_q)).sum(1)
-        log_not_q = (1 - anchor).clamp_min(tiny).log()
-        return (p * (logsigmoid(logits) - log_q)).sum(1) + (
-            (1 - p) * (logsigmoid(-logits) - log_not_q)
-        ).sum(1)
+            log_p = logits - capture.log_partition[rows, None]
+            return (p * log_p - xlogy(p, anchor)).sum(1)
+        yes = p * logsigmoid(logits) - xlogy(p, anchor)
+        no = (1 - p) * logsigmoid(-logits) - xlogy(1 - p, 1 - anchor)
+        return (yes + no).sum(1)
 
     return torch.cat([block(rows) for rows in capture.row_blocks()])
 
@@ -74,7 +77,7 @@ def divergence(capture: Capture, target: Target) -> Tensor:
 def distance(capture: Capture, target: Target, order: float = 2) -> Tensor:
     """‖r_i‖ in the given order, shape (N,)."""
     if order != 2:
-        _require_residuals("distance", target)
+        _require_residuals(f"distance_{order}", target)
     return residual_norms(capture, target, order)
 
 
@@ -128,15 +131,6 @@ def _require_residuals(projection: str, target: Target) -> Tensor:
             f"projection {projection!r} is undefined for anchor 'expected'; it needs a stated Q"
         )
     return target
-
-
-def _distribution(projection: str, target: Target, reason: str) -> Tensor:
-    q = _require_residuals(projection, target)
-    if not q.is_floating_point():
-        raise ValueError(
-            f"projection {projection!r} is undefined for hard labels: {reason}; use 'distance'"
-        )
-    return q
 
 
 PROJECTIONS: dict[str, Projection] = {

@@ -71,6 +71,7 @@ def mde(capture: Capture) -> Tensor:
 
     Reference: Peng et al. 2024, "Energy-based automated model evaluation" (ICLR).
     """
+    require_link("readout 'mde'", capture, "softmax", "sigmoid")
     return (-energy(capture)).log_softmax(0).mean().neg().log()
 
 
@@ -92,8 +93,9 @@ def softmax_corr(capture: Capture) -> Tensor:
     """
     require_link("readout 'softmax_corr'", capture, "softmax")
     prior = capture.mean_prediction
-    squares = (capture.predictions(rows).square().sum(0) for rows in capture.row_blocks())
-    diagonal = torch.stack(list(squares)).sum(0)
+    diagonal = torch.zeros_like(prior)
+    for rows in capture.row_blocks():
+        diagonal += capture.predictions(rows).square().sum(0)
     # ‖PᵀP‖_F = ‖PPᵀ‖_F: the smaller of the two serves.
     size = torch.linalg.matrix_norm(_prediction_gram(capture))
     return (diagonal @ prior) / (size * torch.linalg.vector_norm(prior))

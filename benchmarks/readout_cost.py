@@ -1,0 +1,172 @@
+"""What readouts cost: time and peak memory beside autograd through the head and one matmul.
+
+    python benchmarks/readout_cost.py                    # the table of docs/readouts.md, ~10 minutes
+    python benchmarks/readout_cost.py --heads 64x10 --rounds 50
+
+All rows of a head are measured in turn, round after round, and compared as ratios of medians: the
+machine's speed drifts, and so do all of them together. Memory is the growth of the process's peak
+resident size (Linux), or of the peak allocation on a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from prescreen.capture import Capture
+from prescreen.readouts import DEFAULT_PANEL, READOUTS
+from prescreen.report import plain_table
+
+HEADS = "64x10,2048x1000,1024x21841,4096x128256"
+Work = Callable[[], object]
+
+
+def main() -> None:
+    """Print one table a head, then the share of brief training."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--heads", default=HEADS, help=f"features x classes, by commas [{HEADS}]")
+    parser.add_argument("--samples", type=int, default=2048, help="positions read [2048]")
+    parser.add_argument("--rounds", type=int, default=5, help="counted rounds [5]")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--skip", default="", help="readouts to leave out, by commas")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print(f"torch {torch.__version__}, {args.device}, {args.threads} threads, seed 0", flush=True)
+    for head in args.heads.split(","):
+        features, classes = map(int, head.split("x"))
+        measure_head(args, features, classes)
+    share_of_training()
+
+
+def measure_head(args: argparse.Namespace, d: int, k: int) -> None:
+    """One table: every readout alone, the panel, autograd and the matmul."""
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(args.samples, d, generator=generator).relu_().to(args.device)
+    weight = (torch.randn(k, d, generator=generator) / d**0.5).to(args.device)
+    logits = z @ weight.T
+    skip = args.skip.split(",")
+    works: dict[str, Work] = {
+        "features @ weight.T": lambda: z @ weight.T,
+        "autograd": autograd(z, weight),
+        "default panel": lambda: read(z, logits, weight, DEFAULT_PANEL),
+        "checks of Capture": lambda: Capture(z, logits, weight),
+    }
+    for name in READOUTS:
+        if name not in skip:
+            works[name] = lambda name=name: read(z, logits, weight, (name,))  # type: ignore[misc]
+    print(f"\nhead {d:,} -> {k:,}, {args.samples:,} samples", flush=True)
+    seconds = timed(works, args.rounds, args.device)
+    matmul, graph = seconds["features @ weight.T"], seconds["autograd"]
+    rows = [
+        [name, f"{1e3 * s:.3g}", f"{s / matmul:.3g}", f"{graph / s:.3g}"]
+        + [f"{peak_memory(works[name], args.device) / 2**20:.0f}"]
+        for name, s in seconds.items()
+    ]
+    print(plain_table(["", "ms", "x matmul", "autograd / it", "peak MiB"], rows), flush=True)
+
+
+def read(z: Tensor, logits: Tensor, weight: Tensor, names: tuple[str, ...]) -> list[float]:
+    """Readouts on a fresh capture, whose checks are measured apart."""
+    taken = Capture.__new__(Capture)
+    for field, value in zip(
+        ("features", "logits", "weight", "bias", "link"),
+        (z, logits, weight, None, "softmax"),
+        strict=True,
+    ):
+        object.__setattr__(taken, field, value)
+    return [READOUTS[name](taken) for name in names]
+
+
+def autograd(z: Tensor, weight: Tensor) -> Work:
+    """The norm of the head gradient as users compute it: loss, then backward through the head.
+
+    The forward matmul is left out, as it is for readouts, which are given the logits.
+    """
+    leaf = weight.detach().requires_grad_()
+    logits = z @ leaf.T
+
+    def work() -> float:
+        loss = torch.nn.functional.cross_entropy(logits, logits.argmax(1))
+        (gradient,) = torch.autograd.grad(loss, leaf, retain_graph=True)
+        return gradient.norm().item()
+
+    return work
+
+
+def timed(works: dict[str, Work], rounds: int, device: str) -> dict[str, float]:
+    """Median seconds of each, after one round that does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for round_ in range(rounds + 1):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            if device != "cpu":
+                torch.cuda.synchronize(device)
+            if round_:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def peak_memory(work: Work, device: str) -> float:
+    """Bytes by which ``work`` raises the peak; NaN where the system does not tell."""
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        work()
+        return torch.cuda.max_memory_allocated(device) - before
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return float("nan")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is resident now
+    before = _kilobytes(status, "VmRSS")
+    work()
+    return 1024 * (_kilobytes(status, "VmHWM") - before)
+
+
+def _kilobytes(status: Path, field: str) -> int:
+    line = next(line for line in status.read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1])
+
+
+def share_of_training() -> None:
+    """Readout arithmetic after the forward pass, as a share of brief training on a small cell."""
+    from prescreen.candidate import sample_candidates, resolve_space
+    from prescreen.datasets import load_task
+    from prescreen.forward import capture
+    from prescreen.training import Training, brief_training
+
+    task = load_task("digits")
+    (candidate,) = sample_candidates(resolve_space("nas_bench_201"), 1, seed=0)
+    torch.set_num_threads(1)
+    print("\nbrief training of one NAS-Bench-201 cell (8 channels, 100 steps of 128), 1 thread")
+    for size in (task.image_size[0], 32):
+        probe = torch.nn.functional.interpolate(task.probe, size=(size, size))
+        model = candidate.model(num_classes=10, in_channels=1, image_size=(size, size))
+
+        def batches(batch_size: int, seed: int, size: int = size):  # type: ignore[no-untyped-def]
+            for inputs, targets in task.batches(batch_size, seed):
+                yield torch.nn.functional.interpolate(inputs, size=(size, size)), targets
+
+        resized = type(task)("resized", probe, 10, 1, (size, size), batches)
+        start = time.perf_counter()
+        list(brief_training(model, resized, Training()))
+        training = time.perf_counter() - start
+        taken = capture(model, probe)
+        arguments = (taken.features, taken.logits, taken.weight, DEFAULT_PANEL)
+        reading = timed({"panel": lambda a=arguments: read(*a)}, 50, "cpu")["panel"]  # type: ignore[misc]
+        print(
+            f"{size} x {size} pixels: training {training:.2f} s, one reading of the default panel "
+            f"{1e3 * reading:.2f} ms = {100 * reading / training:.3f} %, the usual four "
+            f"{400 * reading / training:.3f} %"
+        )
+
+
+if __name__ == "__main__":
+    main()

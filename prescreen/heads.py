@@ -1,0 +1,215 @@
+"""Heads: which leaf layers turn features into predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from torch import Tensor, nn
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+# Where each library keeps its heads. The first row that leads to a layer counts; the names of one
+# row belong together.
+TRANSFORMERS = (
+    ("cls_classifier", "distillation_classifier"),
+    ("class_labels_classifier",),
+    ("decode_head.classifier",),
+    ("classification_head",),
+    ("classifier",),
+    ("score",),
+    ("qa_outputs",),
+    ("lm_head",),
+)
+TORCHVISION = (
+    ("roi_heads.box_predictor.cls_score",),
+    ("head.classification_head.cls_logits",),
+    ("head.classification_head.module_list",),
+    ("classifier.low_classifier", "classifier.high_classifier"),
+    ("classifier",),
+    ("fc",),
+    ("heads",),
+    ("head",),
+)
+
+
+@dataclass(frozen=True)
+class Head:
+    """A linear layer or convolution whose output is the model's prediction.
+
+    Args:
+        name: its path in the unwrapped model.
+        module: the layer.
+
+    Raises:
+        ValueError: a module that is no linear map of its input, or a grouped convolution.
+    """
+
+    name: str
+    module: nn.Module
+
+    def __post_init__(self) -> None:
+        if not is_layer(self.module):
+            raise ValueError(
+                f"head: a Linear or Conv1d, 2d or 3d is needed, got {self.name!r}, "
+                f"which is {type(self.module).__name__}"
+            )
+        groups = getattr(self.module, "groups", 1)
+        if groups != 1:
+            raise ValueError(
+                f"head: a convolution with groups=1 is needed, got {self.name!r} with {groups}"
+            )
+
+
+def find_heads(model: nn.Module, head: str | nn.Module | None = None) -> tuple[Head, ...]:
+    """The layers that turn features into predictions, several for a model with several heads.
+
+    Args:
+        model: any model; torch.compile and DataParallel wrappers are looked through.
+        head: the layer itself or its path; None looks where timm, transformers and torchvision
+            keep theirs and, failing that, takes the linear layer or convolution registered last.
+
+    Raises:
+        ValueError: ``head`` is no such layer of the model, or the model has none.
+    """
+    found = known_heads(model, head)
+    if found:
+        return found
+    root = unwrap(model)
+    layers = layers_of(root)
+    if not layers:
+        raise ValueError(f"model: no Linear or Conv layer found in {type(root).__name__}")
+    return layers[-1:]
+
+
+def known_heads(model: nn.Module, head: str | nn.Module | None = None) -> tuple[Head, ...]:
+    """The heads named by the user or by the model's library; empty where no name is known."""
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model: an nn.Module is needed, got {type(model).__name__}")
+    root = unwrap(model)
+    if head is not None:
+        return (_named_by_user(root, head),)
+    for find in FINDERS:
+        layers = {id(layer): layer for layer in find(root)}
+        if layers:
+            names = {id(module): name for name, module in root.named_modules()}
+            return tuple(Head(names[key], layer) for key, layer in layers.items())
+    return ()
+
+
+def timm_heads(model: nn.Module) -> list[nn.Module]:
+    """What timm's configuration calls the classifier."""
+    settings = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None)
+    listed = settings.get("classifier") if isinstance(settings, Mapping) else None
+    if not listed:
+        return []
+    names = (listed,) if isinstance(listed, str) else tuple(listed)
+    # A few distilled models list one of their two heads only (timm 1.0.31: levit_384_s8).
+    layers = _layers_at(model, (*names, "head_dist"))
+    if not layers:
+        raise ValueError(
+            f"model: {type(model).__name__} has no prediction head at {', '.join(names)}; "
+            "build it with num_classes of at least 1 or name a layer with head='path.to.layer'"
+        )
+    return layers
+
+
+def transformers_heads(model: nn.Module) -> list[nn.Module]:
+    """The output embeddings of a language model, or the usual names of other tasks."""
+    output_embeddings = getattr(model, "get_output_embeddings", None)
+    if not callable(output_embeddings):
+        return []
+    embeddings = output_embeddings()
+    if isinstance(embeddings, nn.Module):
+        return _layers_within(embeddings)
+    return _first_row(model, TRANSFORMERS)
+
+
+def torchvision_heads(model: nn.Module) -> list[nn.Module]:
+    """The usual names, in torchvision's own classes only: elsewhere ``fc`` may be any layer."""
+    if not any(base.__module__.startswith("torchvision.") for base in type(model).__mro__):
+        return []
+    return _first_row(model, TORCHVISION)
+
+
+# Tried in order; the first that finds a layer decides. A new kind of model is one more function.
+FINDERS: tuple[Callable[[nn.Module], list[nn.Module]], ...] = (
+    timm_heads,
+    transformers_heads,
+    torchvision_heads,
+)
+
+
+def unwrap(module: nn.Module) -> nn.Module:
+    """The module inside torch.compile, DataParallel and DistributedDataParallel, however nested."""
+    while True:
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            module = module.module
+        elif "_orig_mod" in module._modules:  # torch._dynamo would take a second to import
+            module = module.get_submodule("_orig_mod")
+        else:
+            return module
+
+
+def layers_of(model: nn.Module) -> tuple[Head, ...]:
+    """All linear layers and ungrouped convolutions of a model, as registered."""
+    return tuple(
+        Head(name, module)
+        for name, module in model.named_modules()
+        if is_layer(module) and getattr(module, "groups", 1) == 1
+    )
+
+
+def is_layer(module: nn.Module) -> bool:
+    """Whether a module is a linear map: nn.Linear, nn.Conv1d to 3d, or what looks like a Linear."""
+    if isinstance(module, (nn.Linear, *CONVOLUTIONS)):
+        return True
+    sizes = [getattr(module, name, None) for name in ("out_features", "in_features")]
+    if None in sizes or unwrap(module) is not module:
+        return False
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, Tensor) and list(weight.shape) == sizes
+
+
+def _named_by_user(model: nn.Module, head: str | nn.Module) -> Head:
+    modules = dict(model.named_modules(remove_duplicate=False))
+    if isinstance(head, nn.Module):
+        names = [name for name, module in modules.items() if unwrap(module) is unwrap(head)]
+        if not names:
+            raise ValueError(f"head: a layer of the model is needed, got another {head}")
+        return Head(names[0], unwrap(head))
+    name = head
+    while name not in modules and name.startswith(("module.", "_orig_mod.")):
+        name = name.partition(".")[2]
+    if name in modules and is_layer(unwrap(modules[name])):
+        return Head(name, unwrap(modules[name]))
+    layers = [layer for layer, module in modules.items() if is_layer(module)]
+    inside = [layer for layer in layers if layer.startswith(f"{name}.")]
+    close = inside[-3:] or get_close_matches(name, layers, cutoff=0.4) or layers[-3:]
+    problem = f"which is {type(modules[name]).__name__}" if name in modules else "which is unknown"
+    raise ValueError(
+        f"head: the name of a Linear or Conv layer is needed, got {head!r}, {problem}; "
+        f"close to it: {', '.join(close) or 'none'}"
+    )
+
+
+def _first_row(model: nn.Module, rows: Iterable[tuple[str, ...]]) -> list[nn.Module]:
+    return next(filter(None, (_layers_at(model, row) for row in rows)), [])
+
+
+def _layers_at(model: nn.Module, names: Iterable[str]) -> list[nn.Module]:
+    layers = []
+    for name in names:
+        try:
+            layers += _layers_within(model.get_submodule(name))
+        except AttributeError:
+            continue  # not every variant of a model has every head
+    return layers
+
+
+def _layers_within(module: nn.Module) -> list[nn.Module]:
+    """The last layer of a module; of a list of parallel modules, the last layer of each."""
+    if isinstance(module, nn.ModuleList):
+        return [layer for child in module for layer in _layers_within(child)]
+    return [layer for layer in module.modules() if is_layer(layer)][-1:]

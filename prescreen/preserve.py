@@ -1,0 +1,139 @@
+"""Preserve: let a model run once and leave it exactly as it was."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+# Where a module keeps its tensors by name.
+_TABLES = ("_parameters", "_buffers", "_non_persistent_buffers_set")
+
+
+@contextmanager
+def preserve(model: nn.Module, *, batch_statistics: bool = True) -> Iterator[None]:
+    """Evaluation without gradients, after which the model is bit for bit as it was.
+
+    Restored, also when the model raises: the train/eval flag of every submodule, the values and
+    identity of buffers, parameters' identity, ``grad`` and ``requires_grad``, the random number
+    generators of torch on the CPU and on the model's CUDA devices, the grad mode and autocast's
+    cache. Parameters are not copied: besides a max_norm embedding, which is restored as well, no
+    layer of torch writes into them. Compiled parts run uncompiled, and nothing is communicated in
+    a distributed process group: a reading is local to its process.
+
+    Args:
+        model: the unwrapped model.
+        batch_statistics: normalise every BatchNorm with the batch's own statistics, without
+            touching the running ones. A BatchNorm that was set to eval mode inside a model in
+            train mode is frozen: training normalises it with its running statistics, and so does
+            this.
+    """
+    devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
+    indices = sorted(device.index for device in devices if device.type == "cuda")
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(torch.random.fork_rng(devices=indices, device_type="cuda"))
+        stack.enter_context(_fresh_autocast())
+        stack.enter_context(_uncompiled())
+        stack.enter_context(_evaluation(model, batch_statistics))
+        stack.enter_context(_same_tensors(model))
+        stack.enter_context(_same_gradients(model))
+        yield
+
+
+@contextmanager
+def _evaluation(model: nn.Module, batch_statistics: bool) -> Iterator[None]:
+    """Eval mode; a BatchNorm that finds no running statistics takes the batch's.
+
+    The flags are set one by one because a model's own train() may do more than set them. In eval
+    mode SyncBatchNorm neither communicates nor asks for a GPU.
+    """
+    flags = [(module, module.training) for module in model.modules()]
+    normalizations = [
+        (module, module.running_mean, module.running_var)
+        for module, training in flags
+        if isinstance(module, _BatchNorm) and batch_statistics and (training or not model.training)
+    ]
+    try:
+        for module, _ in flags:
+            module.training = False
+        for batch_norm, _, _ in normalizations:
+            batch_norm.running_mean = batch_norm.running_var = None
+        yield
+    finally:
+        for batch_norm, mean, variance in normalizations:
+            batch_norm.running_mean, batch_norm.running_var = mean, variance
+        for module, training in flags:
+            module.training = training
+
+
+@contextmanager
+def _same_tensors(model: nn.Module) -> Iterator[None]:
+    """Give buffers their values back, and every name the tensor that it stood for."""
+    modules = list(model.modules())
+    tables = (vars(m)[table] for m in modules for table in _TABLES)
+    entries = [(table, table.copy()) for table in tables]
+    # Not only buffers: weight_norm keeps the weight that it last computed as a plain attribute.
+    plain = [(m, k, v) for m in modules for k, v in vars(m).items() if isinstance(v, Tensor)]
+    written = [*model.buffers(), *_renormalized(modules)]
+    copies = [(tensor, tensor.clone()) for tensor in written]
+    try:
+        yield
+    finally:
+        for table, saved in entries:
+            table.clear()
+            table.update(saved)
+        for module, name, value in plain:
+            vars(module)[name] = value
+        # Writing back what did not change would spoil a backward pass that is still to come.
+        for tensor, copy in copies:
+            if not torch.equal(tensor, copy):
+                tensor.copy_(copy)
+
+
+def _renormalized(modules: list[nn.Module]) -> list[Tensor]:
+    embeddings = (m for m in modules if isinstance(m, nn.Embedding | nn.EmbeddingBag))
+    return [m.weight for m in embeddings if m.max_norm is not None]
+
+
+@contextmanager
+def _same_gradients(model: nn.Module) -> Iterator[None]:
+    saved = [(p, p.requires_grad, p.grad) for p in model.parameters()]
+    try:
+        yield
+    finally:
+        for parameter, requires_grad, gradient in saved:
+            if parameter.requires_grad != requires_grad:
+                parameter.requires_grad_(requires_grad)
+            if parameter.grad is not gradient:
+                parameter.grad = gradient
+
+
+@contextmanager
+def _fresh_autocast() -> Iterator[None]:
+    """Keep weights that are cast without gradients out of the cache of a caller's autocast.
+
+    A training forward in the same autocast context would take them and get no gradients.
+    """
+    enabled = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(enabled)
+
+
+def _uncompiled() -> AbstractContextManager[object]:
+    """Run compiled submodules and functions uncompiled: dynamo does not see hooks added late.
+
+    Without it, or with torch before 2.6, only a model that is compiled as a whole can be hooked.
+    What was compiled stays so, and is not compiled again.
+    """
+    if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
+        return nullcontext()
+    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return stance

@@ -1,0 +1,60 @@
+"""The probe batch: which unlabelled inputs it holds, and what it must be like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.utils.data import Dataset, TensorDataset
+
+
+def check_probe(probe: object) -> None:
+    """Refuse what is no finite float32 batch of at least two images."""
+    needed = "probe: a finite float32 tensor (N, C, H, W) of at least 2 unlabelled inputs is needed"
+    if not isinstance(probe, Tensor):
+        raise ValueError(f"{needed}, got {type(probe).__name__}")
+    if probe.dtype != torch.float32 or probe.ndim != 4 or len(probe) < 2 or not probe.numel():
+        raise ValueError(f"{needed}, got {probe.dtype} {tuple(probe.shape)}")
+    bad = int((~torch.isfinite(probe)).sum())
+    if bad:
+        raise ValueError(f"{needed}, got {bad} NaN or infinite of {probe.numel()} values")
+
+
+def choose_probe(
+    dataset: Dataset[Any], probe: Tensor | Dataset[Any] | None, size: int, generator: Generator
+) -> tuple[Dataset[Any], Tensor, Tensor]:
+    """Where the probe images come from and their row numbers there, and the rows to train on."""
+    length = _length(dataset, "dataset")
+    if probe is None:
+        chosen, rest = _draw(length, size, generator, leave=1)
+        return dataset, chosen, rest
+    if isinstance(probe, Tensor):
+        if len(probe) < 2:
+            raise ValueError(f"probe: at least 2 inputs are needed, got {len(probe)}")
+        return TensorDataset(probe), torch.arange(len(probe)), torch.arange(length)
+    chosen, _ = _draw(_length(probe, "probe"), size, generator)
+    return probe, chosen, torch.arange(length)
+
+
+def _length(dataset: object, argument: str) -> int:
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise ValueError(
+            f"{argument}: a map-style data set, with a length and items by number, is needed, "
+            f"got {type(dataset).__name__}"
+        )
+    length = len(dataset)
+    if length == 0:
+        raise ValueError(f"{argument}: at least one image is needed, got an empty data set")
+    return length
+
+
+def _draw(count: int, size: int, generator: Generator, leave: int = 0) -> tuple[Tensor, Tensor]:
+    """Numbers of the drawn images and, in order, of those that are left."""
+    if not 2 <= size <= count - leave:
+        raise ValueError(
+            f"probe_size: at least 2 and at most {count - leave} of the {count} images there are "
+            f"to draw from are allowed, got {size}"
+        )
+    order = torch.randperm(count, generator=generator)
+    return order[:size], order[size:].sort().values

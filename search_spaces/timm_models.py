@@ -1,0 +1,176 @@
+"""Small models of timm, convolutional networks and Transformers of many families."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+# Take images as they come.
+CONVOLUTIONAL = (
+    # plain and residual
+    "test_resnet",
+    "test_byobnet",
+    "test_nfnet",
+    "resnet10t",
+    "regnetx_002",
+    "regnety_002",
+    "gernet_s",
+    "dla46_c",
+    "densenet121",
+    "ese_vovnet19b_slim_dw",
+    "hgnetv2_b0",
+    # depthwise, for phones
+    "test_efficientnet",
+    "mobilenetv1_100",
+    "mobilenetv2_050",
+    "mobilenetv3_small_050",
+    "mobilenetv3_small_100",
+    "mobilenetv4_conv_small_050",
+    "mobilenetv4_conv_small",
+    "efficientnet_lite0",
+    "tinynet_e",
+    "mnasnet_small",
+    "spnasnet_100",
+    "fbnetc_100",
+    "hardcorenas_a",
+    "lcnet_050",
+    "rexnet_100",
+    "ghostnet_050",
+    "ghostnetv3_050",
+    # reparametrised
+    "mobileone_s0",
+    "repvit_m0_9",
+    # modern
+    "test_convnext",
+    "test_mambaout",
+    "convnext_zepto_rms",
+    "convnext_atto",
+    "convnextv2_atto",
+    "inception_next_atto",
+    "mambaout_femto",
+    "starnet_s050",
+    "fasternet_t0",
+)
+HYBRID = (
+    "edgenext_xx_small",
+    "mobilevit_xxs",
+    "mobilevitv2_050",
+    "fastvit_t8",
+    "efficientvit_b0",
+    "efficientvit_m0",
+    "shvit_s1",
+    "swiftformer_xs",
+    "tiny_vit_5m_224",
+    "pvt_v2_b0",
+    "xcit_nano_12_p8_224",
+)
+# Need to know the image size: their windows or position embeddings have it.
+SIZED = (
+    "test_coatnet",
+    "test_maxvit",
+    "levit_128s",
+    "pit_ti_224",
+    "efficientformerv2_s0",
+    "coat_lite_tiny",
+)
+# The same, and their patches, made for 224×224, are made smaller for smaller images.
+PATCHED = (
+    "test_vit",
+    "test_vit2",
+    "deit_tiny_patch16_224",
+    "deit_tiny_distilled_patch16_224",
+    "eva02_tiny_patch14_224",
+)
+MODELS = CONVOLUTIONAL + HYBRID + SIZED + PATCHED
+
+
+def sample(trial: Any) -> dict[str, str]:
+    """Draw a model."""
+    return {"model": trial.suggest_categorical("model", list(MODELS))}
+
+
+def grid() -> Iterable[dict[str, str]]:
+    """All models."""
+    return ({"model": model} for model in MODELS)
+
+
+def name(config: Mapping[str, str]) -> str:
+    """The model's name in timm."""
+    return config["model"]
+
+
+def build(
+    config: Mapping[str, str],
+    *,
+    num_classes: int = 10,
+    in_channels: int = 3,
+    image_size: int | tuple[int, int] = 32,
+) -> nn.Module:
+    """An untrained timm model for images of one size.
+
+    Args:
+        config: ``{"model": name}`` with a name of `MODELS`.
+        num_classes: K.
+        in_channels: channels of the images.
+        image_size: their side, or (height, width), in pixels.
+
+    Raises:
+        ValueError: a model that is not in `MODELS` or cannot take images of this size.
+        ImportError: timm is not installed.
+    """
+    model = config["model"]
+    if model not in MODELS:
+        raise ValueError(f"model: one of {', '.join(MODELS)} is allowed, got {model!r}")
+    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"image_size: a side or (height, width) is needed, got {image_size!r}")
+    try:
+        import timm
+    except ImportError as error:
+        raise ImportError(
+            "timm_models needs the 'timm' extra: pip install 'prescreen[timm]'"
+        ) from error
+    try:
+        network: nn.Module = timm.create_model(
+            model,
+            pretrained=False,
+            num_classes=num_classes,
+            in_chans=in_channels,
+            **_size_keywords(model, size),
+        )
+        _try(network, in_channels, size)
+    # The ways in which timm and torch say that an image is too small or cannot be divided.
+    except (AssertionError, RuntimeError, ValueError, ZeroDivisionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"image_size: {model} cannot take {size[0]}×{size[1]} images: {reason}"
+        ) from error
+    return network
+
+
+def _size_keywords(model: str, size: tuple[int, int]) -> dict[str, Any]:
+    """What `timm.create_model` must be told of the image size."""
+    if model in SIZED:
+        return {"img_size": size}
+    if model in PATCHED:
+        return {"img_size": size, "patch_size": _patch_size(size)}
+    return {}
+
+
+def _patch_size(size: tuple[int, int]) -> int:
+    """The largest patch that divides the image into at least 7×7: 4 for 32 and 28, 16 for 224."""
+    fitting = (
+        p for p in (16, 8, 4, 2) if not size[0] % p and not size[1] % p and min(size) >= 7 * p
+    )
+    return next(fitting, 1)
+
+
+def _try(network: nn.Module, in_channels: int, size: tuple[int, int]) -> None:
+    """Run one image: whether a model can take a size is known only in its forward pass."""
+    network.eval()
+    with torch.no_grad():
+        network(torch.zeros(1, in_channels, *size))
+    network.train()

@@ -1,0 +1,231 @@
+"""Readouts by blocks, in bounded memory and at extreme logits; the identities between them."""
+
+from __future__ import annotations
+
+import math
+
+import oracle
+import pytest
+import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+import prescreen.capture
+from prescreen.capture import Capture
+from prescreen.readouts import DEFAULT_PANEL, READOUTS, get_readout
+
+LINKS = ["softmax", "sigmoid", "identity"]
+
+
+# --- blocks and forms -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("shape", [(4, 20, 30), (40, 3, 4), (12, 5, 1), (9, 1, 7)], ids=str)
+def test_tiny_blocks_equal_one_block(make_capture, monkeypatch, shape, link):
+    if link == "softmax" and shape[2] == 1:
+        shape = (12, 5, 2)
+    values = {}
+    for size in (1, 7, 1 << 40):
+        monkeypatch.setattr(prescreen.capture, "BLOCK_ELEMENTS", size)
+        capture = make_capture(*shape, link)
+        points = oracle.points(link, ["none"])
+        values[size] = [get_readout(point)(capture) for point in points]
+        for point in points:
+            if point.split("/")[1] in oracle.MEANS:
+                values[size] += get_readout(point).per_sample(capture).tolist()
+    assert values[1] == pytest.approx(values[1 << 40], rel=1e-9, abs=1e-12)
+    assert values[7] == pytest.approx(values[1 << 40], rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("shape", [(3, 60, 50), (200, 4, 6)], ids=["Gram form", "direct form"])
+def test_both_forms_of_the_batch_gradient_equal_its_definition(make_capture, shape, link):
+    capture = make_capture(*shape, link)
+    z = capture.features
+    for point in oracle.points(link, ["none"]):
+        anchor, projection, _ = point.split("/")
+        if projection not in ("batch_gradient", "centred_batch_gradient") or anchor == "expected":
+            continue
+        q = torch.from_numpy(oracle.ANCHORS[anchor](oracle.Head.of(capture)))
+        r = capture.predictions() - q
+        features = z - z.mean(0) if projection.startswith("centred") else z
+        definition = torch.linalg.matrix_norm(r.T @ features).item() / len(z)
+        assert get_readout(point)(capture) == pytest.approx(definition, rel=1e-9), point
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+class Allocations(TorchDispatchMode):
+    """Records the largest tensor and the most bytes alive at once that a block of code creates."""
+
+    def __init__(self, *known):
+        super().__init__()
+        self._known = {tensor.untyped_storage()._cdata for tensor in known}
+        self._alive = {}
+        self.largest = self.peak_bytes = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                if storage._cdata not in self._known:
+                    self._alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
+                    self.largest = max(self.largest, storage.nbytes() // tensor.element_size())
+        self._alive = {key: s for key, s in self._alive.items() if not s[0].expired()}
+        self.peak_bytes = max(self.peak_bytes, sum(size for _, size in self._alive.values()))
+        return result
+
+
+def wide_capture():
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(64, 32, generator=generator)
+    w = torch.randn(100_000, 32, generator=generator) / 8
+    return Capture(z, z @ w.T, w)
+
+
+WIDE = [*DEFAULT_PANEL, *READOUTS, *oracle.points("softmax", ["none"])]
+
+
+def test_a_large_vocabulary_costs_no_second_matrix_of_predictions(monkeypatch):
+    block = 1 << 19
+    monkeypatch.setattr(prescreen.capture, "BLOCK_ELEMENTS", block)
+    capture = wide_capture()
+    too_much = {}
+    for name in WIDE:
+        readout = get_readout(name)
+        with Allocations(capture.features, capture.logits, capture.weight) as allocations:
+            readout(capture)
+            if "/" in name and name.split("/")[1] in oracle.MEANS:
+                readout.per_sample(capture)
+        if allocations.largest > block or allocations.peak_bytes > 6 * 4 * block:
+            too_much[name] = (allocations.largest / block, allocations.peak_bytes / (4 * block))
+    assert capture.logits.numel() > 12 * block
+    assert too_much == {}
+
+
+def test_allocations_are_seen():
+    x = torch.zeros(1000)
+    with Allocations(x) as allocations:
+        y = x + 1
+        z = y * 2
+        del y
+        (z[:10].double() + 1).sum()
+    assert allocations.largest == 1000
+    assert 8000 <= allocations.peak_bytes < 8400
+
+
+# --- extreme logits -------------------------------------------------------------------------------
+
+# Where predictions equal the anchor, R is zero: the direction of a zero gradient is undefined.
+UNDEFINED_AT_ZERO_RESIDUAL = {"gwa", "alignment"}
+
+
+def steep(make_capture, link, dtype, size):
+    """A random capture whose largest logit is `size`."""
+    capture = make_capture(12, 5, 4, link, bias=False, dtype=dtype)
+    w = capture.weight * (size / capture.logits.abs().max())
+    return Capture(capture.features, capture.features @ w.T, w, None, link)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("link", LINKS)
+def test_logits_of_ten_thousand_read_finite(make_capture, link, dtype):
+    capture = steep(make_capture, link, dtype, 1e4)
+    values = {p: get_readout(p)(capture) for p in oracle.points(link)}
+    bad = {point: value for point, value in values.items() if not math.isfinite(value)}
+    assert {p for p in bad if p.split("/")[1] not in UNDEFINED_AT_ZERO_RESIDUAL} == set()
+
+
+@pytest.mark.parametrize("size", [30, 100])
+@pytest.mark.parametrize("link", LINKS)
+def test_float32_follows_float64_where_predictions_saturate(make_capture, link, size):
+    single = steep(make_capture, link, torch.float32, size)
+    tensors = (single.features, single.logits, single.weight)
+    double = Capture(*(t.double() for t in tensors), None, link)
+    for point in oracle.points(link, ["none"]):
+        if point.split("/")[1] not in UNDEFINED_AT_ZERO_RESIDUAL:
+            exact = get_readout(point)(double)
+            assert get_readout(point)(single) == pytest.approx(exact, rel=1e-3, abs=1e-6), point
+
+
+def test_features_with_a_large_common_offset_keep_their_batch_gradient(make_capture):
+    """As after a ReLU: the Gram form then sums large terms that cancel."""
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(64, 512, generator=generator, dtype=torch.float64).abs() + 3
+    w = 0.01 * torch.randn(300, 512, generator=generator, dtype=torch.float64)
+    double = Capture(
+        z.float().double(), z.float().double() @ w.float().double().T, w.float().double()
+    )
+    single = Capture(z.float(), double.logits.float(), w.float())
+    for point in ("prior/batch_gradient/none", "prior/centred_batch_gradient/none"):
+        assert get_readout(point)(single) == pytest.approx(get_readout(point)(double), rel=1e-3)
+
+
+def test_dispersion_of_a_single_predicted_class_is_minus_infinity(make_capture):
+    capture = make_capture()
+    b = capture.bias + torch.tensor([0.0, 100.0, 0.0, 0.0])
+    single = Capture(capture.features, capture.logits - capture.bias + b, capture.weight, b)
+    assert get_readout("dispersion")(single) == -math.inf
+
+
+# --- identities -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(12, 5, 4), (4, 9, 8), (10, 3, 2)], ids=str)
+def test_entropy_is_what_is_missing_from_the_divergence_from_uniform(make_capture, shape):
+    capture = make_capture(*shape)
+    entropy = get_readout("entropy").per_sample(capture)
+    divergence = get_readout("uniform/divergence/none").per_sample(capture)
+    assert torch.allclose(entropy, math.log(shape[2]) - divergence, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(12, 5, 4), (4, 9, 8), (10, 3, 2)], ids=str)
+def test_confidence_is_the_largest_distance_from_the_pseudo_label(make_capture, shape):
+    capture = make_capture(*shape)
+    confidence = get_readout("confidence").per_sample(capture)
+    distance = get_readout("pseudo/distance_inf/none").per_sample(capture)
+    assert torch.allclose(confidence, 1 - distance, rtol=1e-12)
+
+
+def test_confidence_entropy_and_margin_of_two_classes_are_one_quantity(make_capture):
+    capture = make_capture(k=2)
+    p = get_readout("confidence").per_sample(capture)
+    assert torch.allclose(get_readout("margin").per_sample(capture), 2 * p - 1, rtol=1e-12)
+    entropy = -(p * p.log() + (1 - p) * (1 - p).log())
+    assert torch.allclose(get_readout("entropy").per_sample(capture), entropy, rtol=1e-9)
+
+
+def test_expected_gradient_is_that_of_the_variance_of_a_draw(make_capture):
+    capture = make_capture()
+    variance = 1 - capture.predictions().square().sum(1)
+    gradient = get_readout("expected/gradient/none").per_sample(capture)
+    assert torch.allclose(gradient, variance.sqrt() * capture.features.norm(dim=1), rtol=1e-12)
+
+
+def test_covariance_gradient_is_the_norm_of_the_covariance_of_predictions_and_features(
+    make_capture,
+):
+    capture = make_capture()
+    joint = torch.cat([capture.predictions(), capture.features], dim=1).T
+    covariance = torch.cov(joint, correction=0)[:4, 4:]
+    spread = capture.features.var(dim=0, correction=0).sum().sqrt()
+    read = get_readout("covariance_gradient")(capture)
+    assert read == pytest.approx((covariance.norm() / spread).item(), rel=1e-9)
+
+
+def test_a_sigmoid_head_of_one_class_reads_as_a_softmax_head_of_two(make_capture):
+    one = make_capture(k=1, link="sigmoid")
+    two = Capture(
+        one.features,
+        torch.cat([torch.zeros_like(one.logits), one.logits], dim=1),
+        torch.cat([torch.zeros_like(one.weight), one.weight]),
+        torch.cat([torch.zeros_like(one.bias), one.bias]),
+    )
+    for name in ("entropy", "confidence", "margin", "mutual_information", "energy", "mde"):
+        assert get_readout(name)(one) == pytest.approx(get_readout(name)(two), rel=1e-12), name
+    for point in ("uniform/divergence/classes", "none/entropy/classes"):
+        assert get_readout(point)(one) == pytest.approx(get_readout(point)(two), rel=1e-12), point

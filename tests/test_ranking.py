@@ -1,0 +1,282 @@
+import csv
+import io
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from prescreen.candidate import Candidate
+from prescreen.data import Task
+from prescreen.ranking import rank
+from prescreen.readouts import DEFAULT_PANEL, READOUTS
+from prescreen.training import Training
+
+TRAINING = Training(steps=8, batch_size=16)
+
+
+def batches(batch_size, seed):
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        y = torch.randint(3, (batch_size,), generator=generator)
+        noise = torch.randn(batch_size, 1, 4, 4, generator=generator)
+        yield noise + y.view(-1, 1, 1, 1) - 1, y
+
+
+def make_task():
+    probe = next(batches(32, 1))[0]
+    return Task("noise", probe, 3, 1, (4, 4), batches)
+
+
+def mlp(width):
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, width), nn.ReLU(), nn.Linear(width, 3))
+
+
+def tiny():
+    return mlp(2)
+
+
+def small():
+    return mlp(8)
+
+
+def large():
+    return mlp(32)
+
+
+def broken():
+    raise RuntimeError("no such layer\nsecond line")
+
+
+class Greedy(nn.Module):
+    def forward(self, x):
+        raise MemoryError("can't allocate memory")
+
+
+def greedy():
+    return nn.Sequential(Greedy(), mlp(2))
+
+
+def explosive():
+    model = mlp(4)
+    with torch.no_grad():
+        model[1].weight.mul_(1e38)
+    return model
+
+
+class Constant(nn.Module):
+    def forward(self, x):
+        return x * 0
+
+
+def constant():
+    return nn.Sequential(Constant(), mlp(4))
+
+
+def suicidal():
+    os.kill(os.getpid(), signal.SIGKILL)
+    return mlp(2)
+
+
+GOOD = {"tiny": tiny, "small": small, "large": large}
+BAD = {"broken": broken, "greedy": greedy, "explosive": explosive, "constant": constant}
+
+
+def without_seconds(ranking):
+    rows = [replace(row, seconds=0.0) for row in ranking]
+    return repr(rows)
+
+
+def test_candidates_are_ordered_by_the_mean_of_their_ranks():
+    ranking = rank(GOOD, make_task(), training=TRAINING)
+    assert [row.rank for row in ranking] == [1, 2, 3]
+    assert sorted(row.name for row in ranking) == sorted(GOOD)
+    expected = {row.name: 0.0 for row in ranking}
+    for name in DEFAULT_PANEL:
+        by_score = sorted(ranking, key=lambda row: READOUTS[name].score(row.values[name]))  # noqa: B023
+        for place, row in enumerate(by_score):
+            expected[row.name] += place / 2 / len(DEFAULT_PANEL)
+    assert {row.name: row.score for row in ranking} == pytest.approx(expected)
+    assert ranking.best is ranking.rows[0]
+    assert all(row.step == 8 and row.parameters > 0 and row.seconds > 0 for row in ranking)
+
+
+def test_failures_are_rows_with_a_reason_and_come_last():
+    ranking = rank({**BAD, **GOOD}, make_task(), training=TRAINING)
+    assert {row.name for row in ranking.rows[:3]} == set(GOOD)
+    failed = {row.name: (row.status, row.reason) for row in ranking.rows[3:]}
+    assert failed["broken"] == ("build", "RuntimeError: no such layer")
+    assert failed["greedy"] == ("memory", "MemoryError: can't allocate memory")
+    assert failed["explosive"][0] == "diverged"
+    assert failed["constant"][0] == "collapsed"
+    assert "for all 32 probe samples" in failed["constant"][1]
+    assert all(row.rank is None and math.isnan(row.score) for row in ranking.rows[3:])
+    only_bad = rank(BAD, make_task(), training=TRAINING)
+    with pytest.raises(ValueError, match="ranking: a candidate that did not fail is needed"):
+        _ = only_bad.best
+
+
+def test_worker_processes_change_nothing():
+    alone = rank({**GOOD, **BAD}, make_task(), training=TRAINING)
+    together = rank({**GOOD, **BAD}, make_task(), training=TRAINING, workers=2)
+    assert without_seconds(alone) == without_seconds(together)
+
+
+def test_the_death_of_a_worker_is_a_row_and_the_others_go_on():
+    ranking = rank({"suicidal": suicidal, **GOOD}, make_task(), training=TRAINING, workers=1)
+    assert {row.name for row in ranking.rows[:3]} == set(GOOD)
+    assert ranking.rows[3].status == "killed"
+    assert "SIGKILL, out of memory?" in ranking.rows[3].reason
+
+
+def test_a_run_continues_without_repeating_what_is_finished(tmp_path):
+    whole = rank({**GOOD, **BAD}, make_task(), training=TRAINING, out=tmp_path / "whole")
+    built = []
+
+    class Stop(Exception):
+        pass
+
+    def stop(progress):
+        built.append(progress.name)
+        if progress.finished == 2:
+            raise Stop
+
+    candidates = [Candidate(name, {}, build) for name, build in {**GOOD, **BAD}.items()]
+    with pytest.raises(Stop):
+        rank(candidates, make_task(), training=TRAINING, out=tmp_path / "cut", progress=stop)
+    assert set(built) == {"tiny", "small"}
+    built.clear()
+    again = rank(
+        candidates,
+        make_task(),
+        training=TRAINING,
+        out=tmp_path / "cut",
+        progress=lambda progress: built.append(progress.name),
+    )
+    assert not set(built) & {"tiny", "small"}
+    assert without_seconds(again) == without_seconds(whole)
+    built.clear()
+    rank(
+        candidates,
+        make_task(),
+        training=TRAINING,
+        out=tmp_path / "cut",
+        progress=lambda progress: built.append(progress.name),
+    )
+    assert built == []
+
+
+def test_progress_ends_at_one():
+    seen = []
+    rank({**GOOD, "broken": broken}, make_task(), training=TRAINING, progress=seen.append)
+    assert [p.share for p in seen] == sorted(p.share for p in seen)
+    assert seen[-1].share == 1.0
+    assert (seen[-1].finished, seen[-1].candidates) == (4, 4)
+
+
+def test_results_for_machines(tmp_path):
+    ranking = rank({**GOOD, "broken": broken}, make_task(), training=TRAINING, out=tmp_path / "run")
+    data = json.loads(ranking.to_json())
+    assert [row["name"] for row in data["rows"]] == [row.name for row in ranking]
+    assert data["rows"][-1]["score"] is None
+    table = list(csv.DictReader(io.StringIO(ranking.to_csv())))
+    assert [row["name"] for row in table] == [row.name for row in ranking]
+    for name in DEFAULT_PANEL:
+        assert float(table[0][name]) == ranking.best.values[name]
+    assert (tmp_path / "run" / "ranking.json").read_text() == ranking.to_json()
+    assert (tmp_path / "run" / "ranking.csv").read_text() == ranking.to_csv()
+    assert "build: RuntimeError: no such layer" in str(ranking)
+
+
+def test_other_data_or_settings_do_not_mix_in_one_folder(tmp_path):
+    rank(GOOD, make_task(), training=TRAINING, out=tmp_path)
+    before = (tmp_path / "journal.jsonl").read_bytes()
+    other_probe = replace(make_task(), probe=next(batches(32, 2))[0])
+    for task, changes, word in (
+        (other_probe, {}, "task"),
+        (make_task(), {"training": replace(TRAINING, steps=9)}, "steps 8 instead of 9"),
+        (make_task(), {"readouts": ["entropy"]}, "readouts"),
+    ):
+        with pytest.raises(ValueError, match=f"^out: a folder of the same settings.*{word}"):
+            rank(GOOD, task, **{"training": TRAINING, "out": tmp_path, **changes})
+    assert (tmp_path / "journal.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"workers": -1}, "workers: at least 0"),
+        ({"threads": 0}, "threads: at least 1"),
+        ({"readings": 0}, "readings: at least 1"),
+        ({"readouts": []}, "readouts: distinct names"),
+        ({"readouts": ["entropy", "entropy"]}, "readouts: distinct names"),
+        ({"readouts": "entropy"}, "readouts: a sequence of names"),
+        ({"readouts": ["entropie"]}, "readouts: entropy .* got 'entropie'"),
+        ({"samples": 3}, "samples"),
+    ],
+)
+def test_arguments_are_checked_before_anything_is_trained(changes, message):
+    with pytest.raises(ValueError, match=message):
+        rank({"suicidal": suicidal}, make_task(), **changes)
+
+
+def test_what_does_not_pickle_is_refused_before_workers_start():
+    with pytest.raises(ValueError, match="workers: candidate 'local' must pickle"):
+        rank({"local": lambda: mlp(2)}, make_task(), training=TRAINING, workers=1)
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_ranking import GOOD, BAD, TRAINING, make_task
+from prescreen.ranking import rank
+
+if __name__ == "__main__":
+    rank({{**GOOD, **BAD}}, make_task(), training=TRAINING, out={out!r}, workers={workers})
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_sigkill_at_any_moment_is_survived(tmp_path, workers):
+    """Kill the run again and again, a little later every time, until it gets through."""
+    out = tmp_path / "run"
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(SCRIPT).format(
+            tests=os.path.dirname(__file__), out=str(out), workers=workers
+        )
+    )
+    finished, kills = set(), 0
+    journal = out / "journal.jsonl"
+    lines = 0
+    while True:
+        process = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
+        # Kill as soon as the journal has grown by a few lines: in the middle of the work.
+        while process.poll() is None:
+            grown = journal.read_bytes().count(b"\n") if journal.exists() else 0
+            if grown >= lines + 6 and kills < 4:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+                process.wait()
+                break
+            time.sleep(0.01)
+        else:
+            assert process.returncode == 0
+            break
+        events = [json.loads(line) for line in journal.read_text().splitlines()[1:]]
+        ended = [e["candidate"] for e in events if e["event"] in ("finished", "failed")]
+        assert len(ended) == len(set(ended)), "a finished candidate was measured again"
+        assert finished <= set(ended), "a finished candidate was lost"
+        finished, lines = set(ended), len(events) + 1
+    assert kills >= 2
+    resumed = rank({**GOOD, **BAD}, make_task(), training=TRAINING, out=out)
+    whole = rank({**GOOD, **BAD}, make_task(), training=TRAINING)
+    assert without_seconds(resumed) == without_seconds(whole)
