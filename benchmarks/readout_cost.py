@@ -138,7 +138,7 @@ def _kilobytes(status: Path, field: str) -> int:
 def share_of_training() -> None:
     """Readout arithmetic after the forward pass, as a share of brief training on a small cell."""
     from prescreen.candidate import sample_candidates, resolve_space
-    from prescreen.datasets import load_task
+    from prescreen.data import load_task
     from prescreen.forward import capture
     from prescreen.training import Training, brief_training
 

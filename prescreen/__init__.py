@@ -1,1 +1,38 @@
-"""Rank, prune and select neural networks after brief training, from unlabelled data."""
+"""Rank, prune and select neural networks after brief training, from unlabelled data.
+
+candidate → brief training → capture → readout → trajectory → decision
+"""
+
+from prescreen.candidate import Candidate
+from prescreen.capture import Capture
+from prescreen.data import Task, load_task
+from prescreen.forward import capture_heads
+from prescreen.heads import find_heads
+from prescreen.ranking import rank
+from prescreen.readouts import DEFAULT_PANEL, READOUTS, Readout, get_readout
+from prescreen.report import Ranking
+from prescreen.screening import CandidateFailed, read, screen
+from prescreen.training import Training, brief_training
+from prescreen.trajectory import Reading, Trajectory
+
+__all__ = [
+    "DEFAULT_PANEL",
+    "READOUTS",
+    "Candidate",
+    "CandidateFailed",
+    "Capture",
+    "Ranking",
+    "Reading",
+    "Readout",
+    "Task",
+    "Training",
+    "Trajectory",
+    "brief_training",
+    "capture_heads",
+    "find_heads",
+    "get_readout",
+    "load_task",
+    "rank",
+    "read",
+    "screen",
+]

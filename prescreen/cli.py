@@ -17,7 +17,7 @@ from rich.progress import Progress as ProgressBar
 from typer.exceptions import Abort, TyperException
 
 from prescreen.candidate import resolve_space, space_names
-from prescreen.datasets import load_task
+from prescreen.data import load_task
 from prescreen.ranking import Progress, rank
 from prescreen.readouts import ANCHORS, DEFAULT_PANEL, NORMALIZATIONS, PROJECTIONS, READOUTS
 from prescreen.report import Ranking, plain_table

@@ -23,7 +23,7 @@ from prescreen.candidate import (
     space_names,
 )
 
-# A space of 3 × 2 + 2 = 8 configs: `norm` is suggested only where there is a hidden layer.
+# 3 × 2 + 1 = 7 configs: "bias" is suggested only where "hidden" is above 0.
 DEFINE_BY_RUN = '''
 """Small perceptrons."""
 from torch import nn
@@ -32,12 +32,13 @@ class Net(nn.Sequential):
     pass
 
 def sample(trial):
-    hidden = trial.suggest_int("hidden", 0, 3)
-    config = {"hidden": hidden, "bias": trial.suggest_categorical("bias", [True, False])}
+    config = {"hidden": trial.suggest_int("hidden", 0, 3)}
+    if config["hidden"]:
+        config["bias"] = trial.suggest_categorical("bias", [True, False])
     return config
 
 def build(config, *, num_classes, in_channels=1):
-    return Net(nn.Flatten(), nn.Linear(in_channels * 4, num_classes, bias=config["bias"]))
+    return Net(nn.Flatten(), nn.Linear(in_channels * 4, num_classes, bias=config.get("bias", True)))
 '''
 
 
@@ -109,7 +110,7 @@ def test_bad_candidates_are_refused(name, config, build, message):
 
 def test_what_is_built_must_be_a_module():
     with pytest.raises(ValueError, match=r"build: a must build a torch.nn.Module, got dict"):
-        Candidate("a", {}, dict).model()
+        Candidate("a", {}, lambda: {"no": "module"}).model()
 
 
 def test_key_is_canonical_json_of_name_and_config():
@@ -214,9 +215,9 @@ def test_smaller_samples_begin_larger_ones():
 
 
 def test_sample_is_the_same_in_every_session():
-    """Resuming a ranking rests on it."""
+    """Resuming a ranking rests on it: pinned to what was drawn first, with no other oracle."""
     names = [c.name for c in sample_candidates(resolve_space("nas_bench_201"), 2, seed=0)]
-    assert names == ["3x3|3x3,none|1x1,pool,3x3", "3x3|1x1,1x1|3x3,1x1,skip"]
+    assert names == ["3x3|3x3,none|1x1,pool,3x3", "3x3|1x1,3x3|1x1,pool,skip"]
 
 
 def test_whole_grid_comes_in_its_order():
@@ -242,10 +243,17 @@ def test_endless_grid_is_sampled():
 
 def test_exhausted_space_gives_what_it_has_with_a_warning(write_space):
     space = resolve_space(write_space())
-    with pytest.warns(UserWarning, match="samples: space gave 8 distinct configs .*20 were asked"):
+    with pytest.warns(UserWarning, match="samples: space gave 7 distinct configs .*20 were asked"):
         candidates = sample_candidates(space, 20, 0)
-    expected = {(hidden, bias) for hidden in range(4) for bias in (True, False)}
-    assert {(c.config["hidden"], c.config["bias"]) for c in candidates} == expected
+    expected = {(hidden, bias) for hidden in (1, 2, 3) for bias in (True, False)} | {(0, None)}
+    assert {(c.config["hidden"], c.config.get("bias")) for c in candidates} == expected
+
+
+def test_finite_space_without_a_grid_is_found_whole():
+    """More than MAX_REPEATS draws repeat a config here, but never so many in a row."""
+    space = in_memory(sample=lambda trial: {"a": trial.suggest_int("a", 1, 300)})
+    found = sample_candidates(space, 300, 0)
+    assert {candidate.config["a"] for candidate in found} == set(range(1, 301))
 
 
 @pytest.mark.parametrize(

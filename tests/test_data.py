@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, multiprocessing
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from prescreen import images
+from prescreen.data import images
 from prescreen.data import Task
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from prescreen import images, parquet_files
+from prescreen.data import images, parquet_files
 from prescreen.data import Task
-from prescreen.datasets import load_task
+from prescreen.data.named import load_task
 
 pyarrow = pytest.importorskip("pyarrow", reason="the images extra is not installed")
 parquet = pytest.importorskip("pyarrow.parquet", reason="the images extra is not installed")
@@ -171,7 +171,7 @@ def test_every_named_data_set_is_torchvisions():
     torchvision = pytest.importorskip("torchvision.datasets", reason="needs the images extra")
     import inspect
 
-    from prescreen.datasets import _TORCHVISION
+    from prescreen.data.named import _TORCHVISION
 
     for name, (train, probe) in _TORCHVISION.items():
         kind = getattr(torchvision, name)

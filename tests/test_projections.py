@@ -10,10 +10,11 @@ import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 import prescreen.capture
 from prescreen.capture import Capture
-from prescreen.readouts import DEFAULT_PANEL, READOUTS, get_readout
+from prescreen.readouts import PROJECTIONS, READOUTS, Readout, get_readout, teacher
 
 LINKS = ["softmax", "sigmoid", "identity"]
 
@@ -21,20 +22,37 @@ LINKS = ["softmax", "sigmoid", "identity"]
 # --- blocks and forms -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("link", LINKS)
-@pytest.mark.parametrize("shape", [(4, 20, 30), (40, 3, 4), (12, 5, 1), (9, 1, 7)], ids=str)
+def readings(capture):
+    """Every value and per-sample value that can be read from a capture."""
+    values = []
+    for point in oracle.points(capture.link, ["none"]):
+        readout = get_readout(point)
+        values.append(readout(capture))
+        if point.split("/")[1] in oracle.MEANS:
+            values += readout.per_sample(capture).tolist()
+    # A dense anchor is cut along with the predictions.
+    anchor = teacher(make_teacher(capture))
+    for name, projection in PROJECTIONS.items():
+        if (name, capture.link) != ("divergence", "identity"):
+            values.append(Readout(anchor, projection)(capture))
+    return values
+
+
+def make_teacher(capture):
+    q = capture.logits.flip(0) / 2
+    return {"softmax": q.softmax(1), "sigmoid": q.sigmoid(), "identity": q}[capture.link]
+
+
+BLOCK_SHAPES = [(4, 20, 30), (40, 3, 4), (12, 5, 2), (9, 1, 7)]
+BLOCK_CASES = [(shape, link) for shape in BLOCK_SHAPES for link in LINKS]
+
+
+@pytest.mark.parametrize(("shape", "link"), [*BLOCK_CASES, ((12, 5, 1), "sigmoid")], ids=str)
 def test_tiny_blocks_equal_one_block(make_capture, monkeypatch, shape, link):
-    if link == "softmax" and shape[2] == 1:
-        shape = (12, 5, 2)
     values = {}
     for size in (1, 7, 1 << 40):
         monkeypatch.setattr(prescreen.capture, "BLOCK_ELEMENTS", size)
-        capture = make_capture(*shape, link)
-        points = oracle.points(link, ["none"])
-        values[size] = [get_readout(point)(capture) for point in points]
-        for point in points:
-            if point.split("/")[1] in oracle.MEANS:
-                values[size] += get_readout(point).per_sample(capture).tolist()
+        values[size] = readings(make_capture(*shape, link))
     assert values[1] == pytest.approx(values[1 << 40], rel=1e-9, abs=1e-12)
     assert values[7] == pytest.approx(values[1 << 40], rel=1e-9, abs=1e-12)
 
@@ -53,6 +71,14 @@ def test_both_forms_of_the_batch_gradient_equal_its_definition(make_capture, sha
         features = z - z.mean(0) if projection.startswith("centred") else z
         definition = torch.linalg.matrix_norm(r.T @ features).item() / len(z)
         assert get_readout(point)(capture) == pytest.approx(definition, rel=1e-9), point
+
+
+@pytest.mark.parametrize(("n", "d", "k"), [(4, 200, 100), (100, 10, 20), (50, 100, 30)])
+def test_the_cheaper_form_is_taken(make_capture, n, d, k):
+    capture = make_capture(n, d, k)
+    with FlopCounterMode(display=False) as counter:
+        get_readout("pseudo/batch_gradient/none")(capture)
+    assert 0 < counter.get_total_flops() <= 2 * min(n * n * (k + d), n * k * d)
 
 
 # --- memory ---------------------------------------------------------------------------------------
@@ -80,31 +106,29 @@ class Allocations(TorchDispatchMode):
         return result
 
 
-def wide_capture():
+BLOCK = 1 << 19
+N, D, K = 64, 32, 100_000
+
+
+@pytest.fixture(scope="module", params=[torch.float32, torch.bfloat16], ids=str)
+def wide_tensors(request):
     generator = torch.Generator().manual_seed(0)
-    z = torch.randn(64, 32, generator=generator)
-    w = torch.randn(100_000, 32, generator=generator) / 8
-    return Capture(z, z @ w.T, w)
+    z = torch.randn(N, D, generator=generator)
+    w = torch.randn(K, D, generator=generator) / 8
+    return [t.to(request.param) for t in (z, z @ w.T, w)]
 
 
-WIDE = [*DEFAULT_PANEL, *READOUTS, *oracle.points("softmax", ["none"])]
-
-
-def test_a_large_vocabulary_costs_no_second_matrix_of_predictions(monkeypatch):
-    block = 1 << 19
-    monkeypatch.setattr(prescreen.capture, "BLOCK_ELEMENTS", block)
-    capture = wide_capture()
-    too_much = {}
-    for name in WIDE:
-        readout = get_readout(name)
-        with Allocations(capture.features, capture.logits, capture.weight) as allocations:
-            readout(capture)
-            if "/" in name and name.split("/")[1] in oracle.MEANS:
-                readout.per_sample(capture)
-        if allocations.largest > block or allocations.peak_bytes > 6 * 4 * block:
-            too_much[name] = (allocations.largest / block, allocations.peak_bytes / (4 * block))
-    assert capture.logits.numel() > 12 * block
-    assert too_much == {}
+@pytest.mark.parametrize("name", [*READOUTS, *oracle.points("softmax", ["none"])])
+def test_a_large_vocabulary_costs_no_second_matrix(wide_tensors, monkeypatch, name):
+    monkeypatch.setattr(prescreen.capture, "BLOCK_ELEMENTS", BLOCK)
+    assert N * K > 12 * BLOCK
+    readout, capture = get_readout(name), Capture(*wide_tensors)
+    with Allocations(*wide_tensors) as allocations:
+        readout(capture)
+        if "/" in name and name.split("/")[1] in oracle.MEANS:
+            readout.per_sample(capture)
+    assert allocations.largest <= BLOCK
+    assert allocations.peak_bytes <= 6 * BLOCK * 4
 
 
 def test_allocations_are_seen():
@@ -170,6 +194,26 @@ def test_dispersion_of_a_single_predicted_class_is_minus_infinity(make_capture):
     b = capture.bias + torch.tensor([0.0, 100.0, 0.0, 0.0])
     single = Capture(capture.features, capture.logits - capture.bias + b, capture.weight, b)
     assert get_readout("dispersion")(single) == -math.inf
+
+
+@pytest.mark.parametrize("phi", [4.5, 5.5])
+def test_mano_changes_its_normalization_at_an_uncertainty_of_five(make_capture, phi):
+    capture = make_capture(bias=False)
+    below, above = 1.0, 30.0
+    while above - below > 1e-6:  # Φ grows with the logits
+        scale = (below + above) / 2
+        mean_log = (scale * capture.logits).log_softmax(1).mean().item()
+        below, above = (scale, above) if -mean_log < phi else (below, scale)
+    w = below * capture.weight
+    steep = Capture(capture.features, capture.features @ w.T, w)
+    assert get_readout("mano")(steep) == pytest.approx(oracle.mano(oracle.Head.of(steep)), rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_probability_of_exactly_one_half_is_no_random_label(make_capture, dtype):
+    capture = make_capture(k=2, bias=False, dtype=dtype)
+    even = Capture(capture.features, 0 * capture.logits, 0 * capture.weight)
+    assert get_readout("gd_score").anchor(even).tolist() == [0] * 12
 
 
 # --- identities -----------------------------------------------------------------------------------

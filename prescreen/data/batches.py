@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from prescreen.images import InMemory, OnDemand
+from prescreen.data.images import InMemory, OnDemand
 
 # Where images are read on demand, so many of them give the mean and the standard deviation.
 _MEASURED_ON_DEMAND = 1024

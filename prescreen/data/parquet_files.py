@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from prescreen.image_files import PROBE_SPLITS, Splits, class_indices, decode, required
-from prescreen.images import check_labels
+from prescreen.data.image_files import PROBE_SPLITS, Splits, class_indices, decode, required
+from prescreen.data.images import check_labels
 
 # The encoded images of a split are held in memory, up to this many bytes (4 GiB).
 ENCODED_LIMIT = 4 << 30

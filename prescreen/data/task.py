@@ -13,10 +13,10 @@ from torch import Generator, Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from prescreen import images
-from prescreen.batches import DatasetBatches, LoaderBatches, measure
+from prescreen.data import images
+from prescreen.data.batches import DatasetBatches, LoaderBatches, measure
 from prescreen.capture import Link
-from prescreen.probe import check_probe, choose_probe
+from prescreen.data.probe import check_probe, choose_probe
 
 Augment = bool | Literal["crop"]
 Batches = Callable[[int, int], Iterator[tuple[Tensor, Tensor]]]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from prescreen.image_files import Splits, class_indices
+from prescreen.data.image_files import Splits, class_indices
 
 _IMAGES = ("train_images", "x_train", "images", "x")
 _LABELS = ("train_labels", "y_train", "labels", "y")
