@@ -137,13 +137,13 @@ def _kilobytes(status: Path, field: str) -> int:
 
 def share_of_training() -> None:
     """Readout arithmetic after the forward pass, as a share of brief training on a small cell."""
-    from prescreen.candidate import sample_candidates, resolve_space
+    from prescreen.candidate import as_candidates
     from prescreen.data import load_task
     from prescreen.forward import capture
     from prescreen.training import Training, brief_training
 
     task = load_task("digits")
-    (candidate,) = sample_candidates(resolve_space("nas_bench_201"), 1, seed=0)
+    (candidate,) = as_candidates("nas_bench_201", 1, seed=0)
     torch.set_num_threads(1)
     print("\nbrief training of one NAS-Bench-201 cell (8 channels, 100 steps of 128), 1 thread")
     for size in (task.image_size[0], 32):

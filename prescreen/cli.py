@@ -16,7 +16,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 from typer.exceptions import Abort, TyperException
 
-from prescreen.candidate import resolve_space, space_names
+from prescreen.space import resolve_space, space_names
 from prescreen.data import load_task
 from prescreen.ranking import Progress, rank
 from prescreen.readouts import ANCHORS, DEFAULT_PANEL, NORMALIZATIONS, PROJECTIONS, READOUTS

@@ -122,8 +122,9 @@ def _join(heads: Sequence[Capture], outputs: Sequence[Tensor]) -> Capture | None
     logits = torch.stack([head.logits.double() for head in heads], -1)
     for output in outputs:
         for weights in _mixtures(logits, output.double()):
-            allowed = 4 * torch.finfo(output.dtype).eps * (logits.abs() @ weights.abs())
-            if bool(((logits @ weights - output).abs() <= allowed).all()):
+            scale = (logits.abs() @ weights.abs()).max()
+            error = (logits @ weights - output).abs().max()
+            if bool(error <= 4 * torch.finfo(output.dtype).eps * scale):
                 return _weighted_sum(heads, output, weights.tolist())
     return None
 

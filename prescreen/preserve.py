@@ -115,9 +115,9 @@ def _same_gradients(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _fresh_autocast() -> Iterator[None]:
-    """Keep weights that are cast without gradients out of the cache of a caller's autocast.
+    """Neither use nor fill the cache of a caller's autocast.
 
-    A training forward in the same autocast context would take them and get no gradients.
+    It holds weights as they were when first cast: of before an optimizer step within the context.
     """
     enabled = torch.is_autocast_cache_enabled()
     torch.set_autocast_cache_enabled(False)

@@ -13,15 +13,9 @@ import types
 import pytest
 from torch import nn
 
-from prescreen.candidate import (
-    Candidate,
-    RandomTrial,
-    Space,
-    as_candidates,
-    resolve_space,
-    sample_candidates,
-    space_names,
-)
+from prescreen.candidate import Candidate, as_candidates, sample_candidates
+from prescreen.random_trial import RandomTrial
+from prescreen.space import Space, resolve_space, space_names
 
 # 3 × 2 + 1 = 7 configs: "bias" is suggested only where "hidden" is above 0.
 DEFINE_BY_RUN = '''

@@ -24,6 +24,8 @@ LAYERS = {
     "prescreen.positions": 1,
     "prescreen.data": 1,
     "prescreen.training": 1,
+    "prescreen.random_trial": 0,
+    "prescreen.space": 1,
     "prescreen.candidate": 1,
     "prescreen.screening": 2,
     "prescreen.workers": 3,

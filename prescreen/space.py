@@ -1,0 +1,208 @@
+"""Search spaces: modules with ``sample(trial)`` and ``build(config)``, found by name or file."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+# Never imported by name: which spaces are installed is found out at run time.
+BUILT_IN = "search_spaces"
+
+# What a user's file raises while it is imported; anything else keeps its own traceback.
+_IMPORT_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+
+
+class Space:
+    """A search space: a module with ``sample(trial)`` and ``build(config)``; see `resolve_space`.
+
+    ``grid()`` (all configs of a finite space) and ``name(config)`` are optional in the module.
+    A space is pickled by reference, so that a worker process imports the module itself.
+
+    Args:
+        reference: what `resolve_space` finds the module by: its dotted name or its file's path.
+        module: the module.
+
+    Raises:
+        ValueError: the module lacks ``sample`` or ``build``.
+    """
+
+    def __init__(self, reference: str, module: ModuleType) -> None:
+        missing = [f for f in ("sample", "build") if not callable(getattr(module, f, None))]
+        if missing:
+            raise ValueError(
+                "space: functions sample(trial) and build(config) are needed, "
+                f"{reference} has no {' and no '.join(missing)}"
+            )
+        self.reference = reference
+        self.module = module
+
+    def __reduce__(self) -> tuple[Callable[[str], Space], tuple[str]]:
+        return resolve_space, (self.reference,)
+
+    def __repr__(self) -> str:
+        return f"Space({self.reference!r})"
+
+    @property
+    def name(self) -> str:
+        """The module's or file's own name, without package, folder and extension."""
+        path = Path(self.reference)
+        return path.stem if path.suffix == ".py" else self.reference.rpartition(".")[2]
+
+    def sample(self, trial: Any) -> dict[str, Any]:
+        """Draw a config with the ``suggest_*`` functions of a trial, Optuna's or `RandomTrial`."""
+        config = self.module.sample(trial)
+        if not isinstance(config, dict):
+            raise ValueError(f"sample: {self.name} must return a dict, got {type(config).__name__}")
+        return config
+
+    def build(self, config: Mapping[str, Any], **sizes: Any) -> nn.Module:
+        """Build a config's network with those of the keywords that the module's build accepts."""
+        model: nn.Module = self.module.build(config, **accepted(self.module.build, sizes))
+        return model
+
+    def grid(self) -> Iterable[dict[str, Any]] | None:
+        """All configs of a finite space; None if the module does not list them."""
+        grid = getattr(self.module, "grid", None)
+        return grid() if callable(grid) else None
+
+    def name_of(self, config: dict[str, Any]) -> str | None:
+        """What the module calls a config; None if it has no ``name`` function."""
+        name = getattr(self.module, "name", None)
+        return str(name(config)) if callable(name) else None
+
+
+def resolve_space(space: str | Path | ModuleType | Space) -> Space:
+    """Find a search space.
+
+    Args:
+        space: the name of a built-in one (``"nas_bench_201"``), a dotted module
+            (``"my_package.space"``), a file (``"space.py"``), or the imported module.
+
+    Raises:
+        ValueError: no such space or file, a file that cannot be imported, a module without
+            ``sample`` or ``build``.
+    """
+    if isinstance(space, Space):
+        return space
+    if isinstance(space, ModuleType):
+        importable = sys.modules.get(space.__name__) is space
+        file = None if importable else getattr(space, "__file__", None)
+        return Space(file or space.__name__, space)
+    if isinstance(space, Path) or space.endswith(".py") or "/" in space or "\\" in space:
+        path = Path(space).expanduser().resolve()
+        if not path.is_file():
+            raise ValueError(f"space: a file with sample and build is needed, no file at {space}")
+        return Space(str(path), _import_file(path, path.stat().st_mtime_ns))
+    if space in _built_in_names():
+        return Space(space, _import_module(f"{BUILT_IN}.{space}"))
+    return Space(space, _import_module(space))
+
+
+def space_names() -> dict[str, str]:
+    """The built-in search spaces, each with the first line that it says of itself."""
+    spaces = {name: resolve_space(name) for name in _built_in_names()}
+    return {
+        name: (inspect.getdoc(space.module) or "").partition("\n")[0]
+        for name, space in spaces.items()
+    }
+
+
+def accepted(function: Callable[..., Any], keywords: dict[str, Any]) -> dict[str, Any]:
+    """Those keywords that a function's signature names, or all if it takes ``**kwargs``."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return keywords
+    names = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    return {keyword: value for keyword, value in keywords.items() if keyword in names}
+
+
+def _import_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except _IMPORT_ERRORS as error:
+        # "import a.b" fails for a or a.b itself, or for something that a.b imports.
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if (missing and f"{name}.".startswith(f"{missing}.")) or not name.strip("."):
+            raise _unknown_space(name) from None
+        raise ValueError(_import_failure(name, error)) from error
+
+
+@functools.lru_cache
+def _import_file(path: Path, modified: int) -> ModuleType:
+    """Import a file once for every time it was modified.
+
+    It is registered under a name made from its path, which is the same in every process.
+    """
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+    spec = importlib.util.spec_from_file_location(f"{path.stem}_{digest}", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"space: a Python file FILE.py is needed, got {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    sys.path.insert(0, str(path.parent))  # as for a script: its neighbours can be imported
+    try:
+        spec.loader.exec_module(module)
+    except _IMPORT_ERRORS as error:
+        del sys.modules[spec.name]
+        raise ValueError(_import_failure(str(path), error)) from error
+    finally:
+        sys.path.remove(str(path.parent))
+    return module
+
+
+def _built_in_names() -> list[str]:
+    package = importlib.import_module(BUILT_IN)
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+
+
+def _unknown_space(name: str) -> ValueError:
+    names = _built_in_names()
+    close = difflib.get_close_matches(name, names)
+    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    return ValueError(
+        f"space: a built-in one ({', '.join(names)}), a module or a FILE.py is needed, "
+        f"got {name!r}{hint}"
+    )
+
+
+def _import_failure(name: str, error: Exception) -> str:
+    """One line: the line of the imported file at which its import went wrong."""
+    ours = (__file__, importlib.__file__)
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename not in ours and not frame.filename.startswith("<frozen importlib")
+    ]
+    where = name
+    if isinstance(error, SyntaxError) and error.filename:
+        where = f"{error.filename}, line {error.lineno}"
+    elif frames:
+        lines = [frame.lineno for frame in frames if frame.filename == frames[0].filename]
+        where = f"{frames[0].filename}, line {lines[-1]}"
+    reason = str(error).partition("\n")[0]
+    return f"space: {name} cannot be imported, {where}: {type(error).__name__}: {reason}"
