@@ -29,7 +29,9 @@ Work = Callable[[], object]
 
 def main() -> None:
     """Print one table a head, then the share of brief training."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--heads", default=HEADS, help=f"features x classes, by commas [{HEADS}]")
     parser.add_argument("--samples", type=int, default=2048, help="positions read [2048]")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds [5]")
@@ -65,8 +67,13 @@ def measure_head(args: argparse.Namespace, d: int, k: int) -> None:
     seconds = timed(works, args.rounds, args.device)
     matmul, graph = seconds["features @ weight.T"], seconds["autograd"]
     rows = [
-        [name, f"{1e3 * s:.3g}", f"{s / matmul:.3g}", f"{graph / s:.3g}"]
-        + [f"{peak_memory(works[name], args.device) / 2**20:.0f}"]
+        [
+            name,
+            f"{1000.0 * s:.3g}",
+            f"{s / matmul:.3g}",
+            f"{graph / s:.3g}",
+            f"{peak_memory(works[name], args.device) / 2**20:.0f}",
+        ]
         for name, s in seconds.items()
     ]
     print(plain_table(["", "ms", "x matmul", "autograd / it", "peak MiB"], rows), flush=True)

@@ -45,7 +45,9 @@ class Capture:
 
     def __post_init__(self) -> None:
         if self.link not in get_args(Link):
-            raise ValueError(f"link: one of {', '.join(get_args(Link))} is allowed, got {self.link!r}")
+            raise ValueError(
+                f"link: one of {', '.join(get_args(Link))} is allowed, got {self.link!r}"
+            )
         self._check_shapes()
         self._check_tensors()
         self._check_linear()
@@ -91,7 +93,7 @@ class Capture:
 
     @cached_property
     def log_partition(self) -> Tensor:
-        """log Σ_k exp(a_k) of every sample, shape (N,)."""
+        """Log Σ_k exp(a_k) of every sample, shape (N,)."""
         return torch.cat([self.logit_block(rows).logsumexp(1) for rows in self.row_blocks()])
 
     @cached_property
@@ -137,7 +139,9 @@ class Capture:
                 "link: 'softmax' needs at least 2 classes, got 1; use link='sigmoid' or 'identity'"
             )
         if self.num_classes < 1 or self.features.shape[1] < 1:
-            raise ValueError(f"capture: at least one class and one feature are needed, got {shapes}")
+            raise ValueError(
+                f"capture: at least one class and one feature are needed, got {shapes}"
+            )
 
     def _check_tensors(self) -> None:
         for name, tensor in self._tensors().items():

@@ -16,11 +16,11 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 from typer.exceptions import Abort, TyperException
 
-from prescreen.space import resolve_space, space_names
 from prescreen.data import load_task
 from prescreen.ranking import Progress, rank
 from prescreen.readouts import ANCHORS, DEFAULT_PANEL, NORMALIZATIONS, PROJECTIONS, READOUTS
 from prescreen.report import Ranking, plain_table
+from prescreen.space import resolve_space, space_names
 from prescreen.training import Training
 
 app = typer.Typer(
@@ -59,7 +59,8 @@ def rank_command(
     amp: Annotated[str | None, Flag(help="bf16 or fp16.")] = None,
     probe_size: Annotated[int, Flag(help="Unlabelled inputs that heads are read on.")] = 256,
     readouts: Annotated[
-        str, Flag(help="Names (`prescreen readouts`) or anchor/projection/normalization, by commas.")
+        str,
+        Flag(help="Names (`prescreen readouts`) or anchor/projection/normalization, by commas."),
     ] = ",".join(DEFAULT_PANEL),
     readings: Annotated[int, Flag(help="Readings a candidate, the last one at the end.")] = 4,
     head: Annotated[str | None, Flag(help="Dotted name of the head, if it is not found.")] = None,
@@ -119,8 +120,12 @@ def rank_command(
 def readouts_command() -> None:
     """List the readouts and the parts that others are composed of."""
     rows = [
-        [name, "higher" if readout.higher_is_better else "lower", readout.reference]
-        + ["yes" if name in DEFAULT_PANEL else ""]
+        [
+            name,
+            "higher" if readout.higher_is_better else "lower",
+            readout.reference,
+            "yes" if name in DEFAULT_PANEL else "",
+        ]
         for name, readout in READOUTS.items()
     ]
     print(plain_table(["readout", "better", "source", "in the default panel"], rows, (0, 1, 2, 3)))

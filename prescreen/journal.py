@@ -67,7 +67,9 @@ class Journal:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            raise ValueError(f"out: a folder no other run uses is needed, got {str(folder)!r}") from None
+            raise ValueError(
+                f"out: a folder no other run uses is needed, got {str(folder)!r}"
+            ) from None
         try:
             self._open(folder / _FILE, settings)
         except BaseException:
@@ -185,7 +187,9 @@ def _require_same_run(path: Path, line: bytes, header: dict[str, Any]) -> None:
         found = json.loads(line)
         version, settings = found[_MAGIC], dict(found["settings"])
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"out: a journal of prescreen is needed, got another file in {path}") from None
+        raise ValueError(
+            f"out: a journal of prescreen is needed, got another file in {path}"
+        ) from None
     if version != SCHEMA_VERSION:
         raise ValueError(f"out: journal schema {SCHEMA_VERSION} is needed, got {version} in {path}")
     wanted = header["settings"]

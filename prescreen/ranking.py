@@ -126,10 +126,10 @@ def order(
     scores = aggregate(np.array(oriented, dtype=float).reshape(len(good), len(readouts)))
     best_first = np.argsort(-scores, kind="stable")
     ranked = [
-        _row(*good[index], rank=place, score=float(scores[index]))
+        _row(good[index][0], good[index][1], place, float(scores[index]))
         for place, index in enumerate(best_first, start=1)
     ]
-    failed = [_row(*pair) for pair in done if pair[1].status != "finished"]
+    failed = [_row(c, record) for c, record in done if record.status != "finished"]
     return Ranking((*ranked, *failed), tuple(readouts))
 
 

@@ -156,7 +156,8 @@ def _build(candidate: Candidate, task: Task, training: Training) -> nn.Module:
 def _require_unlike_predictions(taken: Capture) -> None:
     if taken.link == "softmax" and len(predicted := taken.logits.argmax(1).unique()) == 1:
         raise CandidateFailed(
-            "collapsed", f"predicts class {predicted.item()} for all {taken.num_samples} probe samples"
+            "collapsed",
+            f"predicts class {predicted.item()} for all {taken.num_samples} probe samples",
         )
 
 

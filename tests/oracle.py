@@ -338,6 +338,19 @@ def transport(cost, supply, demand):
     return linprog(cost.ravel(), A_eq=constraints, b_eq=[*supply, *demand]).fun
 
 
+def separation(head):
+    predicted = [int(np.argmax(p)) for p in head.P]
+    overall = np.array([mean(column) for column in head.Z.T])
+    between = 0.0
+    for k in set(predicted):
+        members = np.array([head.Z[i] for i in range(head.N) if predicted[i] == k])
+        centroid = np.array([mean(column) for column in members.T])
+        between += len(members) * norm(centroid - overall) ** 2
+    if len(set(predicted)) == 1:
+        return 0.0
+    return between / sum(norm(z - overall) ** 2 for z in head.Z)
+
+
 def dispersion(head):
     predicted = [int(np.argmax(p)) for p in head.P]
     overall = np.array([mean(column) for column in head.Z.T])
@@ -361,6 +374,7 @@ PLAIN_SCALARS = {
     "softmax_corr": softmax_corr,
     "cot": cot,
     "dispersion": dispersion,
+    "separation": separation,
     "rankme": rankme,
 }
 
@@ -385,7 +399,7 @@ NORMALIZATIONS = {
 # --- points of the grid, "anchor/projection/normalization"; anchor "none" for a statistic ---------
 
 ONE_HOT_ANCHORS = {"pseudo", "gd_score", "labels"}  # the divergence from them is infinite
-SOFTMAX_ONLY = {"gd_score", "mano", "softmax_corr", "cot", "dispersion"}
+SOFTMAX_ONLY = {"gd_score", "mano", "softmax_corr", "cot", "dispersion", "separation"}
 STATISTICS = {*PLAIN_PER_SAMPLE, *PLAIN_SCALARS}
 NOT_FOR_IDENTITY = {
     *("uniform", "pseudo", "gd_score", "expected", "divergence", "classes"),
@@ -500,5 +514,6 @@ NAMED = {
     "softmax_corr": (softmax_corr, True, SOFTMAX),
     "cot": (cot, False, SOFTMAX),
     "dispersion": (dispersion, True, SOFTMAX),
+    "separation": (separation, True, SOFTMAX),
     "rankme": (rankme, True, ANY),
 }  # fmt: skip

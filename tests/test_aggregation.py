@@ -15,7 +15,12 @@ def naive(scores):
     n, readouts = scores.shape
     return np.array(
         [
-            sum(points(scores[i, r], scores[j, r]) for j in range(n) if j != i for r in range(readouts))
+            sum(
+                points(scores[i, r], scores[j, r])
+                for j in range(n)
+                if j != i
+                for r in range(readouts)
+            )
             / (readouts * (n - 1))
             for i in range(n)
         ]

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, multiprocessing
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from prescreen.data import images
-from prescreen.data import Task
+from prescreen.data import Task, images
 
 
 class Items(Dataset):

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from prescreen.data import images, parquet_files
-from prescreen.data import Task
+from prescreen.data import Task, images, parquet_files
 from prescreen.data.named import load_task
 
 pyarrow = pytest.importorskip("pyarrow", reason="the images extra is not installed")

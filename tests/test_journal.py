@@ -74,8 +74,15 @@ def test_memory_journal_records_without_a_file(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "line",
-    [b"\x00\x01", b"{}", b"[]", b"null", b'{"event": "finished", "candidate": "x"}']
-    + [b'{"event": "other", "candidate": "x"}', b'{"event": "reading", "candidate": "x"}'],
+    [
+        b"\x00\x01",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"event": "finished", "candidate": "x"}',
+        b'{"event": "other", "candidate": "x"}',
+        b'{"event": "reading", "candidate": "x"}',
+    ],
 )
 def test_a_damaged_line_is_named_and_nothing_is_changed(tmp_path, line):
     path = write_example(tmp_path)
@@ -83,7 +90,9 @@ def test_a_damaged_line_is_named_and_nothing_is_changed(tmp_path, line):
     lines[2] = line
     path.write_bytes(b"\n".join(lines) + b"\n")
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"^out: line 3 of .*journal.jsonl must be an event") as error:
+    with pytest.raises(
+        ValueError, match=r"^out: line 3 of .*journal.jsonl must be an event"
+    ) as error:
         Journal(tmp_path, SETTINGS)
     assert "\n" not in str(error.value)
     assert path.read_bytes() == before

@@ -101,7 +101,7 @@ def test_candidates_are_ordered_by_the_mean_of_their_ranks():
     assert sorted(row.name for row in ranking) == sorted(GOOD)
     expected = {row.name: 0.0 for row in ranking}
     for name in DEFAULT_PANEL:
-        by_score = sorted(ranking, key=lambda row: READOUTS[name].score(row.values[name]))  # noqa: B023
+        by_score = sorted(ranking, key=lambda row: READOUTS[name].score(row.values[name]))
         for place, row in enumerate(by_score):
             expected[row.name] += place / 2 / len(DEFAULT_PANEL)
     assert {row.name: row.score for row in ranking} == pytest.approx(expected)

@@ -84,9 +84,7 @@ def test_one_step_equals_torch_by_hand():
     list(brief_training(model, make_task(), training))
     inputs, targets = next(batches(16, 0))
     nn.functional.cross_entropy(reference(inputs), targets).backward()
-    for (name, ours), theirs in zip(
-        model.named_parameters(), reference.parameters(), strict=True
-    ):
+    for (name, ours), theirs in zip(model.named_parameters(), reference.parameters(), strict=True):
         decayed = theirs.grad + (0.1 * theirs if theirs.ndim > 1 else 0)
         # Nesterov's first step: the buffer is the gradient, the update (1 + momentum) times it.
         expected = theirs - 0.1 * 1.9 * decayed
@@ -157,9 +155,22 @@ def test_logits_are_found_in_usual_outputs():
 
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("steps", 0), ("batch_size", 0), ("seed", -1), ("momentum", 1.0), ("weight_decay", -0.1)]
-    + [("warmup", 1.0), ("seconds", 0.0), ("lr", -1.0), ("lr", math.nan), ("clip", 0.0)]
-    + [("optimizer", "adam"), ("schedule", "step"), ("amp", "int8"), ("device", "cuda:99")],
+    [
+        ("steps", 0),
+        ("batch_size", 0),
+        ("seed", -1),
+        ("momentum", 1.0),
+        ("weight_decay", -0.1),
+        ("warmup", 1.0),
+        ("seconds", 0.0),
+        ("lr", -1.0),
+        ("lr", math.nan),
+        ("clip", 0.0),
+        ("optimizer", "adam"),
+        ("schedule", "step"),
+        ("amp", "int8"),
+        ("device", "cuda:99"),
+    ],
 )
 def test_arguments_are_checked_by_name(argument, value):
     with pytest.raises(ValueError, match=f"^{argument}: ") as error:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
-from prescreen.data.task import Augment, Task
 from prescreen.data.image_files import Splits, from_pillow, open_folder, required
 from prescreen.data.npz_files import open_npz
 from prescreen.data.parquet_files import list_parquet, open_parquet
+from prescreen.data.task import Augment, Task
 
 _CACHE = Path("~/.cache/prescreen")
 

@@ -13,9 +13,9 @@ from torch import Generator, Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
+from prescreen.capture import Link
 from prescreen.data import images
 from prescreen.data.batches import DatasetBatches, LoaderBatches, measure
-from prescreen.capture import Link
 from prescreen.data.probe import check_probe, choose_probe
 
 Augment = bool | Literal["crop"]

@@ -151,7 +151,8 @@ READOUTS: dict[str, Readout] = {
         "prior", "centred_batch_gradient", "centred_feature", "higher", "after 2601.16874"
     ),
     "head_gradient": _grid("pseudo", "batch_gradient", "feature", "lower", "2601.16874"),
-    "gd_score": _grid("gd_score", "quasinorm_batch_gradient", "none", "lower", "2401.08909"),
+    # Published for trained networks with either sign; after brief training higher is better.
+    "gd_score": _grid("gd_score", "quasinorm_batch_gradient", "none", "higher", "2401.08909"),
     "gradnorm_ood": _grid("uniform", "ood_gradient", "none", "higher", "2110.00218"),
     "gwa": _grid("pseudo", "gwa", "none", "higher", "NeurIPS 2025, hlzl/gwa"),
     "mutual_information": _grid("prior", "divergence", "none", "higher", "2208.07360"),
@@ -165,8 +166,14 @@ READOUTS: dict[str, Readout] = {
     "energy": _statistic("energy", "higher", "ICLR 2024, Peng et al."),
     "mde": _statistic("mde", "higher", "ICLR 2024, Peng et al."),
     "dispersion": _statistic("dispersion", "higher", "2303.15488"),
+    "separation": _statistic("separation", "higher", "after 2303.15488"),
     "rankme": _statistic("rankme", "higher", "2210.02885"),
 }
 
-# One of each kind: a gradient, diversity, confidence and features (docs/readouts.md says why).
-DEFAULT_PANEL: tuple[str, ...] = ("sample_gradient", "mutual_information", "confidence", "rankme")
+# One of each kind: gradient, diversity, confidence, features (docs/readouts.md says why these).
+DEFAULT_PANEL: tuple[str, ...] = (
+    "covariance_gradient",
+    "mutual_information",
+    "confidence",
+    "separation",
+)

@@ -80,7 +80,9 @@ def labels(y: Tensor) -> Anchor:
         if capture.link == "sigmoid":
             hard = _dense("y", y, shape, capture)
             if bool(((hard != 0) & (hard != 1)).any()):
-                raise ValueError("y: labels 0 and 1 are allowed, got others; soft ones go to teacher")
+                raise ValueError(
+                    "y: labels 0 and 1 are allowed, got others; soft ones go to teacher"
+                )
             return hard.bool()
         if y.is_floating_point() or y.dtype == torch.bool or y.shape != shape[:1]:
             raise ValueError(

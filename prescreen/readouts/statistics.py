@@ -14,6 +14,7 @@ from torch.nn.functional import logsigmoid, softplus
 
 from prescreen.readouts.anchors import require_link
 from prescreen.readouts.linear_algebra import gram, gram_singular_values, singular_values
+from prescreen.readouts.residuals import centred
 
 if TYPE_CHECKING:
     from prescreen.capture import Capture
@@ -56,7 +57,7 @@ def margin(capture: Capture) -> Tensor:
 
 
 def energy(capture: Capture) -> Tensor:
-    """log Σ_k exp(a_k), the negative free energy; for sigmoid links Σ_k log(1 + exp a_k); (N,).
+    """Log Σ_k exp(a_k), the negative free energy; for sigmoid links Σ_k log(1 + exp a_k); (N,).
 
     Reference: Peng et al. 2024, "Energy-based automated model evaluation" (ICLR).
     """
@@ -139,30 +140,46 @@ def cot(capture: Capture) -> Tensor:
 
 
 def dispersion(capture: Capture) -> Tensor:
-    """log of the mean squared distance, weighted by size, of pseudo-class means to the mean of Z.
+    """Log of the mean squared distance, weighted by size, of pseudo-class means to the mean of Z.
 
     −inf where all samples fall into one class.
 
     Reference: Xie et al. 2023, arXiv 2303.15488.
     """
     require_link("readout 'dispersion'", capture, "softmax")
-    z = capture.features.to(capture.dtype)
-    _, members, sizes = capture.logits.argmax(1).unique(return_inverse=True, return_counts=True)
-    if len(sizes) == 1:
-        return z.new_tensor(float("-inf"))
-    means = z.new_zeros(len(sizes), z.shape[1]).index_add_(0, members, z) / sizes[:, None]
-    squares = (means - z.mean(0)).square().sum(1)
-    return ((squares * sizes).sum() / capture.num_samples).log()
+    return _between_classes(capture, centred(capture.features.to(capture.dtype))).log()
+
+
+def separation(capture: Capture) -> Tensor:
+    """Share of the features' variance that lies between pseudo-classes, in [0, 1].
+
+    ``dispersion`` divided by the total variance: blind to the scale of features, which differs
+    between architectures. 0 where all samples fall into one class.
+
+    Reference: after Xie et al. 2023, arXiv 2303.15488.
+    """
+    require_link("readout 'separation'", capture, "softmax")
+    z = centred(capture.features.to(capture.dtype))
+    return _between_classes(capture, z) / z.square().sum(1).mean()
 
 
 def rankme(capture: Capture) -> Tensor:
-    """exp of the entropy of the singular values of Z over their sum: an effective rank.
+    """Exp of the entropy of the singular values of Z over their sum: an effective rank.
 
     Reference: Garrido et al. 2023, arXiv 2210.02885.
     """
     sigma = singular_values(capture.features.to(capture.dtype))
     share = sigma / sigma.sum()
     return torch.special.entr(share).sum().exp()
+
+
+def _between_classes(capture: Capture, z: Tensor) -> Tensor:
+    """Mean squared norm of the pseudo-class means of centred features, weighted by class size."""
+    _, members, sizes = capture.logits.argmax(1).unique(return_inverse=True, return_counts=True)
+    if len(sizes) == 1:
+        return z.new_zeros(())  # exactly, and not what rounding leaves of the mean
+    sums = z.new_zeros(len(sizes), z.shape[1]).index_add_(0, members, z)
+    return (sums.square().sum(1) / sizes).sum() / capture.num_samples
 
 
 def _over_rows(capture: Capture, block: Callable[[slice], Tensor]) -> Tensor:
@@ -195,5 +212,6 @@ STATISTICS: dict[str, Statistic] = {
     "mano": mano,
     "cot": cot,
     "dispersion": dispersion,
+    "separation": separation,
     "rankme": rankme,
 }
