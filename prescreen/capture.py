@@ -168,7 +168,7 @@ class Capture:
         given = self.logits[rows][:, classes].double()
         error = (z @ w.T + bias - given).abs()
         coarsest = max((_TOLERANCE.get(t.dtype, 5e-2) for t in self._tensors().values()), default=0)
-        allowed = coarsest * (z.abs() @ w.abs().T + abs(bias) + 1e-6)
+        allowed = coarsest * (z.abs() @ w.abs().T + torch.as_tensor(bias).abs() + 1e-6)
         if bool((error > allowed).any()):
             raise ValueError(
                 "capture: features @ weight.T + bias must equal the logits, got a difference of "

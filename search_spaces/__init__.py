@@ -1,1 +1,1 @@
-"""Search spaces: one module each, with ``sample(trial)``, ``build(config)`` and, if finite, ``grid()``."""
+"""Search spaces: one module each, with ``sample(trial)``, ``build(config)``, maybe ``grid()``."""
