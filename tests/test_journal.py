@@ -128,7 +128,7 @@ def test_a_foreign_journal_file_is_left_alone(tmp_path, content):
 
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(ValueError, match="out: an empty folder .* holds other files"):
+    with pytest.raises(ValueError, match=r"out: an empty folder .* holds other files"):
         Journal(tmp_path, SETTINGS)
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
 
