@@ -14,7 +14,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
-from typer.exceptions import Abort, TyperException
 
 from prescreen.data import load_task
 from prescreen.ranking import Progress, rank
@@ -27,12 +26,15 @@ app = typer.Typer(
     name="prescreen",
     help="Rank neural architectures after brief training, from unlabelled data.",
     add_completion=False,
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
 Flag = typer.Option
+
+# What Typer raises for wrong options. It has been defined in Click, in a vendored copy of it and in
+# Typer itself; the base of a public class is the same thing in all versions.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 @app.command("rank")
@@ -148,12 +150,13 @@ def spaces_command() -> None:
 def run(arguments: list[str]) -> int:
     """Run a command line; bad input is one line on stderr and exit code 2."""
     try:
-        code = app(arguments, standalone_mode=False)
-    except (Abort, KeyboardInterrupt):
+        code = app(arguments or ["--help"], standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
         print("prescreen: interrupted; the same command continues", file=sys.stderr)
         return 130
-    except TyperException as error:
-        return _refuse(getattr(error, "message", str(error)))
+    except _UsageError as error:
+        # format_message() names the option, which the bare message does not.
+        return _refuse(error.format_message())  # type: ignore[attr-defined]
     except (ValueError, ImportError, OSError, RuntimeError) as error:
         return _refuse(str(error))
     return code if isinstance(code, int) else 0

@@ -17,7 +17,7 @@ from prescreen.data import Task
 from prescreen.journal import Journal, Record
 from prescreen.readouts import DEFAULT_PANEL, Readout
 from prescreen.report import Ranking, Row
-from prescreen.screening import CandidateFailed, Readouts, resolve_readouts
+from prescreen.screening import CandidateFailed, Readouts, require_head, resolve_readouts
 from prescreen.training import Training
 from prescreen.trajectory import Reading
 from prescreen.workers import FINISHED, STARTED, Event, measure
@@ -83,6 +83,8 @@ def rank(
     training = training or Training()
     table = resolve_readouts(readouts)
     _require_counts(readings=(readings, 1), workers=(workers, 0), threads=(threads, 1))
+    if head is not None:
+        require_head(chosen, task, training, head)
     screening = {
         "task": task,
         "training": training,

@@ -15,6 +15,7 @@ from prescreen.candidate import Candidate
 from prescreen.capture import Capture, Link, NonFiniteError
 from prescreen.data import Task
 from prescreen.forward import capture
+from prescreen.heads import find_heads
 from prescreen.readouts import DEFAULT_PANEL, Readout, get_readout
 from prescreen.training import Training, brief_training
 from prescreen.trajectory import Reading
@@ -142,6 +143,31 @@ def screen(
             yield Reading(step.number, values, seconds, math.fsum(losses) / len(losses), parameters)
             losses.clear()
         _require_unlike_predictions(taken)
+
+
+def require_head(
+    candidates: Sequence[Candidate], task: Task, training: Training, head: str
+) -> None:
+    """Refuse a head that no candidate has; one that only some have is their failure, a result.
+
+    Raises:
+        ValueError: of all candidates that can be built, none has the head.
+    """
+    problem: ValueError | None = None
+    for candidate in candidates:
+        try:
+            with _failing_as("build"):
+                model = _build(candidate, task, training)
+        except CandidateFailed:
+            continue
+        try:
+            find_heads(model, head)
+        except ValueError as error:
+            problem = problem or error
+        else:
+            return
+    if problem is not None:
+        raise problem
 
 
 def _build(candidate: Candidate, task: Task, training: Training) -> nn.Module:
