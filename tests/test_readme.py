@@ -1,0 +1,98 @@
+"""The README and docs/ say what is so: their code runs, their commands parse, their tables are whole."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import search_spaces.nas_bench_201
+from prescreen.candidate import as_candidates
+from prescreen.cli import run
+from prescreen.readouts import ANCHORS, DEFAULT_PANEL, NORMALIZATIONS, PROJECTIONS, READOUTS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+DOCS = {path.name: path.read_text() for path in (ROOT / "docs").glob("*.md")}
+
+
+def blocks(language, text=README):
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [block for name, block in fenced if name == language]
+
+
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+def test_python_blocks_run(number, tmp_path):
+    (tmp_path / "block.py").write_text(blocks("python")[number])
+    command = [sys.executable, "-W", "error", "block.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+
+
+def commands():
+    for text in (README, *DOCS.values()):
+        for block in blocks("sh", text):
+            for line in block.replace("\\\n", " ").splitlines():
+                yield from re.findall(r"(?:^|&& )prescreen (.*?)(?: &&|$)", line)
+
+
+@pytest.mark.parametrize("command", sorted(set(commands())))
+def test_commands_have_known_options(command, capsys):
+    # Options are parsed before --help prints: an unknown one is refused first.
+    assert run([*shlex.split(command, comments=True), "--help"]) == 0
+    assert run([*shlex.split(command, comments=True), "--no-such-option", "--help"]) == 2
+
+
+def test_the_table_is_of_the_first_command():
+    header, _, *rows = next(b for b in blocks("") if b.startswith("rank")).splitlines()
+    assert header.split()[3:-3] == list(DEFAULT_PANEL)
+    assert [int(row.split()[0]) for row in rows] == list(range(1, len(rows) + 1))
+    drawn = {c.name: c.config for c in as_candidates("nas_bench_201", 12, 0)}
+    assert sorted(row.split()[1] for row in rows) == sorted(drawn)
+    for row in rows:
+        network = search_spaces.nas_bench_201.build(drawn[row.split()[1]], in_channels=1)
+        parameters = sum(p.numel() for p in network.parameters())
+        assert row.split()[-3] == f"{parameters:,}"
+
+
+def test_tables_of_readouts_are_whole():
+    named = re.findall(
+        r"`([\w]+)(?:\(\w\))?`", "".join(re.findall(r"^\|(.*?)\|", DOCS["readouts.md"], re.M))
+    )
+    assert set(READOUTS) | set(ANCHORS) | set(PROJECTIONS) | set(NORMALIZATIONS) <= set(named)
+
+
+@pytest.mark.parametrize("name", ["README.md", *(f"docs/{name}" for name in DOCS)])
+def test_files_that_are_named_exist(name):
+    text = (ROOT / name).read_text()
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", text)
+    paths = re.findall(
+        r"`((?:prescreen|tests|docs|examples|benchmarks|search_spaces)/[\w./]*)`", text
+    )
+    missing = [link for link in links if not (ROOT / name).parent.joinpath(link).exists()]
+    missing += [path for path in paths if not (ROOT / path).exists()]
+    assert missing == []
+
+
+def test_every_file_of_a_package_has_its_row_in_the_design():
+    packages = [path for path in (ROOT / "prescreen").iterdir() if (path / "__init__.py").exists()]
+    modules = [
+        path.name for path in (ROOT / "prescreen").glob("*.py") if path.name != "__init__.py"
+    ]
+    for name in (*modules, *(f"{package.name}/" for package in packages)):
+        assert f"`{name}`" in DOCS["design.md"], name
+
+
+def test_extras_name_the_files_that_need_them():
+    project = (ROOT / "pyproject.toml").read_text()
+    listed = project[project.index("dependencies = [") : project.index("[project.scripts]")]
+    lines = re.findall(r'^(?:    "|\w+ = \[").*', listed, re.MULTILINE)
+    assert len(lines) >= 14
+    for line in lines:
+        comment = line.partition("#")[2]
+        files = re.findall(r"[\w.]+/[\w./]*", comment)
+        assert files or "every file above" in comment, line
+        planned = "(to come)" in comment
+        assert all((ROOT / file).exists() != planned for file in files), line
