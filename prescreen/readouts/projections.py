@@ -61,11 +61,16 @@ def divergence(capture: Capture, target: Target) -> Tensor:
             "projection 'divergence' is undefined for hard labels: it is infinite; use 'distance'"
         )
 
+    # One logarithm of (K,) instead of (N, K); xlogy is for classes that q excludes.
+    log_q = q.log() if q.ndim == 1 and bool((q > 0).all()) else None
+
     def block(rows: slice) -> Tensor:
         p, logits = capture.predictions(rows), capture.logit_block(rows)
         anchor = q if q.ndim == 1 else q[rows]
         if capture.link == "softmax":
             log_p = logits - capture.log_partition[rows, None]
+            if log_q is not None:
+                return log_p.sub_(log_q).mul_(p).sum(1)
             return (p * log_p - xlogy(p, anchor)).sum(1)
         yes = p * logsigmoid(logits) - xlogy(p, anchor)
         no = (1 - p) * logsigmoid(-logits) - xlogy(1 - p, 1 - anchor)

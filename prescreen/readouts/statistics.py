@@ -160,7 +160,8 @@ def separation(capture: Capture) -> Tensor:
     """
     require_link("readout 'separation'", capture, "softmax")
     z = centred(capture.features.to(capture.dtype))
-    return _between_classes(capture, z) / z.square().sum(1).mean()
+    variance = torch.linalg.vector_norm(z).square() / capture.num_samples
+    return _between_classes(capture, z) / variance
 
 
 def rankme(capture: Capture) -> Tensor:
@@ -179,7 +180,7 @@ def _between_classes(capture: Capture, z: Tensor) -> Tensor:
     if len(sizes) == 1:
         return z.new_zeros(())  # exactly, and not what rounding leaves of the mean
     sums = z.new_zeros(len(sizes), z.shape[1]).index_add_(0, members, z)
-    return (sums.square().sum(1) / sizes).sum() / capture.num_samples
+    return (torch.linalg.vector_norm(sums, dim=1).square() / sizes).sum() / capture.num_samples
 
 
 def _over_rows(capture: Capture, block: Callable[[slice], Tensor]) -> Tensor:
