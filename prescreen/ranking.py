@@ -17,7 +17,7 @@ from prescreen.data import Task
 from prescreen.journal import Journal, Record
 from prescreen.readouts import DEFAULT_PANEL, Readout
 from prescreen.report import Ranking, Row
-from prescreen.screening import CandidateFailed, Readouts, require_head, resolve_readouts
+from prescreen.screening import CandidateFailed, Extra, Readouts, require_head, resolve_readouts
 from prescreen.training import Training
 from prescreen.trajectory import Reading
 from prescreen.workers import FINISHED, STARTED, Event, measure
@@ -50,6 +50,7 @@ def rank(
     readouts: Readouts = DEFAULT_PANEL,
     readings: int = 4,
     head: str | None = None,
+    extra: Extra | None = None,
     workers: int = 0,
     threads: int = 1,
     out: str | Path | None = None,
@@ -67,6 +68,7 @@ def rank(
         readouts: the panel that is aggregated; names or a mapping to ``Readout``.
         readings: how often each candidate is read; the last reading counts.
         head: dotted name of the head, where it cannot be found.
+        extra: measurements of your own (see ``screen``), journalled but not ranked by.
         workers: processes; 0 stays in this one, where a candidate that exhausts memory ends all.
         threads: torch's CPU threads a candidate. Results on a CPU depend on it, not on ``workers``.
         out: a folder for the journal and the results. If it holds a journal of the same settings,
@@ -91,6 +93,7 @@ def rank(
         "readouts": readouts,
         "readings": readings,
         "head": head,
+        "extra": extra,
     }
     settings = {
         "version": version("prescreen"),
@@ -99,6 +102,7 @@ def rank(
         "readouts": list(table),
         "readings": readings,
         "head": head,
+        "extra": list(extra or {}),
         "threads": threads,
     }
     with Journal(None if out is None else Path(out), settings) as journal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,11 +16,13 @@ from prescreen.capture import Capture, Link, NonFiniteError
 from prescreen.data import Task
 from prescreen.forward import capture
 from prescreen.heads import find_heads
+from prescreen.preserve import preserve
 from prescreen.readouts import DEFAULT_PANEL, Readout, get_readout
 from prescreen.training import Training, brief_training
 from prescreen.trajectory import Reading
 
 Readouts = Sequence[str] | Mapping[str, Readout]
+Extra = Mapping[str, Callable[[nn.Module], float]]
 
 
 class CandidateFailed(Exception):
@@ -98,6 +100,7 @@ def screen(
     *,
     readings: int = 4,
     head: str | None = None,
+    extra: Extra | None = None,
 ) -> Iterator[Reading]:
     """Build a candidate, train it briefly, and read its head at even distances and at the end.
 
@@ -108,6 +111,8 @@ def screen(
         readouts: as in ``read``.
         readings: into how many equal parts readings divide the budget.
         head: dotted name of the head, where it cannot be found.
+        extra: measurements of your own, by name: functions of the model, which they get in eval
+            mode without gradients and cannot change. They stand in the readings beside the readouts.
 
     Yields:
         ``readings`` readings (fewer if there are fewer steps); the last one ends the budget.
@@ -115,12 +120,14 @@ def screen(
     Raises:
         CandidateFailed: it cannot be built or run, runs out of memory, diverges, or at the end
             predicts one class for the whole probe batch. Readings already yielded stay valid.
-        ValueError: ``readouts`` or ``readings`` are wrong, whatever the candidate.
+        ValueError: ``readouts``, ``readings`` or ``extra`` are wrong, whatever the candidate.
     """
     training = training or Training()
     table = resolve_readouts(readouts)
     if readings < 1:
         raise ValueError(f"readings: at least 1 is needed, got {readings}")
+    if twice := sorted(set(table) & set(extra or {})):
+        raise ValueError(f"extra: names that no readout has are needed, got {', '.join(twice)}")
     start = time.perf_counter()
     with _failing_as("build"):
         model = _build(candidate, task, training)
@@ -139,6 +146,9 @@ def screen(
             done = due
             taken = capture(model, probe, head=head, link=task.link)
             values = read_capture(taken, table)
+            for name, function in (extra or {}).items():
+                with preserve(model, batch_statistics=False):
+                    values[name] = float(function(model))
             seconds = time.perf_counter() - start
             yield Reading(step.number, values, seconds, math.fsum(losses) / len(losses), parameters)
             losses.clear()

@@ -174,6 +174,30 @@ def test_a_run_continues_without_repeating_what_is_finished(tmp_path):
     assert built == []
 
 
+def unruly(model):
+    assert not model.training
+    model.train()
+    model(torch.randn(3, 1, 4, 4))
+    torch.manual_seed(0)
+    return model[1].weight.abs().sum()
+
+
+def test_measurements_of_ones_own_stand_beside_readouts_and_change_nothing(tmp_path):
+    plain = rank(GOOD, make_task(), training=TRAINING)
+    extra = {"size": unruly}
+    more = rank(GOOD, make_task(), training=TRAINING, extra=extra, workers=1, out=tmp_path)
+    assert [(row.name, row.score) for row in more] == [(row.name, row.score) for row in plain]
+    for row, without in zip(more, plain, strict=True):
+        assert row.values["size"] > 0
+        assert {**row.values, "size": 0} == {**without.values, "size": 0}
+    lines = (tmp_path / "journal.jsonl").read_text().splitlines()
+    readings = [event["reading"] for event in map(json.loads, lines) if event.get("reading")]
+    assert len(readings) == 12
+    assert all(reading["values"]["size"] > 0 for reading in readings)
+    with pytest.raises(ValueError, match="extra: names that no readout has are needed, got sep"):
+        rank(GOOD, make_task(), training=TRAINING, extra={"separation": unruly})
+
+
 def test_progress_ends_at_one():
     seen = []
     rank({**GOOD, "broken": broken}, make_task(), training=TRAINING, progress=seen.append)
