@@ -156,6 +156,7 @@ def _row(
         training_loss=last.training_loss,
         parameters=last.parameters,
         config=candidate.config,
+        trajectory=record.trajectory,
     )
 
 

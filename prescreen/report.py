@@ -7,8 +7,10 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from prescreen.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Row:
         training_loss: mean over the last part of the budget.
         parameters: trainable ones.
         config: what it was built from.
+        trajectory: all its readings; not part of the JSON and CSV, a journal keeps them.
     """
 
     rank: int | None
@@ -40,6 +43,12 @@ class Row:
     training_loss: float
     parameters: int
     config: Mapping[str, Any]
+    trajectory: Trajectory = field(repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the trajectory."""
+        kept = (f.name for f in fields(self) if f.name != "trajectory")
+        return {name: getattr(self, name) for name in kept}
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ class Ranking:
 
     def to_json(self) -> str:
         """Strict JSON; values that are not finite become null."""
-        rows = [asdict(row) for row in self.rows]
+        rows = [row.to_dict() for row in self.rows]
         return json.dumps({"readouts": self.readouts, "rows": _finite(rows)}, indent=2)
 
     def to_csv(self) -> str:
@@ -79,7 +88,8 @@ class Ranking:
         writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         for row in self.rows:
-            writer.writerow({**asdict(row), **row.values, "config": json.dumps(dict(row.config))})
+            config = json.dumps(dict(row.config))
+            writer.writerow({**row.to_dict(), **row.values, "config": config})
         return text.getvalue()
 
     def __str__(self) -> str:

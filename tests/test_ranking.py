@@ -106,6 +106,8 @@ def test_candidates_are_ordered_by_the_mean_of_their_ranks():
             expected[row.name] += place / 2 / len(DEFAULT_PANEL)
     assert {row.name: row.score for row in ranking} == pytest.approx(expected)
     assert ranking.best is ranking.rows[0]
+    assert all([reading.step for reading in row.trajectory] == [2, 4, 6, 8] for row in ranking)
+    assert all(row.trajectory.last.values == row.values for row in ranking)
     assert all(row.step == 8 and row.parameters > 0 and row.seconds > 0 for row in ranking)
 
 
