@@ -1,6 +1,6 @@
 """What readouts cost: time and peak memory beside autograd through the head and one matmul.
 
-    python benchmarks/readout_cost.py                    # the table of docs/readouts.md, ~10 minutes
+    python benchmarks/readout_cost.py                    # the tables of docs/readouts.md, ~30 minutes
     python benchmarks/readout_cost.py --heads 64x10 --rounds 50
 
 All rows of a head are measured in turn, round after round, and compared as ratios of medians: the
@@ -34,7 +34,10 @@ def main() -> None:
     )
     parser.add_argument("--heads", default=HEADS, help=f"features x classes, by commas [{HEADS}]")
     parser.add_argument("--samples", type=int, default=2048, help="positions read [2048]")
-    parser.add_argument("--rounds", type=int, default=5, help="counted rounds [5]")
+    parser.add_argument("--rounds", type=int, default=15, help="counted rounds, at most [15]")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="begin no round after these, but the second [60]"
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--skip", default="", help="readouts to leave out, by commas")
@@ -64,7 +67,7 @@ def measure_head(args: argparse.Namespace, d: int, k: int) -> None:
         if name not in skip:
             works[name] = lambda name=name: read(z, logits, weight, (name,))  # type: ignore[misc]
     print(f"\nhead {d:,} -> {k:,}, {args.samples:,} samples", flush=True)
-    seconds = timed(works, args.rounds, args.device)
+    seconds = timed(works, args.rounds, args.device, args.seconds)
     matmul, graph = seconds["features @ weight.T"], seconds["autograd"]
     rows = [
         [
@@ -107,10 +110,13 @@ def autograd(z: Tensor, weight: Tensor) -> Work:
     return work
 
 
-def timed(works: dict[str, Work], rounds: int, device: str) -> dict[str, float]:
+def timed(works: dict[str, Work], rounds: int, device: str, limit: float = 60) -> dict[str, float]:
     """Median seconds of each, after one round that does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
+    begin = time.perf_counter()
     for round_ in range(rounds + 1):
+        if round_ > 2 and time.perf_counter() - begin > limit:
+            break
         for name, work in works.items():
             start = time.perf_counter()
             work()

@@ -1,0 +1,151 @@
+"""The results of nas_bench_201.py: how they are kept, and the table that is printed from them."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from baselines import AFTER_TRAINING, AT_INITIALISATION, BASELINES
+from metrics import METRICS, Floats, bootstrap
+
+from prescreen import DEFAULT_PANEL, READOUTS, Trajectory
+from prescreen.aggregation import aggregate
+from prescreen.report import plain_table
+
+FOLDER = Path(__file__).parent / "results"
+RESULTS = FOLDER / "nas_bench_201.csv"
+TRAJECTORIES = FOLDER / "nas_bench_201_trajectories.csv"
+
+# What decisions over time are replayed from.
+RECORDED = (*DEFAULT_PANEL, "confidence", "validation_accuracy", "validation_accuracy_batch")
+
+
+def write_cells(
+    cells: str,
+    rows: list[dict[str, str]],
+    untrained: Mapping[str, Trajectory],
+    trained: Mapping[str, Trajectory],
+) -> None:
+    """Put the results of one list of cells in the place of its earlier ones."""
+    finals, steps = [], []
+    for row in rows:
+        readings = list(trained[row["arch"]])
+        losses = [reading.training_loss for reading in readings]
+        finals.append(
+            {
+                "cells": cells,
+                **row,
+                **{f"untrained.{k}": v for k, v in untrained[row["arch"]].last.values.items()},
+                "untrained.cpu_seconds": untrained[row["arch"]].last.seconds,
+                **(dict(readings[-1].values) if readings else {}),
+                "parameters": readings[-1].parameters if readings else math.nan,
+                # Equally many steps lie between readings: sums of their means are sums of losses.
+                "tse": sum(losses) if losses else math.nan,
+                "tse_e": float(np.mean(losses[-len(losses) // 2 :])) if losses else math.nan,
+                "last_loss": losses[-1] if losses else math.nan,
+            }
+        )
+        steps += [
+            {"cells": cells, "arch": row["arch"], "step": reading.step}
+            | {name: reading.values.get(name, math.nan) for name in RECORDED}
+            | {"training_loss": reading.training_loss}
+            for reading in readings
+        ]
+    FOLDER.mkdir(exist_ok=True)
+    _replace(RESULTS, cells, finals)
+    _replace(TRAJECTORIES, cells, steps)
+
+
+def read_cells(cells: str, path: Path = RESULTS) -> dict[str, Any]:
+    """Columns of the results of one list of cells: numbers where they are, else text."""
+    with path.open() as file:
+        rows = [row for row in csv.DictReader(file) if row["cells"] == cells]
+    return {name: _column([row[name] for row in rows]) for name in (rows[0] if rows else ())}
+
+
+def default_score(columns: Mapping[str, Any]) -> Floats:
+    """What `rank` orders by, recomputed from the results."""
+    return panel_score(columns, DEFAULT_PANEL)
+
+
+def panel_score(columns: Mapping[str, Any], panel: tuple[str, ...]) -> Floats:
+    """Mean rank over readouts, as in `rank`."""
+    oriented = [_oriented(columns[name], READOUTS[name].higher_is_better) for name in panel]
+    return aggregate(np.stack(oriented, axis=1))
+
+
+def scores(columns: Mapping[str, Any]) -> dict[str, tuple[str, str, Floats, float]]:
+    """Every line of the table: name -> (kind, labels, scores with higher better, CPU seconds)."""
+    brief = float(np.nanmedian(columns["cpu_seconds"]))
+    lines: dict[str, tuple[str, str, Floats, float]] = {
+        "prescreen (default panel)": ("score", "none", default_score(columns), brief)
+    }
+    for name, readout in READOUTS.items():
+        values = _oriented(columns[name], readout.higher_is_better)
+        lines[name] = ("readout", "none", values, brief)
+    after = {"training_loss": "last_loss", "tse": "tse", "tse_e": "tse_e"}
+    for name, baseline in BASELINES.items():
+        key = f"untrained.{name}" if name in AT_INITIALISATION else after.get(name, name)
+        if baseline.aggregate is not None:
+            parts = [k for k in columns if k.startswith(f"{key}.")]
+            population = [
+                {k.removeprefix(f"{key}."): float(columns[k][i]) for k in parts}
+                for i in range(len(columns["arch"]))
+            ]
+            values = np.array(baseline.aggregate(population))
+        elif key in columns:
+            values = _oriented(columns[key], baseline.higher_is_better)
+        else:
+            continue
+        seconds = brief if name in AFTER_TRAINING else math.nan
+        lines[f"{name} "] = ("baseline", baseline.labels, values, seconds)
+    return lines
+
+
+def print_table(cells: str) -> None:
+    """One line a score, best first, each metric with its 95 % bootstrap interval."""
+    columns = read_cells(cells)
+    if not columns:
+        raise SystemExit(f"cells: no results of {cells!r} in {RESULTS}; train them first")
+    truth = columns["test_accuracy"]
+    lines = []
+    for name, (kind, labels, values, seconds) in scores(columns).items():
+        cellsof = [name.strip(), kind, labels]
+        for metric in METRICS.values():
+            low, high = bootstrap(metric, values, truth)
+            cellsof.append(f"{metric(values, truth):.2f} [{low:.2f}, {high:.2f}]")
+        cellsof.append("" if math.isnan(seconds) else f"{seconds:.1f}")
+        lines.append((METRICS["ρ"](values, truth), cellsof))
+    header = ["score", "kind", "labels", *METRICS, "CPU s"]
+    ordered = [cells for _, cells in sorted(lines, key=lambda line: -line[0])]
+    print(f"{len(truth)} cells of {cells!r}, 95 % bootstrap intervals over cells, seed 0")
+    print(plain_table(header, ordered, (0, 1, 2)))
+
+
+def _oriented(values: Floats, higher_is_better: bool) -> Floats:
+    return values if higher_is_better else -values
+
+
+def _column(values: list[str]) -> Any:
+    try:
+        return np.array([float(value) if value else math.nan for value in values])
+    except ValueError:
+        return values
+
+
+def _replace(path: Path, cells: str, rows: list[dict[str, Any]]) -> None:
+    """Write rows in the place of those of the same cells; numbers with 6 significant digits."""
+    kept: list[dict[str, Any]] = []
+    if path.exists():
+        with path.open() as file:
+            kept = [row for row in csv.DictReader(file) if row["cells"] != cells]
+    rows = [{k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+    names = list(dict.fromkeys(name for row in (*kept, *rows) for name in row))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(sorted([*kept, *rows], key=lambda row: row["cells"], reverse=True))
