@@ -156,11 +156,11 @@ def _size_keywords(model: str, size: tuple[int, int]) -> dict[str, Any]:
     if model in SIZED:
         return {"img_size": size}
     if model in PATCHED:
-        return {"img_size": size, "patch_size": _patch_size(size)}
+        return {"img_size": size, "patch_size": patch_size(size)}
     return {}
 
 
-def _patch_size(size: tuple[int, int]) -> int:
+def patch_size(size: tuple[int, int]) -> int:
     """The largest patch that divides the image into at least 7×7: 4 for 32 and 28, 16 for 224."""
     fitting = (
         p for p in (16, 8, 4, 2) if not size[0] % p and not size[1] % p and min(size) >= 7 * p
