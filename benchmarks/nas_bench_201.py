@@ -47,7 +47,7 @@ SHUFFLE = 20261124
 CELLS = {"tune": slice(0, 100), "report": slice(300, 500)}
 
 IMAGE_SIZE = 16
-TRAINING = Training(steps=800, batch_size=128, lr=0.1)
+TRAINING = Training(steps=1200, batch_size=64, lr=0.05)
 READINGS = 10
 PROBE = 512
 VALIDATION = 1000
@@ -96,6 +96,7 @@ def train(args: argparse.Namespace, rows: list[dict[str, str]]) -> dict[str, Tra
     """Train all cells briefly with the package's own `rank`."""
     task = load_task(args.data, probe_size=PROBE, image_size=IMAGE_SIZE)
     images, labels = validation_images(args.data, task)
+    seen = next(task.batches(VALIDATION, 1))
     validate = partial(accuracy, inputs=images, labels=labels)
     candidates = [
         Candidate(row["arch"], {"arch": row["arch"]}, partial(build, row["arch"])) for row in rows
@@ -109,6 +110,9 @@ def train(args: argparse.Namespace, rows: list[dict[str, str]]) -> dict[str, Tra
         extra={
             # Taken first, so that it does not contain what only the baselines need.
             "cpu_seconds": cpu_seconds,
+            "training_accuracy": partial(
+                accuracy, inputs=seen[0], labels=seen[1], batch_statistics=True
+            ),
             "validation_accuracy": partial(validate, batch_statistics=False),
             "validation_accuracy_batch": partial(validate, batch_statistics=True),
         },
