@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -189,10 +190,11 @@ def _cores() -> int:
 
 @contextmanager
 def _progress_bar() -> Iterator[Callable[[Progress], None]]:
-    """A bar on a terminal; elsewhere, as in a log file, a line a candidate."""
+    """A bar on a terminal; elsewhere, as in a log file, a line a candidate; both with time left."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), "left")
     finished = -1
+    begin = time.monotonic()
     with ProgressBar(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=1.0)
 
@@ -201,7 +203,8 @@ def _progress_bar() -> Iterator[Callable[[Progress], None]]:
             text = f"{progress.finished} of {progress.candidates} candidates"
             bar.update(task, completed=progress.share, description=text)
             if not console.is_terminal and progress.finished > finished >= 0:
-                print(f"{text} done: {progress.name}", file=sys.stderr)
+                left = (time.monotonic() - begin) * (1 / progress.share - 1)
+                print(f"{text} done, {left:.0f} s left: {progress.name}", file=sys.stderr)
             finished = progress.finished
 
         yield update

@@ -48,7 +48,7 @@ def test_rank_prints_a_table_and_continues(space, capsys):
     ]
     assert [row.split()[0] for row in rows] == ["1", "2", "3"]
     assert sorted(row.split()[1] for row in rows) == ["width=16", "width=4", "width=8"]
-    assert "3 of 3 candidates done" in first.err
+    assert "3 of 3 candidates done, 0 s left: width=" in first.err
     assert run(["rank", space, *QUICK]) == 0
     again = capsys.readouterr()
     assert again.out == first.out  # the seconds, too: nothing was measured again
