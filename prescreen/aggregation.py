@@ -31,15 +31,20 @@ def aggregate(scores: Floats) -> Floats:
         )
     if len(scores) <= 1:
         return np.ones(len(scores))
-    ranks = np.stack([_ranks(column) for column in scores.T], axis=1)
-    mean: Floats = (ranks.mean(axis=1) - 1) / (len(scores) - 1)
+    ranks = np.stack([_ranks(column) for column in scores.T.copy()])
+    mean: Floats = (ranks.mean(axis=0) - 1) / (len(scores) - 1)
     return mean
 
 
 def _ranks(column: Floats) -> Floats:
-    from scipy.stats import rankdata  # late: scipy.stats takes longer to import than to run
-
-    missing = np.isnan(column)
-    ranks: Floats = rankdata(column, nan_policy="omit") + missing.sum()
-    ranks[missing] = (missing.sum() + 1) / 2
+    # Half the time of scipy.stats.rankdata, which counts where every pruning decision ranks.
+    missing = int(np.isnan(column).sum())
+    worst_first = np.roll(column.argsort(), missing)  # NaN is sorted to the end
+    rising = column[worst_first]
+    differs = np.ones(len(column) + 1, dtype=bool)
+    differs[1:-1] = rising[1:] != rising[:-1]
+    differs[1:missing] = False
+    bounds = np.flatnonzero(differs)
+    ranks = np.empty(len(column))
+    ranks[worst_first] = np.repeat((bounds[1:] + bounds[:-1] + 1) / 2, np.diff(bounds))
     return ranks

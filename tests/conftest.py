@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -23,3 +24,10 @@ def make_capture() -> Callable[..., Capture]:
         return Capture(z, torch.nn.functional.linear(z, w, b), w, b, link)
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _close_storages():
+    yield
+    if (studies := sys.modules.get("optuna_studies")) is not None:
+        studies.close_storages()

@@ -15,6 +15,7 @@ LAYERS = {
     "prescreen.readouts": 0,
     "prescreen.trajectory": 0,
     "prescreen.aggregation": 0,
+    "prescreen.pruning": 0,
     "prescreen.journal": 0,
     "prescreen.heads": 1,
     "prescreen.preserve": 1,
@@ -31,6 +32,7 @@ LAYERS = {
     "prescreen.workers": 3,
     "prescreen.report": 3,
     "prescreen.ranking": 3,
+    "prescreen.integrations": 4,
     "prescreen.cli": 4,
     "prescreen.__main__": 4,
 }

@@ -1,0 +1,185 @@
+"""What a pruning decision costs, beside Optuna's own MedianPruner on the same study.
+
+    python benchmarks/optuna_pruning_cost.py                      # 1,000 trials of 50 readings
+    python benchmarks/optuna_pruning_cost.py --trials 300 --rounds 50
+
+Every trial of the study holds the same numbers twice: as reported values for the native pruner, and
+as readings. The trial that is judged has come to the last step, and is a poor one, so that no check
+is left out. Before every round one more trial finishes, so that nothing can be kept from the round
+before. All rows are measured in turn, and given as medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.pruners import BasePruner, MedianPruner, SuccessiveHalvingPruner
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from prescreen import DEFAULT_PANEL, Reading
+from prescreen.integrations.optuna import ReadoutPruner, Recorder
+from prescreen.integrations.optuna.attributes import latest_state
+from prescreen.report import plain_table
+
+
+class CountingStorage(InMemoryStorage):
+    """Counts what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+
+    def set_trial_user_attr(self, *args: Any) -> None:
+        """Count and write."""
+        self.writes += 1
+        super().set_trial_user_attr(*args)
+
+    def set_trial_system_attr(self, *args: Any) -> None:
+        """Count and write."""
+        self.writes += 1
+        super().set_trial_system_attr(*args)
+
+    def set_trial_intermediate_value(self, *args: Any) -> None:
+        """Count and write."""
+        self.writes += 1
+        super().set_trial_intermediate_value(*args)
+
+
+def main() -> None:
+    """Print the writes of a reading and the table of costs."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--trials", type=int, default=1000, help="finished trials [1000]")
+    parser.add_argument("--readings", type=int, default=50, help="readings of each [50]")
+    parser.add_argument("--rounds", type=int, default=30, help="counted rounds [30]")
+    args = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    print(f"optuna {optuna.__version__}, seed 0, {args.trials} finished trials in memory")
+    count_writes()
+    trial = filled_study(args.trials, args.readings)
+    measure(trial, args.rounds, args.readings)
+
+
+def count_writes() -> None:
+    """What one reading writes."""
+    storage = CountingStorage()
+    for mirror in (False, True):
+        study = optuna.create_study(storage=storage)
+        recorder = Recorder(study.ask(), mirror=mirror)
+        before = storage.writes
+        recorder.record(1, dict.fromkeys(DEFAULT_PANEL, 0.5))
+        recorder.should_prune()
+        print(f"writes a reading{', mirrored' if mirror else ''}: {storage.writes - before}")
+
+
+def filled_study(trials: int, readings: int) -> optuna.Trial:
+    """A running trial in a study of finished ones, all read at the same steps."""
+    rng = np.random.default_rng(0)
+    study = optuna.create_study(direction="maximize")
+    trial = study.ask()
+    for _ in range(trials):
+        finish_one(study, rng, readings)
+    recorder = Recorder(trial)
+    for step, row in noisy(rng, 0.05, readings).items():
+        recorder.record(step, as_reading(step, row).values)
+        trial.report(row[0], step)
+    return trial
+
+
+def finish_one(study: optuna.Study, rng: np.random.Generator, readings: int) -> None:
+    """Add a finished trial of random quality."""
+    quality = rng.random()
+    values = noisy(rng, quality, readings)
+    number = len(study.get_trials(deepcopy=False))
+    study.add_trial(
+        create_trial(
+            value=quality,
+            intermediate_values={step: row[0] for step, row in values.items()},
+            user_attrs={
+                f"prescreen:{number}:{step}": as_reading(step, row).to_json()
+                for step, row in values.items()
+            },
+        )
+    )
+
+
+def noisy(rng: np.random.Generator, quality: float, readings: int) -> dict[int, list[float]]:
+    """Step to one value a readout, about as good as the trial."""
+    rows = quality + rng.normal(0, 0.1, size=(readings, len(DEFAULT_PANEL)))
+    return dict(enumerate(rows.tolist(), start=1))
+
+
+def as_reading(step: int, row: Sequence[float]) -> Reading:
+    """A reading of the default panel."""
+    return Reading(step, dict(zip(DEFAULT_PANEL, row, strict=True)))
+
+
+def measure(trial: optuna.Trial, rounds: int, readings: int) -> None:
+    """One row for each way to decide."""
+    study, frozen = trial.study, latest_state(trial)
+    one = DEFAULT_PANEL[:1]
+    ways: dict[str, BasePruner] = {
+        "Optuna's MedianPruner on reported values": MedianPruner(),
+        "ReadoutPruner(MedianPruner()), one readout": ReadoutPruner(readouts=one),
+        f"ReadoutPruner(MedianPruner()), panel of {len(DEFAULT_PANEL)}": ReadoutPruner(),
+        "the same, max_false_prune=0.05": ReadoutPruner(max_false_prune=0.05),
+        "ReadoutPruner(SuccessiveHalvingPruner())": ReadoutPruner(SuccessiveHalvingPruner()),
+        "a study in memory for every decision": SyntheticStudyPruner(one[0]),
+    }
+    calls: dict[str, Callable[[], bool]] = {
+        name: lambda way=way: way.prune(study, frozen)  # type: ignore[misc]
+        for name, way in ways.items()
+    }
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    answers: dict[str, bool] = {}
+    rng = np.random.default_rng(1)
+    for _ in range(rounds + 1):
+        finish_one(study, rng, readings)
+        for name, call in calls.items():
+            start = time.perf_counter(), time.process_time()
+            answers[name] = call()
+            wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
+            seconds[name].append((wall, cpu))
+    rows = [
+        [
+            name,
+            *(f"{1e3 * statistics.median(kind):.2f}" for kind in zip(*times[1:], strict=True)),
+            f"{1e3 * times[0][0]:.0f}",
+            "prune" if answers[name] else "keep",
+        ]
+        for name, times in seconds.items()
+    ]
+    print(plain_table(["a decision by", "median ms", "of CPU", "first ms", "answer"], rows))
+
+
+class SyntheticStudyPruner(BasePruner):
+    """The other construction: copy one readout of all trials into a study, and let it decide."""
+
+    def __init__(self, readout: str) -> None:
+        self.readout = readout
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Whether a median pruner prunes in the copy."""
+        copy = optuna.create_study(direction="maximize")
+        for other in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            copy.add_trial(create_trial(value=0.0, intermediate_values=self._values(other)))
+        judged = create_trial(state=TrialState.RUNNING, intermediate_values=self._values(trial))
+        return MedianPruner().prune(copy, judged)
+
+    def _values(self, trial: FrozenTrial) -> dict[int, float]:
+        return {
+            attribute["step"]: attribute["values"][self.readout]
+            for attribute in trial.user_attrs.values()
+        }
+
+
+if __name__ == "__main__":
+    main()

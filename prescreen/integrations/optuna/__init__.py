@@ -1,0 +1,14 @@
+"""Optuna: read trials, prune them by their readings, or let Optuna search a whole space.
+
+``Reader`` goes into an objective of the user's own, ``ReadoutPruner`` into the study, and
+``objective`` is a complete objective over a search space.
+"""
+
+from prescreen.integrations.optuna.attributes import trajectory
+from prescreen.integrations.optuna.composition import AllOf, AnyOf
+from prescreen.integrations.optuna.objective import objective
+from prescreen.integrations.optuna.pruner import ReadoutPruner
+from prescreen.integrations.optuna.reader import Reader
+from prescreen.integrations.optuna.recorder import Recorder
+
+__all__ = ["AllOf", "AnyOf", "Reader", "ReadoutPruner", "Recorder", "objective", "trajectory"]

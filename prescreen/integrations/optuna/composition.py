@@ -1,0 +1,86 @@
+"""Composition: pruners made of pruners, and what may be one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+
+from optuna.pruners import BasePruner, HyperbandPruner, PatientPruner
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+
+class _Composition(BasePruner):
+    """Several pruners that are asked together.
+
+    All are asked every time: a pruner may note in the storage that it was. A ``ReadoutPruner``
+    among them looks at readings, a pruner of Optuna's at reported values.
+
+    Args:
+        pruners: at least one.
+
+    Raises:
+        ValueError: none, or something that is no pruner; Hyperband among them.
+    """
+
+    def __init__(self, *pruners: BasePruner) -> None:
+        if not pruners:
+            raise ValueError("pruners: at least one is needed, got none")
+        for pruner in pruners:
+            require_pruner("pruners", pruner)
+        self.pruners = pruners
+
+    def _answers(self, study: Study, trial: FrozenTrial) -> list[bool]:
+        return [pruner.prune(study, trial) for pruner in self.pruners]
+
+
+class AnyOf(_Composition):
+    """Prune when one of the pruners would.
+
+    ``AnyOf(ReadoutPruner(), ThresholdPruner(upper=10.0))`` also looks at reported values.
+    """
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Whether one of them would prune."""
+        return any(self._answers(study, trial))
+
+
+class AllOf(_Composition):
+    """Prune when all of the pruners would."""
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Whether all of them would prune."""
+        return all(self._answers(study, trial))
+
+
+def parts(pruner: BasePruner) -> Iterator[BasePruner]:
+    """A pruner and those inside it."""
+    yield pruner
+    inside: tuple[BasePruner | None, ...] = ()
+    if isinstance(pruner, _Composition):
+        inside = pruner.pruners
+    elif isinstance(pruner, PatientPruner):
+        inside = (pruner._wrapped_pruner,)
+    for part in inside:
+        if part is not None:
+            yield from parts(part)
+
+
+def require_pruner(argument: str, pruner: object) -> None:
+    """Refuse what is no pruner, or one that cannot be a part of another.
+
+    Raises:
+        ValueError: a class, another object, Hyperband.
+    """
+    if inspect.isclass(pruner):
+        raise ValueError(
+            f"{argument}: a pruner such as MedianPruner() is needed, got the class {pruner.__name__}"
+        )
+    if not isinstance(pruner, BasePruner):
+        raise ValueError(f"{argument}: a pruner such as MedianPruner() is needed, got {pruner!r}")
+    # Samplers look for Hyperband as the study's own pruner, and it reads the study past any view.
+    if any(isinstance(part, HyperbandPruner) for part in parts(pruner)):
+        raise ValueError(
+            f"{argument}: Hyperband cannot be a part of another pruner, use "
+            "SuccessiveHalvingPruner (one of its brackets) instead, got HyperbandPruner"
+        )

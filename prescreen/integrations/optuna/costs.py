@@ -1,0 +1,83 @@
+"""Costs: what a candidate's network needs, known before it is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
+
+import torch
+from optuna.trial import BaseTrial
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from prescreen.candidate import Candidate
+from prescreen.data import Task
+from prescreen.screening import CandidateFailed
+
+Cost = Literal["parameters", "flops"]
+
+
+def costs_of(candidate: Candidate, task: Task, wanted: Sequence[str]) -> dict[str, float]:
+    """Trainable parameters, and floating-point operations of one forward pass of one sample.
+
+    Operations are those that ``torch.utils.flop_counter`` knows (matrix products, convolutions and
+    attention), a multiplication and an addition counted as two. Nothing is computed: the network is
+    built on the meta device, or on the CPU where its code does not run there.
+
+    Raises:
+        CandidateFailed: it does not run on the CPU either.
+    """
+    if not wanted:
+        return {}
+    try:
+        return _measured(candidate, task, wanted, "meta")
+    except Exception:  # the candidate is foreign code; on the CPU it has to run in any case
+        pass
+    try:
+        return _measured(candidate, task, wanted, "cpu")
+    except Exception as error:
+        line = (str(error).strip().splitlines() or ["no message"])[0]
+        raise CandidateFailed("build", f"{type(error).__name__}: {line}") from error
+
+
+def set_limits(trial: BaseTrial, costs: Mapping[str, float], limits: Mapping[str, float]) -> bool:
+    """Note the limits as constraints of the trial; whether it is within all of them.
+
+    A constraint is the logarithm of cost over limit: samplers compare violations of unlike costs.
+    """
+    for name, limit in limits.items():
+        trial.set_constraint(name, math.log(max(costs[name], 1.0) / limit))
+    return all(costs[name] <= limit for name, limit in limits.items())
+
+
+def require_costs(argument: str, names: Sequence[str]) -> None:
+    """Refuse unknown names.
+
+    Raises:
+        ValueError: a name is no cost, or given twice.
+    """
+    if isinstance(names, str) or len(set(names)) != len(names) or set(names) - {*get_args(Cost)}:
+        raise ValueError(
+            f"{argument}: distinct ones of {', '.join(get_args(Cost))} are allowed, got {names!r}"
+        )
+
+
+def _measured(
+    candidate: Candidate, task: Task, wanted: Sequence[str], device: str
+) -> dict[str, float]:
+    with torch.random.fork_rng([]), torch.device(device):
+        model = candidate.model(
+            num_classes=task.num_classes, in_channels=task.in_channels, image_size=task.image_size
+        ).eval()
+    costs = {"parameters": float(_parameters(model))}
+    if "flops" in wanted:
+        sample = torch.zeros(1, *task.probe.shape[1:], device=device)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(sample)
+        costs["flops"] = float(counter.get_total_flops())
+    return costs
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -1,0 +1,125 @@
+"""Recorder: stores a trial's readings and asks whether to prune it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.pruners import BasePruner
+from optuna.study import Study
+from optuna.trial import BaseTrial, Trial
+
+from prescreen.integrations.optuna.attributes import latest_state, trajectory, write_reading
+from prescreen.integrations.optuna.composition import parts
+from prescreen.integrations.optuna.pruner import ReadoutPruner
+from prescreen.readouts import DEFAULT_PANEL
+from prescreen.screening import Readouts, resolve_readouts
+from prescreen.trajectory import Reading
+
+
+class Recorder:
+    """Readings of one trial that were made elsewhere; ``Reader`` makes them as well.
+
+    Args:
+        trial: the running trial; a ``FixedTrial`` is never pruned.
+        readouts: what a reading holds; by default what the pruner looks at, or ``DEFAULT_PANEL``.
+        pruner: what decides; by default the study's own pruner. One of Optuna's is shown the
+            readings: ``ReadoutPruner(study.pruner, readouts)``.
+        mirror: also report what the pruner is shown; see ``Reader``.
+
+    Raises:
+        ValueError: an unknown readout; ``mirror`` in a study with several objectives.
+    """
+
+    def __init__(
+        self,
+        trial: BaseTrial,
+        readouts: Readouts | None = None,
+        *,
+        pruner: BasePruner | None = None,
+        mirror: bool = False,
+    ) -> None:
+        self._trial = trial
+        self._study: Study | None = trial.study if isinstance(trial, Trial) else None
+        if mirror and self._study is not None and len(self._study.directions) > 1:
+            raise ValueError(
+                "mirror: a study with one objective is needed, Optuna takes no reports with "
+                f"several, got {len(self._study.directions)}"
+            )
+        self._mirror = mirror
+        self._pruner = pruner if pruner is not None or self._study is None else self._study.pruner
+        wanted = self._judged_readouts() if readouts is None else readouts
+        self.readouts = resolve_readouts(wanted)
+        self._trajectory = trajectory(trial)
+        self._start = time.perf_counter()
+
+    def record(self, step: int, values: Mapping[str, float]) -> Reading:
+        """Store values that were read at a step: one write.
+
+        Raises:
+            ValueError: a step that is no later one, or values that lack a readout.
+            RuntimeError: the trial has ended, or the storage takes no writes.
+        """
+        self.require_later(step)
+        # NumPy's numbers are no JSON: the in-memory storage takes them, the others do not.
+        plain = {name: float(value) for name, value in values.items()}
+        reading = Reading(int(step), plain, time.perf_counter() - self._start)
+        self.store(reading)
+        return reading
+
+    def store(self, reading: Reading) -> None:
+        """Store a reading: one write.
+
+        Raises:
+            ValueError: a step that is no later one, or values that lack a readout.
+            RuntimeError: the trial has ended, or the storage takes no writes.
+        """
+        self.require_later(reading.step)
+        if lacking := [name for name in self.readouts if name not in reading.values]:
+            raise ValueError(
+                f"values: {', '.join(self.readouts)} are needed, got none of {', '.join(lacking)}"
+            )
+        write_reading(self._trial, reading)
+        self._trajectory.append(reading)
+        if self._mirror:
+            self._report(reading.step)
+
+    def should_prune(self) -> bool:
+        """Whether the trial should end, as of its latest reading."""
+        if not isinstance(self._trial, Trial) or not len(self._trajectory):
+            return False
+        return self._judge().prune(self._trial.study, latest_state(self._trial))
+
+    def require_later(self, step: int) -> None:
+        """Refuse a step that does not lie after the latest reading.
+
+        Raises:
+            ValueError: it does not, or is no integer.
+        """
+        after = self._trajectory.last.step if len(self._trajectory) else -1
+        if not hasattr(step, "__index__") or isinstance(step, bool) or step <= after:
+            raise ValueError(f"step: an integer above {after} is needed, got {step!r}")
+
+    def _judge(self) -> BasePruner:
+        if self._pruner is not None and self._judges():
+            return self._pruner
+        return ReadoutPruner(self._pruner, self.readouts)
+
+    def _judges(self) -> list[ReadoutPruner]:
+        inside = [] if self._pruner is None else parts(self._pruner)
+        return [part for part in inside if isinstance(part, ReadoutPruner)]
+
+    def _judged_readouts(self) -> Readouts:
+        judged: dict[str, Any] = {}
+        for judge in self._judges():
+            judged.update(judge.readouts)
+        return judged or DEFAULT_PANEL
+
+    def _report(self, step: int) -> None:
+        if not isinstance(self._trial, Trial):
+            return
+        judges = self._judges() or [ReadoutPruner(readouts=self.readouts)]
+        score, direction = judges[0].score(self._trial.study, latest_state(self._trial))
+        same = direction is self._trial.study.direction
+        self._trial.report(score if same else -score, step)

@@ -1,0 +1,12 @@
+"""Pruning: decisions over many trials' readings, the same for Optuna and Ray, and free of both.
+
+A host keeps the readings of its trials in a ``Population``, orients them with a ``Panel``, lets its
+own rule (median, halving …) judge the scores, and asks a ``Guard`` whether the rule may be believed.
+All of them are small, pickle, and depend on nothing but what they were given.
+"""
+
+from prescreen.pruning.guard import Guard, among_best
+from prescreen.pruning.panel import Panel
+from prescreen.pruning.population import Population
+
+__all__ = ["Guard", "Panel", "Population", "among_best"]

@@ -1,0 +1,110 @@
+"""Population: the readings of many trials, kept by step, where they can be compared."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prescreen.aggregation import aggregate
+
+Floats = NDArray[np.floating[Any]]
+
+
+class Population:
+    """Oriented readings (higher is better) of trials, one column of trials a step.
+
+    Trials need not be read at the same steps; memory grows with the readings alone.
+
+    Args:
+        width: readouts in a reading, R.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._everyone: set[int] = set()
+        self._columns: dict[int, _Column] = {}
+
+    def add(self, member: int, readings: Mapping[int, Sequence[float]]) -> None:
+        """Add a trial's readings, step to R values, once."""
+        self._everyone.add(member)
+        for step, values in readings.items():
+            if step not in self._columns:
+                self._columns[step] = _Column(self._width)
+            self._columns[step].add(member, values)
+
+    def __contains__(self, member: object) -> bool:
+        return member in self._everyone
+
+    def members(self, step: int) -> Sequence[int]:
+        """Trials that were read at a step, in the order in which they were added."""
+        return self._columns[step].members if step in self._columns else ()
+
+    def readings(self, step: int) -> Floats:
+        """Their readings, shape (trials, R)."""
+        values = self._columns[step].values if step in self._columns else array("d")
+        # A copy: an array that shares its memory could not grow.
+        return np.array(np.frombuffer(values)).reshape(-1, self._width)
+
+    def beaten(self, step: int, reading: Sequence[float]) -> float:
+        """How many trials a reading beats at a step, averaged over readouts; a tie counts half.
+
+        NaN loses to every number. Over the number of trials this is the ``aggregate`` score of the
+        reading among them, without ranking them all again: the cost is a logarithm of their number.
+        """
+        if step not in self._columns:
+            return 0.0
+        return self._columns[step].beaten(reading) / self._width
+
+    def orders(self, step: int) -> tuple[Floats, Floats]:
+        """Scores at a step, and of the same trials at the latest other step that they share.
+
+        That step is the latest at which at least half of those read at ``step`` were read, too. It
+        is a later one unless ``step`` is the last. Where there is no such step both are empty.
+        """
+        here = self.members(step)
+        for other in sorted(self._columns, reverse=True):
+            there = self.members(other)
+            if other == step or 2 * len(there) < len(here):
+                continue
+            if here == there:
+                return aggregate(self.readings(step)), aggregate(self.readings(other))
+            shared = set(here) & set(there)
+            if 2 * len(shared) >= len(here):
+                return self._scores(step, shared), self._scores(other, shared)
+        return np.empty(0), np.empty(0)
+
+    def _scores(self, step: int, members: set[int]) -> Floats:
+        chosen = [member in members for member in self.members(step)]
+        return aggregate(self.readings(step)[chosen])
+
+
+class _Column:
+    """The readings at one step, as they came and sorted."""
+
+    def __init__(self, width: int) -> None:
+        self.members: list[int] = []
+        self.values = array("d")
+        self._rising: list[list[float]] = [[] for _ in range(width)]
+
+    def add(self, member: int, values: Sequence[float]) -> None:
+        self.members.append(member)
+        self.values.extend(values)
+        for rising, value in zip(self._rising, values, strict=True):
+            if value == value:  # NaN has no place in an order
+                insort(rising, value)
+
+    def beaten(self, reading: Sequence[float]) -> float:
+        count = len(self.members)
+        wins = 0.0
+        for rising, value in zip(self._rising, reading, strict=True):
+            nan = count - len(rising)
+            if value == value:
+                wins += nan + (bisect_left(rising, value) + bisect_right(rising, value)) / 2
+            else:
+                wins += nan / 2
+        return wins

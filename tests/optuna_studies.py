@@ -1,0 +1,64 @@
+"""Storages and studies that the tests of the Optuna integration share."""
+
+import os
+import warnings
+
+import optuna
+import pytest
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import PatientPruner, WilcoxonPruner
+
+from prescreen.readouts import DEFAULT_PANEL
+
+POSTGRESQL = "PRESCREEN_TEST_POSTGRESQL"
+_opened = []
+KINDS = ["memory", "sqlite", "journal", "postgresql"]
+
+
+def storage_url(kind, folder):
+    """What a process of its own needs to open the same storage."""
+    if kind == "postgresql":
+        if POSTGRESQL not in os.environ:
+            pytest.skip(f"{POSTGRESQL} names no PostgreSQL database (docs/optuna.md)")
+        return os.environ[POSTGRESQL]
+    return f"sqlite:///{folder}/study.db" if kind == "sqlite" else f"{folder}/journal.log"
+
+
+def open_storage(kind, folder, **options):
+    """A storage of a kind; a second one on the same folder shares its studies."""
+    if kind == "memory":
+        return optuna.storages.InMemoryStorage()
+    url = storage_url(kind, folder)
+    if kind == "journal":
+        backend = optuna.storages.journal.JournalFileBackend(url)
+        return optuna.storages.JournalStorage(backend)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats, since 2.9
+        storage = optuna.storages.RDBStorage(url, **options)
+    _opened.append(storage)
+    return storage
+
+
+def close_storages():
+    """Close the connections of this process; PostgreSQL's driver warns about forgotten ones."""
+    while _opened:
+        storage = _opened.pop()
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def patient(pruner, patience=1):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # PatientPruner, since 2.8
+        return PatientPruner(pruner, patience)
+
+
+def wilcoxon(p_threshold):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # WilcoxonPruner, since 3.6
+        return WilcoxonPruner(p_threshold=p_threshold)
+
+
+def panel(value, readouts=DEFAULT_PANEL):
+    """A reading in which all readouts are the same number."""
+    return dict.fromkeys(readouts, value)

@@ -1,0 +1,430 @@
+"""Reading and pruning in a user's own objective: policies, storages, wrong use."""
+
+import json
+import math
+import warnings
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from optuna.pruners import (
+    HyperbandPruner,
+    MedianPruner,
+    NopPruner,
+    SuccessiveHalvingPruner,
+    ThresholdPruner,
+)
+from optuna.trial import FixedTrial, TrialState
+from optuna_studies import KINDS, open_storage, panel, patient
+from torch import nn
+
+from prescreen.integrations.optuna import AllOf, AnyOf, Reader, ReadoutPruner, Recorder, trajectory
+from prescreen.integrations.optuna.attributes import latest_state
+from prescreen.readouts import DEFAULT_PANEL
+from prescreen.screening import read
+
+INPUTS = torch.randn(32, 8, generator=torch.Generator().manual_seed(0))
+FREE = {"n_startup_trials": 0, "min_agreement": None}
+
+
+def make_model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3))
+
+
+class Counting(optuna.storages.InMemoryStorage):
+    """Counts every write to a trial."""
+
+    writes = 0
+
+    def set_trial_user_attr(self, *args):
+        self.writes += 1
+        super().set_trial_user_attr(*args)
+
+    def set_trial_system_attr(self, *args):
+        self.writes += 1
+        super().set_trial_system_attr(*args)
+
+    def set_trial_intermediate_value(self, *args):
+        self.writes += 1
+        super().set_trial_intermediate_value(*args)
+
+
+def filled(study, values, step=1, last=10):
+    """Finished trials that were read at two steps, in the same order."""
+    for value in values:
+        trial = study.ask()
+        recorder = Recorder(trial)
+        recorder.record(step, panel(value))
+        recorder.record(last, panel(value))
+        study.tell(trial, [value] * len(study.directions))
+
+
+def judged(study, value, step=1):
+    recorder = Recorder(study.ask())
+    recorder.record(step, panel(value))
+    return recorder.should_prune()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_reading_is_stored_in_every_storage(kind, tmp_path):
+    study = optuna.create_study(storage=open_storage(kind, tmp_path))
+    trial = study.ask()
+    Reader(trial, make_model(), INPUTS).read(3)
+    odd = {"a": np.float32(0.5), "b": math.nan, "c": -math.inf, "d": np.int64(2)}
+    Recorder(trial).record(np.int64(4), {**panel(0.1), **odd})
+    study.tell(trial, 1.0)
+    first, second = trajectory(study.trials[0])
+    assert (first.step, second.step) == (3, 4)
+    assert first.values == pytest.approx(read(make_model(), INPUTS))
+    assert second.values["a"] == 0.5
+    assert math.isnan(second.values["b"])
+    assert second.values["c"] == -math.inf
+    assert study.trials[0].intermediate_values == {}
+    for key, value in study.trials[0].user_attrs.items():
+        assert key.startswith("prescreen:0:")
+        assert len(json.dumps(value, allow_nan=False)) < 1000
+
+
+def test_a_reading_is_one_write():
+    storage = Counting()
+    study = optuna.create_study(storage=storage)
+    filled(study, [0.1, 0.5, 0.9])
+    reader = Reader(study.ask(), make_model(), INPUTS)
+    before = storage.writes
+    reader.read(1)
+    reader.should_prune()
+    assert storage.writes == before + 1
+
+
+@pytest.mark.parametrize("directions", [["minimize"], ["maximize"], ["maximize", "minimize"]])
+@pytest.mark.parametrize("sampler", ["RandomSampler", "TPESampler", "NSGAIISampler"])
+def test_poor_trials_are_pruned_whatever_the_objectives(directions, sampler):
+    pruner = ReadoutPruner(n_startup_trials=6)
+    study = optuna.create_study(
+        directions=directions, sampler=getattr(optuna.samplers, sampler)(seed=0), pruner=pruner
+    )
+
+    def objective(trial):
+        value = trial.suggest_float("x", 0, 1)
+        recorder = Recorder(trial)
+        for step in range(1, 4):
+            recorder.record(step, panel(value))
+            if recorder.should_prune():
+                raise optuna.TrialPruned
+        return [value] * len(directions)
+
+    study.optimize(objective, n_trials=25)
+    pruned = [t.params["x"] for t in study.trials if t.state is TrialState.PRUNED]
+    complete = [t.params["x"] for t in study.trials if t.state is TrialState.COMPLETE]
+    assert len(pruned) >= 5
+    assert max(complete) > max(pruned)
+    assert all(t.number >= 6 for t in study.trials if t.state is TrialState.PRUNED)
+
+
+def test_the_studys_own_pruner_is_shown_the_readings():
+    study = optuna.create_study(pruner=MedianPruner(n_startup_trials=1))
+    filled(study, [0.2, 0.4, 0.6, 0.8, 0.9, 1.0])
+    assert judged(study, 0.1)
+    assert not judged(study, 0.95)
+    never = optuna.create_study(pruner=NopPruner())
+    filled(never, [0.2, 0.4, 0.6, 0.8, 0.9, 1.0])
+    assert not judged(never, 0.1)
+
+
+def test_trial_should_prune_works_as_well():
+    study = optuna.create_study(pruner=ReadoutPruner(MedianPruner(n_startup_trials=1)))
+    filled(study, [0.2, 0.4, 0.6, 0.8, 0.9, 1.0])
+    trial = study.ask()
+    assert not trial.should_prune()
+    Recorder(trial).record(1, panel(0.1))
+    assert trial.should_prune()
+
+
+def test_nothing_is_pruned_before_the_order_is_stable():
+    """Step 1 orders the trials upside down, step 5 as they end."""
+    study = optuna.create_study(pruner=ReadoutPruner(MedianPruner(n_startup_trials=1)))
+    for value in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7):
+        trial = study.ask()
+        recorder = Recorder(trial)
+        recorder.record(1, panel(-value))
+        recorder.record(5, panel(value))
+        recorder.record(9, panel(value))
+        study.tell(trial, value)
+    assert not judged(study, -0.9, step=1)
+    assert judged(study, 0.0, step=5)
+    unchecked = ReadoutPruner(min_agreement=None)
+    recorder = Recorder(study.ask(), pruner=unchecked)
+    recorder.record(1, panel(-0.9))
+    assert recorder.should_prune()
+
+
+def test_warm_up_startup_and_interval():
+    values = [0.2, 0.4, 0.6, 0.8, 0.9, 1.0]
+    for options, step, pruned in (
+        ({"n_warmup_steps": 5}, 4, False),
+        ({"n_warmup_steps": 5}, 5, True),
+        ({"n_startup_trials": 7}, 5, False),
+        ({"n_startup_trials": 6}, 5, True),
+    ):
+        study = optuna.create_study(pruner=ReadoutPruner(MedianPruner(), **options))
+        filled(study, values, step=step)
+        assert judged(study, 0.1, step=step) is pruned, options
+    always = ReadoutPruner(ThresholdPruner(lower=2.0), interval_steps=4, **FREE)
+    recorder = Recorder(optuna.create_study(pruner=always).ask())
+    due = {5: True, 6: False, 7: False, 8: True, 9: False, 30: True}
+    for step, expected in due.items():
+        recorder.record(step, panel(0.5))
+        assert recorder.should_prune() is expected, step
+
+
+@pytest.mark.parametrize(("alpha", "pruned"), [(None, True), (0.3, True), (0.1, False)])
+def test_max_false_prune_holds_back_for_lack_of_evidence(alpha, pruned):
+    """A median rule would have pruned three of six: one more counted, that is evidence for 1/4."""
+    study = optuna.create_study(
+        direction="maximize", pruner=ReadoutPruner(MedianPruner(), max_false_prune=alpha)
+    )
+    filled(study, [0.2, 0.4, 0.6, 0.8, 0.9, 1.0])
+    assert judged(study, 0.1) is pruned
+
+
+def test_max_false_prune_knows_trials_that_ended_well_in_spite_of_their_readings():
+    pruner = ReadoutPruner(MedianPruner(), max_false_prune=0.3)
+    study = optuna.create_study(directions=["maximize", "minimize"], pruner=pruner)
+    for value in (0.2, 0.4, 0.6, 0.8, 0.9, 1.0):
+        trial = study.ask()
+        recorder = Recorder(trial)
+        for step in (1, 10):
+            recorder.record(step, panel(value))
+        study.tell(trial, [value, value])  # small and poor is on the front as large and good is
+    assert not judged(study, 0.1)
+
+
+def test_halving_learns_from_trials_as_they_were_and_notes_nothing():
+    """Of eight that ran on, halving would have pruned the worse half at step 1."""
+    halving = SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
+    study = optuna.create_study(
+        direction="maximize", pruner=ReadoutPruner(halving, max_false_prune=0.3)
+    )
+    for value in (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2):
+        trial = study.ask()
+        recorder = Recorder(trial)
+        for step in (1, 10):
+            recorder.record(step, panel(value))
+            recorder.should_prune()  # halving notes that the rung was reached
+        study.tell(trial, value)
+    before = [dict(trial.system_attrs) for trial in study.trials]
+    assert all(before)
+    assert judged(study, 0.1)
+    assert [dict(trial.system_attrs) for trial in study.trials[:8]] == before
+
+
+def test_halving_compares_with_trials_that_were_pruned():
+    halving = SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
+    study = optuna.create_study(pruner=ReadoutPruner(halving, **FREE))
+    for value in (0.5, 0.6, 0.7, 0.8):
+        trial = study.ask()
+        recorder = Recorder(trial)
+        recorder.record(1, panel(value))
+        recorder.should_prune()
+        study.tell(trial, state=TrialState.PRUNED)
+    poor, good = Recorder(study.ask()), Recorder(study.ask())
+    poor.record(1, panel(0.1))
+    good.record(1, panel(0.9))
+    assert not good.should_prune()
+    assert poor.should_prune()
+
+
+@pytest.mark.parametrize(("on_nan", "pruned"), [("prune", True), ("keep", False)])
+def test_nan_throughout_is_pruned_or_kept(on_nan, pruned):
+    study = optuna.create_study(pruner=ReadoutPruner(on_nan=on_nan))
+    assert judged(study, math.nan) is pruned
+    late = optuna.create_study(pruner=ReadoutPruner(on_nan=on_nan, n_warmup_steps=5))
+    assert judged(late, math.nan) is False
+
+
+def test_one_nan_ranks_worst_and_can_be_an_error():
+    study = optuna.create_study(direction="maximize", pruner=ReadoutPruner())
+    filled(study, [0.2, 0.4, 0.6, 0.8, 0.9, 1.0])
+    values = {**panel(0.7), "separation": math.nan, "mutual_information": math.nan}
+    recorder = Recorder(study.ask())
+    recorder.record(1, values)
+    assert recorder.should_prune()
+    strict = Recorder(study.ask(), pruner=ReadoutPruner(on_nan="raise"))
+    strict.record(1, values)
+    with pytest.raises(
+        ValueError, match=r"on_nan: .* NaN for mutual_information, separation at step 1 of"
+    ):
+        strict.should_prune()
+
+
+def test_a_diverged_model_reads_nan():
+    study = optuna.create_study(pruner=ReadoutPruner())
+    model = make_model()
+    with torch.no_grad():
+        model[2].weight.fill_(math.nan)
+    reader = Reader(study.ask(), model, INPUTS)
+    assert all(math.isnan(value) for value in reader.read(1).values.values())
+    assert reader.should_prune()
+
+
+def test_a_failing_readout_warns_once_and_keeps_the_trial():
+    study = optuna.create_study(pruner=ReadoutPruner(**FREE))
+    reader = Reader(study.ask(), make_model(), INPUTS[:, :3])
+    with pytest.warns(UserWarning, match="trial 0 goes on without a reading: ValueError: inputs"):
+        assert reader.read(1) is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert reader.read(2) is None
+        assert not reader.should_prune()
+    strict = Reader(study.ask(), make_model(), INPUTS[:, :3], on_error="raise")
+    with pytest.raises(ValueError, match=r"^inputs"):
+        strict.read(1)
+
+
+def test_readings_of_a_dead_attempt_are_not_the_retrys():
+    study = optuna.create_study(pruner=ReadoutPruner())
+    dead = study.ask()
+    Recorder(dead).record(5, panel(math.nan))
+    study.tell(dead, state=TrialState.FAIL)
+    study.enqueue_trial({}, user_attrs=study.trials[0].user_attrs)
+    retried = study.ask()
+    recorder = Recorder(retried)
+    assert "prescreen:0:5" in retried.user_attrs
+    assert len(trajectory(retried)) == 0
+    assert not recorder.should_prune()
+    recorder.record(5, panel(0.5))  # the same step again
+    assert not recorder.should_prune()
+
+
+def test_a_study_made_anew_under_the_same_ids_is_not_mixed_up(tmp_path):
+    storage = optuna.storages.get_storage(f"sqlite:///{tmp_path}/study.db")
+    for values in ([0.2, 0.4, 0.6, 0.8, 0.9, 1.0], [1.2, 1.4, 1.6, 1.8, 1.9, 2.0]):
+        study = optuna.create_study(storage=storage, study_name="s", pruner=ReadoutPruner())
+        filled(study, values)
+        assert judged(study, 1.1) is (values[0] == 1.2)
+        optuna.delete_study(study_name="s", storage=storage)
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("maximize", 1), ("minimize", -1)])
+def test_mirror_reports_what_the_pruner_is_shown(direction, sign):
+    study = optuna.create_study(direction=direction, pruner=ReadoutPruner())
+    filled(study, [-9.0, 9.0, 99.0])  # a real reading beats one of three in every readout
+    trial = study.ask()
+    Reader(trial, make_model(), INPUTS, mirror=True).read(1)
+    (score,) = latest_state(trial).intermediate_values.values()
+    assert score == pytest.approx(sign / 3)
+    lower = optuna.create_study(direction=direction, pruner=ReadoutPruner(readouts=["entropy"]))
+    trial = lower.ask()
+    Recorder(trial, mirror=True).record(1, {"entropy": 0.3})
+    assert latest_state(trial).intermediate_values == {1: -sign * 0.3}
+
+
+def test_a_fixed_trial_is_read_and_kept():
+    trial = FixedTrial({})
+    reader = Reader(trial, make_model(), INPUTS)
+    reader.read(1)
+    assert not reader.should_prune()
+    assert len(trajectory(trial)) == 1
+
+
+def test_pruners_compose():
+    study = optuna.create_study(direction="maximize")
+    filled(study, [0.2, 0.4, 0.6, 0.8, 0.9, 1.0])
+    yes, no = ReadoutPruner(), ReadoutPruner(NopPruner())
+    trial = study.ask()
+    Recorder(trial).record(1, panel(0.1))
+    state = latest_state(trial)
+    answers = {
+        (kind, pruners): kind(*pruners).prune(study, state)
+        for kind in (AnyOf, AllOf)
+        for pruners in ((yes, no), (no, no), (yes, yes))
+    }
+    assert list(answers.values()) == [True, False, True, False, False, True]
+    assert Recorder(trial, pruner=AnyOf(ReadoutPruner(readouts=["cot"]), yes)).readouts.keys() == {
+        "cot",
+        *DEFAULT_PANEL,
+    }
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ReadoutPruner(MedianPruner), "base: .* got the class MedianPruner"),
+        (lambda: ReadoutPruner("median"), "base: a pruner such as .* got 'median'"),
+        (lambda: ReadoutPruner(HyperbandPruner()), "base: Hyperband .* SuccessiveHalvingPruner"),
+        (lambda: ReadoutPruner(patient(HyperbandPruner())), "base: Hyperband"),
+        (lambda: AnyOf(MedianPruner(), HyperbandPruner()), "pruners: Hyperband"),
+        (lambda: AllOf(), "pruners: at least one is needed, got none"),
+        (lambda: AllOf(MedianPruner), "pruners: .* got the class MedianPruner"),
+        (lambda: ReadoutPruner(AnyOf(ReadoutPruner())), "base: a pruner without a ReadoutPruner"),
+        (lambda: ReadoutPruner(readouts=["entropie"]), "readouts: entropy .* got 'entropie'"),
+        (lambda: ReadoutPruner(on_nan="drop"), "on_nan: one of prune, keep, raise .* got 'drop'"),
+        (lambda: ReadoutPruner(max_false_prune=2), "max_false_prune: .* got 2"),
+        (
+            lambda: Reader(FixedTrial({}), make_model(), INPUTS, ["entropie"]),
+            "readouts: entropy .* got 'entropie'",
+        ),
+        (
+            lambda: Reader(FixedTrial({}), make_model(), INPUTS, on_error="ignore"),
+            "on_error: one of warn, raise is allowed, got 'ignore'",
+        ),
+        (
+            lambda: Recorder(optuna.create_study(directions=["minimize"] * 2).ask(), mirror=True),
+            "mirror: a study with one objective .* got 2",
+        ),
+    ],
+)
+def test_wrong_use_is_named_before_a_trial_starts(make, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        make()
+
+
+def test_hyperband_as_the_studys_pruner_is_refused_when_it_is_asked():
+    study = optuna.create_study(pruner=HyperbandPruner())
+    recorder = Recorder(study.ask())
+    recorder.record(1, panel(0.5))
+    with pytest.raises(ValueError, match=r"^base: Hyperband cannot"):
+        recorder.should_prune()
+
+
+@pytest.mark.parametrize("step", [3, 2, -1, 4.5, True, None])
+def test_steps_must_rise(step):
+    recorder = Recorder(optuna.create_study().ask())
+    recorder.record(3, panel(0.5))
+    with pytest.raises(ValueError, match=r"^step: an integer above 3 is needed, got"):
+        recorder.record(step, panel(0.5))
+
+
+def test_a_reading_after_the_end_is_refused():
+    study = optuna.create_study()
+    trial = study.ask()
+    reader = Reader(trial, make_model(), INPUTS)
+    study.tell(trial, 1.0)
+    with pytest.raises(
+        RuntimeError, match=r"^trial: a running trial is needed, got trial 0, which"
+    ):
+        reader.read(1)
+
+
+def test_a_storage_that_is_gone_is_named():
+    class Closed(optuna.storages.InMemoryStorage):
+        def set_trial_user_attr(self, *args):
+            raise OSError("closed\nsecond line")
+
+    recorder = Recorder(optuna.create_study(storage=Closed()).ask())
+    with pytest.raises(RuntimeError, match=r"^storage: .* got OSError: closed$"):
+        recorder.record(1, panel(0.5))
+
+
+def test_a_pruner_that_looks_at_what_is_not_read_says_so():
+    study = optuna.create_study(pruner=ReadoutPruner(readouts=["cot"]))
+    recorder = Recorder(study.ask(), ["entropy"])
+    recorder.record(1, {"entropy": 0.5})
+    with pytest.raises(
+        ValueError, match=r"^readouts: the pruner needs cot, the reading of trial 0"
+    ):
+        recorder.should_prune()
+    with pytest.raises(ValueError, match=r"^values: entropy are needed, got none of entropy"):
+        recorder.record(2, {"cot": 0.5})
