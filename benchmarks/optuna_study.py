@@ -72,12 +72,16 @@ ARMS = {
     "readouts, median, no validity gate": Arm(
         lambda: ReadoutPruner(MedianPruner(), min_agreement=None)
     ),
+    "readouts, median, no gate, warm-up of 150": Arm(
+        lambda: ReadoutPruner(MedianPruner(), min_agreement=None, n_warmup_steps=150)
+    ),
     "readouts, successive halving": Arm(
         lambda: ReadoutPruner(SuccessiveHalvingPruner(min_resource=25, reduction_factor=2))
     ),
     "validation accuracy, median": Arm(MedianPruner, EVAL),
-    "the same, with batch statistics": Arm(MedianPruner, BATCH),
-    "the same, successive halving": Arm(
+    "batch statistics, median": Arm(MedianPruner, BATCH),
+    "batch statistics, warm-up of 150": Arm(lambda: MedianPruner(n_warmup_steps=150), BATCH),
+    "batch statistics, successive halving": Arm(
         lambda: SuccessiveHalvingPruner(min_resource=25, reduction_factor=2), BATCH
     ),
 }
