@@ -20,6 +20,8 @@ FOLDER = Path(__file__).parent / "results"
 RESULTS = FOLDER / "nas_bench_201.csv"
 TRAJECTORIES = FOLDER / "nas_bench_201_trajectories.csv"
 
+MIN_CELLS = 20
+
 # What decisions over time are replayed from.
 RECORDED = (*DEFAULT_PANEL, "confidence", "validation_accuracy", "validation_accuracy_batch")
 
@@ -112,6 +114,8 @@ def print_table(cells: str) -> None:
     if not columns:
         raise SystemExit(f"cells: no results of {cells!r} in {RESULTS}; train them first")
     truth = columns["test_accuracy"]
+    if len(truth) < MIN_CELLS:
+        raise SystemExit(f"cells: at least {MIN_CELLS} are needed for intervals, got {len(truth)}")
     lines = []
     for name, (kind, labels, values, seconds) in scores(columns).items():
         cellsof = [name.strip(), kind, labels]
