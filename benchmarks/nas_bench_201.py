@@ -6,7 +6,7 @@
 
 DATA is a folder of CIFAR-10 in parquet files, TRUTH a CSV with columns arch, params, mflops and
 test_accuracy (percent, of the full networks after 200 epochs). Choices are made on the cells of
-`tune` only. Both lists of cells stand in results/nas_bench_201.csv.
+`tune` only. `train` writes the cells and all that was measured to results/nas_bench_201.csv.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from prescreen.data.parquet_files import open_parquet
 from prescreen.journal import Journal, Record
 from search_spaces import nas_bench_201
 
-# Rows of TRUTH after a shuffle with this seed; nobody has looked at those in between.
+# Rows of TRUTH after a shuffle with this seed; those in between are spare cells to tune on.
 SHUFFLE = 20261124
 CELLS = {"tune": slice(0, 100), "report": slice(300, 500)}
 
@@ -68,7 +68,9 @@ def main() -> None:
     parser.add_argument("cells", choices=list(CELLS))
     parser.add_argument("--data", type=Path)
     parser.add_argument("--truth", type=Path)
-    parser.add_argument("--limit", type=int, help="only so many of the cells")
+    parser.add_argument(
+        "--limit", type=int, help="only so many of the cells; replaces fuller results"
+    )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("prescreen-runs/nas_bench_201"))
     args = parser.parse_args()

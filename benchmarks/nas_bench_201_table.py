@@ -63,7 +63,9 @@ def write_cells(
 
 
 def read_cells(cells: str, path: Path = RESULTS) -> dict[str, Any]:
-    """Columns of the results of one list of cells: numbers where they are, else text."""
+    """Columns of the results of one list of cells, none before any: numbers, else text."""
+    if not path.exists():
+        return {}
     with path.open() as file:
         rows = [row for row in csv.DictReader(file) if row["cells"] == cells]
     return {name: _column([row[name] for row in rows]) for name in (rows[0] if rows else ())}
