@@ -9,15 +9,19 @@ from prescreen.data import Task, load_task
 from prescreen.forward import capture_heads
 from prescreen.heads import find_heads
 from prescreen.ranking import rank
+from prescreen.reading import RANKING_PANEL, read
 from prescreen.readouts import DEFAULT_PANEL, READOUTS, Readout, get_readout
 from prescreen.report import Ranking
-from prescreen.screening import CandidateFailed, read, screen
+from prescreen.screening import CandidateFailed, screen
 from prescreen.training import Training, brief_training
 from prescreen.trajectory import Reading, Trajectory
+from prescreen.untrained import UNTRAINED
 
 __all__ = [
     "DEFAULT_PANEL",
+    "RANKING_PANEL",
     "READOUTS",
+    "UNTRAINED",
     "Candidate",
     "CandidateFailed",
     "Capture",

@@ -18,10 +18,12 @@ from rich.progress import Progress as ProgressBar
 
 from prescreen.data import load_task
 from prescreen.ranking import Progress, rank
-from prescreen.readouts import ANCHORS, DEFAULT_PANEL, NORMALIZATIONS, PROJECTIONS, READOUTS
+from prescreen.reading import RANKING_PANEL
+from prescreen.readouts import ANCHORS, NORMALIZATIONS, PROJECTIONS, READOUTS
 from prescreen.report import Ranking, plain_table
 from prescreen.space import resolve_space, space_names
 from prescreen.training import Training
+from prescreen.untrained import UNTRAINED
 
 app = typer.Typer(
     name="prescreen",
@@ -64,7 +66,7 @@ def rank_command(
     readouts: Annotated[
         str,
         Flag(help="Names (`prescreen readouts`) or anchor/projection/normalization, by commas."),
-    ] = ",".join(DEFAULT_PANEL),
+    ] = ",".join(RANKING_PANEL),
     readings: Annotated[int, Flag(help="Readings a candidate, the last one at the end.")] = 4,
     head: Annotated[str | None, Flag(help="Dotted name of the head, if it is not found.")] = None,
     workers: Annotated[int | None, Flag(help="Processes; 0 for none.  [all cores]")] = None,
@@ -125,13 +127,15 @@ def readouts_command() -> None:
     rows = [
         [
             name,
-            "higher" if readout.higher_is_better else "lower",
-            readout.reference,
-            "yes" if name in DEFAULT_PANEL else "",
+            "untrained network" if name in UNTRAINED else "head",
+            "higher" if measure.higher_is_better else "lower",
+            measure.reference,
+            "yes" if name in RANKING_PANEL else "",
         ]
-        for name, readout in READOUTS.items()
+        for name, measure in (READOUTS | UNTRAINED).items()
     ]
-    print(plain_table(["readout", "better", "source", "in the default panel"], rows, (0, 1, 2, 3)))
+    header = ["readout", "of", "better", "source", "rank's default"]
+    print(plain_table(header, rows, range(5)))
     print("\nCompose others as anchor/projection/normalization:")
     for kind, table in (
         ("anchor", ANCHORS),

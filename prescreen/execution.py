@@ -108,14 +108,19 @@ def _run(
         for head in layers
     ]
     try:
-        output = _call(model, inputs)
+        output = call(model, inputs)
     finally:
         for handle in handles:
             handle.remove()
     return list(executions), counts, output
 
 
-def _call(model: nn.Module, inputs: Any) -> Any:
+def call(model: nn.Module, inputs: Any) -> Any:
+    """The model's output for a tensor, a tuple or list of arguments, or a dict of keywords.
+
+    Raises:
+        ValueError: the model cannot take the inputs.
+    """
     args = () if isinstance(inputs, Mapping) else inputs
     args = (args,) if isinstance(args, Tensor) else args
     kwargs = inputs if isinstance(inputs, Mapping) else {}

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 # Where a module keeps its tensors by name.
 _TABLES = ("_parameters", "_buffers", "_non_persistent_buffers_set")
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
 @contextmanager
@@ -75,7 +76,10 @@ def _evaluation(model: nn.Module, batch_statistics: bool) -> Iterator[None]:
 def _same_tensors(model: nn.Module) -> Iterator[None]:
     """Give buffers their values back, and every name the tensor that it stood for."""
     modules = list(model.modules())
-    tables = (vars(m)[table] for m in modules for table in _TABLES)
+    tables = [vars(m)[table] for m in modules for table in _TABLES]
+    # LeViT and its kin keep what they compute in eval mode, until they are trained again.
+    own = [(m, key) for m in modules for key in vars(m).keys() - _OF_EVERY_MODULE]
+    tables += [vars(m)[key] for m, key in own if isinstance(vars(m)[key], dict)]
     entries = [(table, table.copy()) for table in tables]
     # Not only buffers: weight_norm keeps the weight that it last computed as a plain attribute.
     plain = [(m, k, v) for m in modules for k, v in vars(m).items() if isinstance(v, Tensor)]

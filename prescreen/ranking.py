@@ -15,9 +15,9 @@ from prescreen.aggregation import aggregate
 from prescreen.candidate import Candidate, as_candidates
 from prescreen.data import Task
 from prescreen.journal import Journal, Record
-from prescreen.readouts import DEFAULT_PANEL, Readout
+from prescreen.reading import RANKING_PANEL, Measure, Readouts, resolve_readouts, split
 from prescreen.report import Ranking, Row
-from prescreen.screening import CandidateFailed, Extra, Readouts, require_head, resolve_readouts
+from prescreen.screening import CandidateFailed, Extra, require_head
 from prescreen.training import Training
 from prescreen.trajectory import Reading
 from prescreen.workers import FINISHED, STARTED, Event, measure
@@ -47,7 +47,7 @@ def rank(
     samples: int | None = None,
     seed: int = 0,
     training: Training | None = None,
-    readouts: Readouts = DEFAULT_PANEL,
+    readouts: Readouts = RANKING_PANEL,
     readings: int = 4,
     head: str | None = None,
     extra: Extra | None = None,
@@ -65,7 +65,7 @@ def rank(
         samples: how many distinct candidates to draw from a space; None takes a finite space whole.
         seed: of that draw.
         training: budget and recipe, the same for all.
-        readouts: the panel that is aggregated; names or a mapping to ``Readout``.
+        readouts: the panel that is aggregated: names or a mapping, as in ``screen``.
         readings: how often each candidate is read; the last reading counts.
         head: dotted name of the head, where it cannot be found.
         extra: measurements of your own (see ``screen``), journalled but not ranked by.
@@ -119,24 +119,28 @@ def rank(
 
 
 def order(
-    candidates: Sequence[Candidate], records: Mapping[str, Record], readouts: Mapping[str, Readout]
+    candidates: Sequence[Candidate], records: Mapping[str, Record], readouts: Mapping[str, Measure]
 ) -> Ranking:
-    """Order candidates by their last readings; equal scores keep the given order."""
+    """Order candidates by their last readings; equal scores keep the given order.
+
+    What an untrained network does not define says nothing about it: such a measure counts for no
+    candidate. A readout that is NaN counts as the worst.
+    """
     done = [(candidate, records[candidate.key]) for candidate in candidates]
     good = [pair for pair in done if pair[1].status == "finished"]
-    values = [[record.trajectory.last.values[name] for name in readouts] for _, record in good]
-    oriented = [
-        [readout.score(value) for readout, value in zip(readouts.values(), row, strict=True)]
-        for row in values
-    ]
-    scores = aggregate(np.array(oriented, dtype=float).reshape(len(good), len(readouts)))
+    lasts = [record.trajectory.last.values for _, record in good]
+    of_network, _ = split(readouts)
+    left_out = [name for name in of_network if any(math.isnan(last[name]) for last in lasts)]
+    judged = {name: one for name, one in readouts.items() if name not in left_out} or readouts
+    oriented = [[one.score(last[name]) for name, one in judged.items()] for last in lasts]
+    scores = aggregate(np.array(oriented, dtype=float).reshape(len(good), len(judged)))
     best_first = np.argsort(-scores, kind="stable")
     ranked = [
         _row(good[index][0], good[index][1], place, float(scores[index]))
         for place, index in enumerate(best_first, start=1)
     ]
     failed = [_row(c, record) for c, record in done if record.status != "finished"]
-    return Ranking((*ranked, *failed), tuple(readouts))
+    return Ranking((*ranked, *failed), tuple(readouts), tuple(left_out))
 
 
 def _row(

@@ -53,10 +53,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Candidates from best to worst; those that failed come last, with a reason."""
+    """Candidates from best to worst.
+
+    Args:
+        rows: those that failed come last, with a reason.
+        readouts: the panel.
+        left_out: what of the panel is not in the scores, as it is not defined for all candidates.
+    """
 
     rows: tuple[Row, ...]
     readouts: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
@@ -78,7 +85,8 @@ class Ranking:
     def to_json(self) -> str:
         """Strict JSON; values that are not finite become null."""
         rows = [row.to_dict() for row in self.rows]
-        return json.dumps({"readouts": self.readouts, "rows": _finite(rows)}, indent=2)
+        panel = {"readouts": self.readouts, "left_out": self.left_out}
+        return json.dumps({**panel, "rows": _finite(rows)}, indent=2)
 
     def to_csv(self) -> str:
         """One line a candidate, one column a readout; the configuration is a JSON column."""
@@ -102,7 +110,9 @@ class Ranking:
             for row in good
         ]
         failed = [f"   -  {row.name}  {row.status}: {row.reason}" for row in self.rows[len(good) :]]
-        return "\n".join([plain_table(header, cells, left=(1,)), *failed])
+        names = ", ".join(self.left_out)
+        notes = [f"Not in the score, as not defined for all: {names}"] if names else []
+        return "\n".join([plain_table(header, cells, left=(1,)), *failed, *notes])
 
 
 def plain_table(

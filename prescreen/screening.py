@@ -6,22 +6,20 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import nn
 
 from prescreen.candidate import Candidate
-from prescreen.capture import Capture, Link, NonFiniteError
+from prescreen.capture import Capture, NonFiniteError
 from prescreen.data import Task
 from prescreen.forward import capture
 from prescreen.heads import find_heads
 from prescreen.preserve import preserve
-from prescreen.readouts import DEFAULT_PANEL, Readout, get_readout
+from prescreen.reading import RANKING_PANEL, Readouts, resolve_readouts, split
 from prescreen.training import Training, brief_training
 from prescreen.trajectory import Reading
 
-Readouts = Sequence[str] | Mapping[str, Readout]
 Extra = Mapping[str, Callable[[nn.Module], float]]
 
 
@@ -40,63 +38,11 @@ class CandidateFailed(Exception):
         return f"{self.kind}: {self.reason}"
 
 
-def read(
-    model: nn.Module,
-    inputs: Any,
-    readouts: Readouts = DEFAULT_PANEL,
-    *,
-    head: str | None = None,
-    link: Link = "softmax",
-    batch_statistics: bool = True,
-) -> dict[str, float]:
-    """Read a model's prediction head on unlabelled inputs; the model is left exactly as it was.
-
-    Args:
-        model: any module with a linear or convolution head.
-        inputs: what the model takes: a tensor, a tuple of arguments or a dict of keywords.
-        readouts: names (see ``READOUTS``), grid points such as ``"prior/gradient/feature"``, or a
-            mapping from names of your own to ``Readout``.
-        head: dotted name of the head, where it cannot be found.
-        link: how logits become predictions.
-        batch_statistics: let BatchNorm use the batch's own statistics. Right while training is
-            brief; for checkpoints of a long run choose False.
-
-    Returns:
-        Readout name to value.
-
-    Raises:
-        ValueError: an unknown readout or head, or inputs that the model cannot take.
-    """
-    table = resolve_readouts(readouts)
-    taken = capture(model, inputs, head=head, link=link, batch_statistics=batch_statistics)
-    return read_capture(taken, table)
-
-
-def read_capture(taken: Capture, readouts: Readouts) -> dict[str, float]:
-    """All readouts of one capture; what they share is computed once."""
-    return {name: readout(taken) for name, readout in resolve_readouts(readouts).items()}
-
-
-def resolve_readouts(readouts: Readouts) -> dict[str, Readout]:
-    """Names to readouts.
-
-    Raises:
-        ValueError: a name is unknown, given twice, or there is none.
-    """
-    if isinstance(readouts, str):
-        raise ValueError(f"readouts: a sequence of names is needed, got the string {readouts!r}")
-    if len(set(readouts)) != len(readouts) or not readouts:
-        raise ValueError(f"readouts: distinct names, at least one, are needed, got {[*readouts]}")
-    if isinstance(readouts, Mapping):
-        return dict(readouts)
-    return {name: get_readout(name) for name in readouts}
-
-
 def screen(
     candidate: Candidate,
     task: Task,
     training: Training | None = None,
-    readouts: Readouts = DEFAULT_PANEL,
+    readouts: Readouts = RANKING_PANEL,
     *,
     readings: int = 4,
     head: str | None = None,
@@ -108,7 +54,8 @@ def screen(
         candidate: what to build.
         task: what to train on, and the probe batch.
         training: budget and recipe; ``Training()`` if None.
-        readouts: as in ``read``.
+        readouts: names or a mapping, as in ``read``, and measures of the untrained network (see
+            ``UNTRAINED``), which stand in every reading.
         readings: into how many equal parts readings divide the budget.
         head: dotted name of the head, where it cannot be found.
         extra: measurements of your own, by name: functions of the model, which they get in eval
@@ -123,7 +70,7 @@ def screen(
         ValueError: ``readouts``, ``readings`` or ``extra`` are wrong, whatever the candidate.
     """
     training = training or Training()
-    table = resolve_readouts(readouts)
+    of_network, of_head = split(table := resolve_readouts(readouts))
     if readings < 1:
         raise ValueError(f"readings: at least 1 is needed, got {readings}")
     if twice := sorted(set(table) & set(extra or {})):
@@ -134,6 +81,7 @@ def screen(
         parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     with _failing_as("run"):
         probe = task.probe.to(training.device)
+        untrained = {name: one(model, probe, head) for name, one in of_network.items()}
         losses: list[float] = []
         done = 0
         for step in brief_training(model, task, training):
@@ -145,7 +93,7 @@ def screen(
                 continue
             done = due
             taken = capture(model, probe, head=head, link=task.link)
-            values = read_capture(taken, table)
+            values = untrained | {name: readout(taken) for name, readout in of_head.items()}
             for name, function in (extra or {}).items():
                 with preserve(model, batch_statistics=False):
                     values[name] = float(function(model))

@@ -10,7 +10,9 @@ import sys
 import pytest
 
 from prescreen.cli import run
-from prescreen.readouts import ANCHORS, DEFAULT_PANEL, NORMALIZATIONS, PROJECTIONS, READOUTS
+from prescreen.reading import RANKING_PANEL
+from prescreen.readouts import ANCHORS, NORMALIZATIONS, PROJECTIONS, READOUTS
+from prescreen.untrained import UNTRAINED
 
 SPACE = """
 from torch import nn
@@ -43,7 +45,7 @@ def test_rank_prints_a_table_and_continues(space, capsys):
     header, _, *rows = first.out.splitlines()
     assert header.split() == [
         *("rank", "candidate", "score"),
-        *DEFAULT_PANEL,
+        *RANKING_PANEL,
         *("params", "loss", "seconds"),
     ]
     assert [row.split()[0] for row in rows] == ["1", "2", "3"]
@@ -171,7 +173,7 @@ def test_readouts_are_listed(capsys):
     assert run(["readouts"]) == 0
     out = capsys.readouterr().out
     listed = [line.split()[0] for line in out.split("\n\n")[0].splitlines()[2:]]
-    assert listed == list(READOUTS)
+    assert listed == [*READOUTS, *UNTRAINED]
     for part in (*ANCHORS, *PROJECTIONS, *NORMALIZATIONS):
         assert part in out
 

@@ -28,6 +28,8 @@ LAYERS = {
     "prescreen.random_trial": 0,
     "prescreen.space": 1,
     "prescreen.candidate": 1,
+    "prescreen.untrained": 1,
+    "prescreen.reading": 2,
     "prescreen.screening": 2,
     "prescreen.workers": 3,
     "prescreen.report": 3,

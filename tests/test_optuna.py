@@ -21,8 +21,8 @@ from torch import nn
 
 from prescreen.integrations.optuna import AllOf, AnyOf, Reader, ReadoutPruner, Recorder, trajectory
 from prescreen.integrations.optuna.attributes import latest_state
+from prescreen.reading import read
 from prescreen.readouts import DEFAULT_PANEL
-from prescreen.screening import read
 
 INPUTS = torch.randn(32, 8, generator=torch.Generator().manual_seed(0))
 FREE = {"n_startup_trials": 0, "min_agreement": None}

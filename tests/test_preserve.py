@@ -31,6 +31,7 @@ class Restless(nn.Module):
         self.register_buffer("not_finite", torch.tensor([torch.nan, torch.inf]))
         self.register_buffer("nothing", None)
         self.cache = torch.zeros(1)
+        self.cached = {}
         self.fail = fail
         self.fc.bias.requires_grad_(False)
         self.dropout.eval()
@@ -45,6 +46,7 @@ class Restless(nn.Module):
         self.rebound = self.rebound + 1
         self.nothing = torch.ones(1)
         self.cache = torch.ones(1)
+        self.cached["cpu"] = torch.ones(1)
         if "late" not in self._buffers:
             self.register_buffer("late", torch.ones(1), persistent=False)
         self.train()
@@ -83,6 +85,12 @@ def snapshot(model):
             for name, module in modules.items()
             for key, value in vars(module).items()
             if isinstance(value, torch.Tensor)
+        },
+        "dicts": {
+            f"{name}.{key}": list(value)
+            for name, module in modules.items()
+            for key, value in vars(module).items()
+            if type(value) is dict
         },
         "flags": {name: module.training for name, module in modules.items()},
         "hooks": {

@@ -17,8 +17,10 @@ from torch import nn
 from prescreen.candidate import Candidate
 from prescreen.data import Task
 from prescreen.ranking import rank
-from prescreen.readouts import DEFAULT_PANEL, READOUTS
+from prescreen.reading import RANKING_PANEL
+from prescreen.readouts import READOUTS
 from prescreen.training import Training
+from prescreen.untrained import UNTRAINED
 
 TRAINING = Training(steps=8, batch_size=16)
 
@@ -100,10 +102,12 @@ def test_candidates_are_ordered_by_the_mean_of_their_ranks():
     assert [row.rank for row in ranking] == [1, 2, 3]
     assert sorted(row.name for row in ranking) == sorted(GOOD)
     expected = {row.name: 0.0 for row in ranking}
-    for name in DEFAULT_PANEL:
-        by_score = sorted(ranking, key=lambda row: READOUTS[name].score(row.values[name]))
+    for name in RANKING_PANEL:
+        by_score = sorted(
+            ranking, key=lambda row: (READOUTS | UNTRAINED)[name].score(row.values[name])
+        )
         for place, row in enumerate(by_score):
-            expected[row.name] += place / 2 / len(DEFAULT_PANEL)
+            expected[row.name] += place / 2 / len(RANKING_PANEL)
     assert {row.name: row.score for row in ranking} == pytest.approx(expected)
     assert ranking.best is ranking.rows[0]
     assert all([reading.step for reading in row.trajectory] == [2, 4, 6, 8] for row in ranking)
@@ -196,8 +200,8 @@ def test_measurements_of_ones_own_stand_beside_readouts_and_change_nothing(tmp_p
     readings = [event["reading"] for event in map(json.loads, lines) if event.get("reading")]
     assert len(readings) == 12
     assert all(reading["values"]["size"] > 0 for reading in readings)
-    with pytest.raises(ValueError, match="extra: names that no readout has are needed, got sep"):
-        rank(GOOD, make_task(), training=TRAINING, extra={"separation": unruly})
+    with pytest.raises(ValueError, match="extra: names that no readout has are needed, got sam"):
+        rank(GOOD, make_task(), training=TRAINING, extra={"sample_gradient": unruly})
 
 
 def test_progress_ends_at_one():
@@ -215,7 +219,7 @@ def test_results_for_machines(tmp_path):
     assert data["rows"][-1]["score"] is None
     table = list(csv.DictReader(io.StringIO(ranking.to_csv())))
     assert [row["name"] for row in table] == [row.name for row in ranking]
-    for name in DEFAULT_PANEL:
+    for name in RANKING_PANEL:
         assert float(table[0][name]) == ranking.best.values[name]
     assert (tmp_path / "run" / "ranking.json").read_text() == ranking.to_json()
     assert (tmp_path / "run" / "ranking.csv").read_text() == ranking.to_csv()

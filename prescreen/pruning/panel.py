@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from prescreen.readouts import Readout
+
+class Directed(Protocol):
+    """What has a direction: a readout, or a measure of the untrained network."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Which way is good."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,7 @@ class Panel:
     higher_is_better: tuple[bool, ...]
 
     @classmethod
-    def of(cls, readouts: Mapping[str, Readout]) -> Panel:
+    def of(cls, readouts: Mapping[str, Directed]) -> Panel:
         """The panel of a table of readouts."""
         return cls(tuple(readouts), tuple(r.higher_is_better for r in readouts.values()))
 

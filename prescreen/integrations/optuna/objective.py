@@ -18,8 +18,9 @@ from prescreen.data import Task
 from prescreen.integrations.optuna.attributes import write_attribute
 from prescreen.integrations.optuna.costs import costs_of, require_costs, set_limits
 from prescreen.integrations.optuna.recorder import Recorder
-from prescreen.readouts import DEFAULT_PANEL, Readout
-from prescreen.screening import CandidateFailed, Readouts, resolve_readouts, screen
+from prescreen.reading import Measure, Readouts, resolve_readouts
+from prescreen.readouts import DEFAULT_PANEL
+from prescreen.screening import CandidateFailed, screen
 from prescreen.space import Space, resolve_space
 from prescreen.training import Training
 from prescreen.trajectory import Reading
@@ -92,7 +93,7 @@ class Objective:
     full_training: Training | None
     costs: Sequence[str]
     limits: Mapping[str, float]
-    readouts: Mapping[str, Readout] = field(repr=False)
+    readouts: Mapping[str, Measure] = field(repr=False)
     readings: int
     head: str | None
 

@@ -17,8 +17,8 @@ from prescreen.integrations.optuna.composition import parts, require_pruner
 from prescreen.integrations.optuna.memory import memory_of
 from prescreen.integrations.optuna.view import StudyView
 from prescreen.pruning import Guard, Panel, Population, among_best
+from prescreen.reading import Readouts, resolve_readouts
 from prescreen.readouts import DEFAULT_PANEL
-from prescreen.screening import Readouts, resolve_readouts
 
 OnNan = Literal["prune", "keep", "raise"]
 

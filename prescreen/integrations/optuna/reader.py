@@ -12,7 +12,7 @@ from torch import nn
 
 from prescreen.capture import Link, NonFiniteError
 from prescreen.integrations.optuna.recorder import Recorder
-from prescreen.screening import Readouts, read
+from prescreen.reading import Readouts, read, split
 from prescreen.trajectory import Reading
 
 OnError = Literal["warn", "raise"]
@@ -36,9 +36,10 @@ class Reader:
 
     Args:
         trial: the running trial; a ``FixedTrial`` is read and never pruned.
-        model: what is trained; reading leaves it exactly as it was.
+        model: what is trained; reading leaves it exactly as it was. What a panel wants of the
+            untrained network is measured when the reader is made: make it before training.
         inputs: the unlabelled probe batch, the same in all trials: whatever the model takes.
-        readouts: names or a mapping to ``Readout``; by default those that the study's pruner looks
+        readouts: names or a mapping, as in ``screen``; by default those that the study's pruner looks
             at, or ``DEFAULT_PANEL``.
         pruner: what decides; by default the study's own pruner. If that is one of Optuna's, it
             is shown the readings: ``ReadoutPruner(study.pruner, readouts)``.
@@ -83,6 +84,8 @@ class Reader:
         }
         self._on_error = on_error
         self._failed = self._warned = False
+        of_network, self._of_head = split(self._recorder.readouts)
+        self._untrained = {name: one(model, inputs, head) for name, one in of_network.items()}
 
     def read(self, step: int) -> Reading | None:
         """Read the model and store the reading with the trial: one write to the storage.
@@ -116,11 +119,11 @@ class Reader:
         return not self._failed and self._recorder.should_prune()
 
     def _values(self) -> dict[str, float]:
-        readouts = self._recorder.readouts
         try:
-            return read(self._model, self._inputs, readouts, **self._options)
+            values = read(self._model, self._inputs, self._of_head, **self._options)
         except NonFiniteError:
-            return dict.fromkeys(readouts, math.nan)
+            values = dict.fromkeys(self._of_head, math.nan)
+        return self._untrained | values
 
     def _warn(self, error: Exception) -> None:
         if not self._warned:

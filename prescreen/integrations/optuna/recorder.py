@@ -13,8 +13,8 @@ from optuna.trial import BaseTrial, Trial
 from prescreen.integrations.optuna.attributes import latest_state, trajectory, write_reading
 from prescreen.integrations.optuna.composition import parts
 from prescreen.integrations.optuna.pruner import ReadoutPruner
+from prescreen.reading import Readouts, resolve_readouts
 from prescreen.readouts import DEFAULT_PANEL
-from prescreen.screening import Readouts, resolve_readouts
 from prescreen.trajectory import Reading
 
 
