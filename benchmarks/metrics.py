@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import kendalltau, rankdata
 
 Floats = NDArray[np.floating[Any]]
 Metric = Callable[[Floats, Floats], float]
@@ -16,7 +16,22 @@ Metric = Callable[[Floats, Floats], float]
 
 def spearman(scores: Floats, truth: Floats) -> float:
     """Rank correlation; NaN scores rank below all others."""
-    return float(spearmanr(_lowest_if_missing(scores), truth).statistic)
+    return float(correlation(scores, truth))
+
+
+def correlation(scores: Floats, truth: Floats) -> Floats:
+    """Spearman's ρ along the last axis, NaN where all are equal; NaN scores rank below others."""
+    a, b = rankdata(_lowest_if_missing(scores), axis=-1), rankdata(truth, axis=-1)
+    a, b = a - a.mean(-1, keepdims=True), b - b.mean(-1, keepdims=True)
+    scale = np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+    return (a * b).sum(-1) / np.where(scale > 0, scale, math.nan)
+
+
+def resampled(scores: Floats, truth: Floats, rounds: int = 1000, seed: int = 0) -> Floats:
+    """ρ over resampled candidates, the same ones for all scores (..., n); (..., rounds)."""
+    shape = (rounds, len(truth))
+    rows = np.random.default_rng(seed).integers(len(truth), size=shape)
+    return correlation(scores[..., rows], truth[rows])
 
 
 def kendall(scores: Floats, truth: Floats) -> float:

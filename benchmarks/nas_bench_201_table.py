@@ -12,9 +12,9 @@ import numpy as np
 from baselines import AFTER_TRAINING, AT_INITIALISATION, BASELINES
 from metrics import METRICS, Floats, bootstrap
 
-from prescreen import DEFAULT_PANEL, READOUTS, Trajectory
+from prescreen import RANKING_PANEL, READOUTS, UNTRAINED, Trajectory
 from prescreen.aggregation import aggregate
-from prescreen.report import plain_table
+from prescreen.report import Row, plain_table
 
 FOLDER = Path(__file__).parent / "results"
 RESULTS = FOLDER / "nas_bench_201.csv"
@@ -23,24 +23,28 @@ TRAJECTORIES = FOLDER / "nas_bench_201_trajectories.csv"
 MIN_CELLS = 20
 
 # What decisions over time are replayed from.
-RECORDED = (*DEFAULT_PANEL, "confidence", "validation_accuracy", "validation_accuracy_batch")
+RECORDED = (
+    *RANKING_PANEL,
+    *("mutual_information", "confidence", "validation_accuracy", "validation_accuracy_batch"),
+)
 
 
 def write_cells(
     cells: str,
     rows: list[dict[str, str]],
     untrained: Mapping[str, Trajectory],
-    trained: Mapping[str, Trajectory],
+    trained: Mapping[str, Row],
 ) -> None:
     """Put the results of one list of cells in the place of its earlier ones."""
     finals, steps = [], []
     for row in rows:
-        readings = list(trained[row["arch"]])
+        readings = list(trained[row["arch"]].trajectory)
         losses = [reading.training_loss for reading in readings]
         finals.append(
             {
                 "cells": cells,
                 **row,
+                "status": trained[row["arch"]].status,
                 **{f"untrained.{k}": v for k, v in untrained[row["arch"]].last.values.items()},
                 "untrained.cpu_seconds": untrained[row["arch"]].last.seconds,
                 **(dict(readings[-1].values) if readings else {}),
@@ -72,13 +76,16 @@ def read_cells(cells: str, path: Path = RESULTS) -> dict[str, Any]:
 
 
 def default_score(columns: Mapping[str, Any]) -> Floats:
-    """What `rank` orders by, recomputed from the results."""
-    return panel_score(columns, DEFAULT_PANEL)
+    """What `rank` orders by, recomputed from the results: what failed comes last."""
+    score = panel_score(columns, RANKING_PANEL)
+    status = columns.get("status", ["ok"] * len(score))
+    return np.where([one == "ok" for one in status], score, -1.0)
 
 
 def panel_score(columns: Mapping[str, Any], panel: tuple[str, ...]) -> Floats:
     """Mean rank over readouts, as in `rank`."""
-    oriented = [_oriented(columns[name], READOUTS[name].higher_is_better) for name in panel]
+    measures = READOUTS | UNTRAINED
+    oriented = [_oriented(columns[name], measures[name].higher_is_better) for name in panel]
     return aggregate(np.stack(oriented, axis=1))
 
 
@@ -88,9 +95,10 @@ def scores(columns: Mapping[str, Any]) -> dict[str, tuple[str, str, Floats, floa
     lines: dict[str, tuple[str, str, Floats, float]] = {
         "prescreen (default panel)": ("score", "none", default_score(columns), brief)
     }
-    for name, readout in READOUTS.items():
-        values = _oriented(columns[name], readout.higher_is_better)
-        lines[name] = ("readout", "none", values, brief)
+    for name, measure in (READOUTS | UNTRAINED).items():
+        values = _oriented(columns[name], measure.higher_is_better)
+        kind, seconds = ("untrained", math.nan) if name in UNTRAINED else ("readout", brief)
+        lines[name] = (kind, "none", values, seconds)
     after = {"training_loss": "last_loss", "tse": "tse", "tse_e": "tse_e"}
     for name, baseline in BASELINES.items():
         key = f"untrained.{name}" if name in AT_INITIALISATION else after.get(name, name)
