@@ -1,0 +1,145 @@
+"""The data of where_it_fails.py: training sets with a defect, and probes from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from prescreen import Task, load_task
+from prescreen.data.image_files import decode
+from prescreen.data.images import InMemory, Layout, collect, fit
+from prescreen.data.parquet_files import open_parquet
+
+IMAGE_SIZE = 16
+PROBE = 512
+TEST = 4000
+RATIO = 100.0
+
+_OTHER_IMAGES = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """What every run needs: the clean task, its samples, probes by name, labelled test images."""
+
+    task: Task
+    samples: InMemory
+    probes: dict[str, Tensor]
+    test: tuple[Tensor, Tensor]
+
+
+def load_data(data: Path, other: Path | None) -> Data:
+    """CIFAR-10 in small; probes and test images are disjoint parts of its test set.
+
+    Labels of test images decide on which classes a probe of unequal classes has, and nothing else.
+    """
+    task = load_task(data, probe_size=PROBE, image_size=IMAGE_SIZE)
+    source = open_parquet(next(iter(sorted(data.glob("test*.parquet"))))).train
+    rows = torch.randperm(len(source), generator=Generator().manual_seed(1))  # type: ignore[arg-type]
+    pool = collect(source, rows, Layout(3, IMAGE_SIZE, IMAGE_SIZE, torch.uint8))
+    moments = task.batches.moments  # type: ignore[attr-defined]
+    probes = shifted_probes(_rows(pool, torch.arange(TEST, len(pool))))
+    if other is not None:
+        probes["other images"] = crops_of(other, PROBE)
+    return Data(
+        task,
+        task.batches.samples,  # type: ignore[attr-defined]
+        {name: moments.normalize(images) for name, images in probes.items()},
+        (moments.normalize(pool.images[:TEST]), pool.labels[:TEST]),
+    )
+
+
+def with_samples(task: Task, samples: InMemory, *, augment: bool = True) -> Task:
+    """The task with other training samples, normalised as before."""
+    return replace(
+        task,
+        batches=replace(task.batches, samples=samples, crop=augment, flip=augment),  # type: ignore[type-var]
+    )
+
+
+def wrong_labels(samples: InMemory, share: float, num_classes: int, seed: int = 0) -> InMemory:
+    """A share of labels, exactly, becomes one of the other classes at random."""
+    generator = Generator().manual_seed(seed)
+    chosen = torch.randperm(len(samples), generator=generator)[: round(share * len(samples))]
+    labels = samples.labels.clone()
+    labels[chosen] += torch.randint(1, num_classes, (len(chosen),), generator=generator)
+    return InMemory(samples.images, labels % num_classes)
+
+
+def long_tail(samples: InMemory, ratio: float = RATIO, seed: int = 0) -> InMemory:
+    """Classes whose sizes fall geometrically, the first `ratio` times as large as the last."""
+    order = torch.randperm(len(samples), generator=Generator().manual_seed(seed))
+    sizes = samples.labels.bincount()
+    largest, last = int(sizes.min()), len(sizes) - 1
+    kept = [
+        order[samples.labels[order] == k][: max(1, round(largest * ratio ** (-k / last)))]
+        for k in range(len(sizes))
+    ]
+    return _rows(samples, torch.cat(kept).sort().values)
+
+
+def few(samples: InMemory, count: int, seed: int = 0) -> InMemory:
+    """So many samples, drawn at random."""
+    order = torch.randperm(len(samples), generator=Generator().manual_seed(seed))
+    return _rows(samples, order[:count])
+
+
+def shifted_probes(pool: InMemory, size: int = PROBE, seed: int = 0) -> dict[str, Tensor]:
+    """Probes from a pool of uint8 images: clean ones, their distortions, unequal classes.
+
+    "clean 2" and "clean 3" are other images: what differs between them and "clean" is chance.
+    """
+    generator = Generator().manual_seed(seed)
+    clean = pool.images[:size]
+    noise = torch.randn(clean.shape, generator=generator)
+    pixels = torch.rand(clean.shape, generator=generator)
+    rest = _rows(pool, torch.arange(3 * size, len(pool)))
+    return {
+        "clean": clean,
+        "clean 2": pool.images[size : 2 * size],
+        "clean 3": pool.images[2 * size : 3 * size],
+        "noise": _pixels(clean + 40 * noise),
+        "blur": _pixels(_blur(_blur(clean.float()))),
+        "inverted": 255 - clean,
+        "low contrast": _pixels(127 + 0.3 * (clean.float() - 127)),
+        "grey": _pixels(clean.float().mean(1, keepdim=True).expand_as(clean)),
+        "random pixels": _pixels(255 * pixels),
+        "long tail": few(long_tail(rest), size, seed).images,
+        "three classes": few(_rows(rest, (rest.labels < 3).nonzero()[:, 0]), size, seed).images,
+    }
+
+
+def crops_of(folder: Path, count: int, seed: int = 0) -> Tensor:
+    """Crops of half the size, resized, at random places of the images in a folder; uint8."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _OTHER_IMAGES)
+    if not paths:
+        raise SystemExit(f"other: a folder of images is needed, got {str(folder)!r}")
+    layout = Layout(3, IMAGE_SIZE, IMAGE_SIZE, torch.uint8)
+    generator = Generator().manual_seed(seed)
+    images = [decode(path.read_bytes(), str(path)) for path in paths[:count]]
+    return torch.cat([fit(_crop(images, i, generator)[None], layout) for i in range(count)])
+
+
+def _crop(images: Sequence[Tensor], i: int, generator: Generator) -> Tensor:
+    image = images[i % len(images)]
+    height, width = image.shape[1] // 2, image.shape[2] // 2
+    top = int(torch.randint(image.shape[1] - height + 1, (), generator=generator))
+    left = int(torch.randint(image.shape[2] - width + 1, (), generator=generator))
+    return image[:, top : top + height, left : left + width]
+
+
+def _rows(samples: InMemory, rows: Tensor) -> InMemory:
+    return InMemory(*samples.read(rows))
+
+
+def _blur(images: Tensor) -> Tensor:
+    return functional.avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
+
+
+def _pixels(values: Tensor) -> Tensor:
+    return values.round().clamp(0, 255).to(torch.uint8)

@@ -1,0 +1,137 @@
+"""The candidates of where_it_fails.py: what each is trained with, and what network it is."""
+
+from __future__ import annotations
+
+import csv
+import random
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from search_spaces import nas_bench_201
+
+EXPERIMENTS = ("recipe", "overfit", "imbalance", "shifted")
+
+SHUFFLE = 20261124  # as in nas_bench_201.py
+# Rows of the shuffled truth that belong to neither `tune` nor `report` of nas_bench_201.py.
+CELLS = {"shifted": slice(100, 120), "imbalance": slice(120, 136)}
+CONVOLUTIONS = nas_bench_201.to_arch(
+    {f"edge_{to}_{source}": "nor_conv_3x3" for to, source in nas_bench_201.EDGES}
+)
+
+LEVELS: dict[str, tuple[float, ...]] = {
+    "temperature": (0.25, 0.5, 2.0, 4.0, 8.0),
+    "smoothing": (0.05, 0.1, 0.2, 0.4),
+    "dropout": (0.1, 0.2, 0.4, 0.6),
+    "weight_decay": (0.0, 5e-5, 5e-3, 2e-2),
+    "lr": (0.005, 0.015, 0.15, 0.4),
+    "wrong": (0.1, 0.2, 0.4, 0.6),
+}
+SEEDS = (1, 2)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a candidate is trained with and what network it is.
+
+    Args:
+        temperature: by which the training loss divides logits.
+        smoothing: of labels.
+        dropout: before the last layer.
+        weight_decay: of SGD.
+        lr: peak learning rate.
+        wrong: share of training labels that are wrong.
+        seed: of initial weights, batches and dropout.
+        channels: of the network's first stage.
+        cells: of each stage.
+        augment: whether training images are cropped and flipped.
+    """
+
+    temperature: float = 1.0
+    smoothing: float = 0.0
+    dropout: float = 0.0
+    weight_decay: float = 5e-4
+    lr: float = 0.05
+    wrong: float = 0.0
+    seed: int = 0
+    channels: int = 8
+    cells: int = 1
+    augment: bool = True
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """What training minimises."""
+        return functional.cross_entropy(
+            logits / self.temperature, targets, label_smoothing=self.smoothing
+        )
+
+    def build(self, arch: str) -> nn.Sequential:
+        """The network, with its initial weights."""
+        with torch.random.fork_rng([]):
+            torch.manual_seed(self.seed)
+            model = nas_bench_201.build(
+                {"arch": arch}, channels=self.channels, cells_per_stage=self.cells
+            )
+        assert isinstance(model, nn.Sequential)
+        return model.insert(len(model) - 1, nn.Dropout(self.dropout)) if self.dropout else model
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One candidate: which factor it differs in, and by how much; its accuracy if published."""
+
+    experiment: str
+    name: str
+    factor: str
+    level: float
+    recipe: Recipe = Recipe()
+    arch: str = CONVOLUTIONS
+    published: float | None = None
+
+
+def plans(experiment: str, truth: Path) -> list[Plan]:
+    """The candidates of an experiment; `truth` is a CSV with columns arch and test_accuracy."""
+    if experiment == "recipe":
+        base = Recipe()
+        return [
+            Plan(experiment, "base", "seed", 0.0),
+            *(Plan(experiment, f"seed {s}", "seed", s, replace(base, seed=s)) for s in SEEDS),
+            *(
+                Plan(experiment, f"{factor} {level:g}", factor, level, _changed(factor, level))
+                for factor, levels in LEVELS.items()
+                for level in levels
+            ),
+        ]
+    if experiment == "overfit":
+        return [
+            Plan(
+                experiment,
+                f"{channels} channels, {cells} cells{', augmented' if augment else ''}",
+                "augmented" if augment else "plain",
+                channels,
+                Recipe(channels=channels, cells=cells, augment=augment),
+            )
+            for augment in (True, False)
+            for channels in (4, 8, 12)
+            for cells in (1, 2)
+        ]
+    with truth.open() as file:
+        rows = list(csv.DictReader(file))
+    random.Random(SHUFFLE).shuffle(rows)
+    return [
+        Plan(
+            experiment,
+            nas_bench_201.name(nas_bench_201.from_arch(row["arch"])),
+            "cell",
+            i,
+            arch=row["arch"],
+            published=float(row["test_accuracy"]),
+        )
+        for i, row in enumerate(rows[CELLS[experiment]])
+    ]
+
+
+def _changed(factor: str, level: float) -> Recipe:
+    return Recipe(**{factor: level})  # type: ignore[arg-type]
