@@ -226,10 +226,23 @@ def test_resizing_to_half_averages_neighbours():
     ramp = torch.arange(16, dtype=torch.float32).expand(4, 1, 16, 16).clone()
     ramp[2:] *= 2
     data = TensorDataset(ramp, torch.tensor([0, 1, 0, 1]))
-    task = Task.from_dataset(data, probe=ramp[:2], image_size=8)
+    task = Task.from_dataset(data, probe=ramp, image_size=8)
     inner = task.probe[0, 0, 0, 1:-1]
     steps = inner.diff()
     torch.testing.assert_close(steps, steps[:1].expand(5), rtol=1e-4, atol=1e-4)
+
+
+def test_a_probe_from_another_distribution_is_noticed():
+    pixels, labels = random_images(count=200)
+    data, probe = TensorDataset(pixels[100:], labels[100:]), pixels[:100]
+    for few in (2, 5, 100):  # no warning, which would be an error here
+        Task.from_dataset(data, probe=probe[:few])
+    darker = (probe * 0.5).to(torch.uint8)
+    for unlike in (darker, 255 - darker, (probe // 2) + 64):
+        with pytest.warns(UserWarning, match="^probe: images unlike those of training, .* by 0"):
+            Task.from_dataset(data, probe=unlike)
+    with pytest.warns(UserWarning, match="^probe: images unlike"):
+        Task.from_dataset(data, probe=torch.full((2, 3, 16, 16), 255, dtype=torch.uint8))
 
 
 # -- from_dataset: batches

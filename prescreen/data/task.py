@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from prescreen.capture import Link
 from prescreen.data import images
 from prescreen.data.batches import DatasetBatches, LoaderBatches, measure
-from prescreen.data.probe import check_probe, choose_probe
+from prescreen.data.probe import check_probe, choose_probe, warn_of_shift
 
 Augment = bool | Literal["crop"]
 Batches = Callable[[int, int], Iterator[tuple[Tensor, Tensor]]]
@@ -120,6 +120,9 @@ class Task:
                 the median of 64 of them where they differ. The aspect is not kept.
             name: the task's name.
 
+        Warns:
+            UserWarning: a probe batch that is unlike the training images.
+
         Raises:
             ValueError: items, labels or a probe size that the data set cannot serve.
         """
@@ -135,9 +138,12 @@ class Task:
         inputs = torch.cat(
             [images.fit(images.read_image(source, row)[None], layout) for row in chosen.tolist()]
         )
+        normalized = moments.normalize(inputs)
+        if probe is not None:  # else it is a sample of the same images
+            warn_of_shift(normalized)
         return cls(
             name=name,
-            probe=moments.normalize(inputs),
+            probe=normalized,
             num_classes=num_classes,
             in_channels=layout.channels,
             image_size=(layout.height, layout.width),
