@@ -9,7 +9,6 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-
 # Largest distance of a channel's mean or deviation from the training images', in their deviations.
 # Probes of CIFAR-10's own distribution stay below 0.03, noise, blur and grey images lie above 0.12.
 SHIFT_LIMIT = 0.1
