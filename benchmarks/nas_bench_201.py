@@ -14,33 +14,15 @@ from __future__ import annotations
 import argparse
 import csv
 import random
-import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
-import torch
-from baselines import AT_INITIALISATION, accuracy
+from baselines import accuracy
+from labelled import cpu_seconds, labelled, open_test, shuffled, timed
 from nas_bench_201_table import RESULTS, print_table, write_cells
-from torch import Tensor, nn
+from untrained_scores import score_untrained
 
-from prescreen import (
-    READOUTS,
-    UNTRAINED,
-    Candidate,
-    Reading,
-    Task,
-    Training,
-    Trajectory,
-    load_task,
-    rank,
-)
-from prescreen.data.images import Layout, collect
-from prescreen.data.parquet_files import open_parquet
-from prescreen.journal import Journal, Record
+from prescreen import READOUTS, UNTRAINED, Candidate, Training, load_task, rank
 from prescreen.report import Row
 from search_spaces import nas_bench_201
 
@@ -56,9 +38,6 @@ VALIDATION = 1000
 
 # Proxies at initialisation see the full networks, as in their papers, at the full image size.
 FULL = {"channels": 16, "cells_per_stage": 5}
-BATCH = 64
-
-_started = 0.0
 
 
 def main() -> None:
@@ -81,30 +60,34 @@ def main() -> None:
         return
     if args.data is None or args.truth is None:
         parser.error("train needs --data and --truth")
-    rows = choose_cells(args.truth, args.cells)[: args.limit]
-    untrained = score_untrained(args, rows)
+    rows = choose_cells(args.truth, CELLS[args.cells])[: args.limit]
+    untrained = score_untrained(
+        load_task(args.data, probe_size=PROBE),
+        [full_candidate(row["arch"]) for row in rows],
+        args.workers,
+        args.out / f"{args.cells}-untrained",
+    )
     trained = train(args, rows)
     write_cells(args.cells, rows, untrained, trained)
     print(f"written: {RESULTS}")
 
 
-def choose_cells(truth: Path, cells: str) -> list[dict[str, str]]:
-    """The rows of the truth that belong to `tune` or `report`."""
+def choose_cells(truth: Path, rows: slice) -> list[dict[str, str]]:
+    """These rows of the shuffled truth."""
     with truth.open() as file:
-        rows = list(csv.DictReader(file))
-    random.Random(SHUFFLE).shuffle(rows)
-    return rows[CELLS[cells]]
+        every = list(csv.DictReader(file))
+    random.Random(SHUFFLE).shuffle(every)
+    return every[rows]
 
 
 def train(args: argparse.Namespace, rows: list[dict[str, str]]) -> dict[str, Row]:
     """Train all cells briefly with the package's own `rank`."""
     task = load_task(args.data, probe_size=PROBE, image_size=IMAGE_SIZE)
-    images, labels = validation_images(args.data, task)
+    test = open_test(args.data)
+    images, labels = labelled(task, test, shuffled(test)[:VALIDATION])
     seen = next(task.batches(VALIDATION, 1))
     validate = partial(accuracy, inputs=images, labels=labels)
-    candidates = [
-        Candidate(row["arch"], {"arch": row["arch"]}, partial(build, row["arch"])) for row in rows
-    ]
+    candidates = [reduced_candidate(row["arch"]) for row in rows]
     ranking = rank(
         candidates,
         task,
@@ -127,69 +110,16 @@ def train(args: argparse.Namespace, rows: list[dict[str, str]]) -> dict[str, Row
     return {row.name: row for row in ranking}
 
 
-def build(arch: str, *, num_classes: int, in_channels: int) -> nn.Module:
-    """A reduced network of one cell a stage; its clock starts."""
-    global _started
-    _started = time.process_time()
-    return nas_bench_201.build({"arch": arch}, num_classes=num_classes, in_channels=in_channels)
+def reduced_candidate(arch: str) -> Candidate:
+    """A small network of one cell a stage, whose building starts the clock."""
+    return Candidate(
+        arch, {"arch": arch}, partial(timed, partial(nas_bench_201.build, {"arch": arch}))
+    )
 
 
-def cpu_seconds(model: nn.Module) -> float:
-    """Of this process since it built the model: a shared machine does not lengthen them much."""
-    return time.process_time() - _started
-
-
-def validation_images(data: Path, task: Task) -> tuple[Tensor, Tensor]:
-    """Labelled test images, for the baselines only, prepared as the probe batch is."""
-    test = open_parquet(next(iter(sorted(data.glob("test*.parquet"))))).train
-    rows = torch.randperm(len(test), generator=torch.Generator().manual_seed(1))[:VALIDATION]  # type: ignore[arg-type]
-    samples = collect(test, rows, Layout(3, IMAGE_SIZE, IMAGE_SIZE, torch.uint8))
-    return task.batches.moments.normalize(samples.images), samples.labels  # type: ignore[attr-defined]
-
-
-def score_untrained(args: argparse.Namespace, rows: list[dict[str, str]]) -> dict[str, Trajectory]:
-    """Score all cells at initialisation by the peers' proxies; resumable."""
-    out = args.out / f"{args.cells}-untrained"
-    settings = {"proxies": list(AT_INITIALISATION), "batch": BATCH, **FULL}
-    with Journal(out, settings) as journal:
-        waiting = [r["arch"] for r in rows if not journal.records.get(r["arch"], Record()).done]
-        for arch, values in _in_processes(args.workers, args.data, waiting):
-            journal.started(arch)
-            journal.reading(arch, Reading(0, values, values.pop("cpu_seconds")))
-            journal.finished(arch)
-            print(f"untrained: {arch}", flush=True)
-        return {arch: record.trajectory for arch, record in journal.records.items()}
-
-
-def _in_processes(
-    workers: int, data: Path, archs: list[str]
-) -> Iterator[tuple[str, dict[str, float]]]:
-    if archs:
-        batches = load_task(data, probe_size=PROBE).batches(BATCH, 0)
-        pairs = [next(batches) for _ in range(2)]
-        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-            yield from zip(archs, pool.map(partial(score, pairs), archs), strict=True)
-
-
-def score(pairs: list[tuple[Tensor, Tensor]], arch: str) -> dict[str, float]:
-    """All proxies of one cell; a value of several parts becomes several values."""
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    model = nas_bench_201.build({"arch": arch}, **FULL)
-    given: dict[str, Any] = {
-        "model": model,
-        "inputs": pairs[0][0],
-        "labels": pairs[0][1],
-        "batches": pairs,
-        "image_shape": tuple(pairs[0][0].shape[1:]),
-    }
-    start = time.process_time()
-    values: dict[str, float] = {}
-    for name, baseline in AT_INITIALISATION.items():
-        value = baseline.function(**{argument: given[argument] for argument in baseline.needs})
-        parts = value.items() if isinstance(value, dict) else [("", value)]
-        values |= {f"{name}.{part}".rstrip("."): float(v) for part, v in parts}
-    return values | {"cpu_seconds": time.process_time() - start}
+def full_candidate(arch: str) -> Candidate:
+    """The network whose accuracy was published."""
+    return Candidate(arch, {"arch": arch}, partial(nas_bench_201.build, {"arch": arch}, **FULL))
 
 
 if __name__ == "__main__":

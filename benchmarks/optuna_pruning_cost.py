@@ -135,8 +135,7 @@ def measure(trial: optuna.Trial, rounds: int, readings: int) -> None:
         "a study in memory for every decision": SyntheticStudyPruner(one[0]),
     }
     calls: dict[str, Callable[[], bool]] = {
-        name: lambda way=way: way.prune(study, frozen)  # type: ignore[misc]
-        for name, way in ways.items()
+        name: lambda way=way: way.prune(study, frozen) for name, way in ways.items()
     }
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     answers: dict[str, bool] = {}

@@ -7,7 +7,6 @@ CPU seconds of one thread: the machine may be busy with other work without chang
 from __future__ import annotations
 
 import csv
-import io
 import json
 import random
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from labelled import labelled, open_test
 from torch import Tensor, nn
 
 from prescreen import DEFAULT_PANEL, Candidate, Task, Training, brief_training, load_task, read
@@ -92,21 +92,15 @@ def _start(settings: Settings, data: Path) -> None:
 
 def _validation(data: Path, seed: int, task: Task) -> tuple[Tensor, Tensor]:
     """Labelled images that neither training nor the probe batch uses."""
-    import numpy as np
-    import pyarrow.parquet as parquet
-    from PIL import Image
-
-    (file,) = (data / "cifar10").glob("test*.parquet")
-    rows = parquet.read_table(file).to_pylist()
+    images = open_test(data / "cifar10")
+    rows = list(range(len(images)))
     random.Random(seed).shuffle(rows)
-    images = np.stack([np.asarray(Image.open(io.BytesIO(row["img"]["bytes"]))) for row in rows])
-    moments = task.batches.moments  # type: ignore[attr-defined]
-    inputs = moments.normalize(torch.from_numpy(images).permute(0, 3, 1, 2))
+    inputs, labels = labelled(task, images, torch.tensor(rows))
     probe = {image.numpy().tobytes() for image in task.probe}
     unseen = [i for i, image in enumerate(inputs) if image.numpy().tobytes() not in probe]
     assert len(unseen) + len(task.probe) <= len(inputs), "the probe batch was not recognised"
     unseen = unseen[:VALIDATION_IMAGES]
-    return inputs[unseen], torch.tensor([rows[i]["label"] for i in unseen])
+    return inputs[unseen], labels[unseen]
 
 
 def _record_cell(cell: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ probe, the validation images of the baselines and the test images have no image 
 from __future__ import annotations
 
 import argparse
-import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,14 +22,13 @@ from typing import Any
 
 import torch
 from baselines import accuracy
+from labelled import cpu_seconds, labelled, open_test, shuffled, timed
 from own_truth_table import FOLDER, GRID, print_table, write_results
-from own_truth_untrained import score_untrained
-from torch import Tensor, nn
+from torch import Tensor
+from untrained_scores import score_untrained
 
 from prescreen import READOUTS, UNTRAINED, Candidate, Task, Training, Trajectory, load_task, rank
 from prescreen.candidate import as_candidates
-from prescreen.data.images import Layout, collect
-from prescreen.data.parquet_files import open_parquet
 from prescreen.data.probe import choose_probe
 
 TIMM = (
@@ -68,8 +66,6 @@ BRIEF_SEED, TRUTH_SEED = 0, 1
 READINGS = 4
 PROBE, VALIDATION, TEST = 512, 1000, 5000
 
-_started = 0.0
-
 
 def main() -> None:
     """Run the sub-command."""
@@ -105,7 +101,7 @@ def train(
     task = load_task(args.data, probe_size=PROBE, image_size=space.image_size)
     validation, test = labelled_images(args.data, task)
     candidates = [
-        replace(c, build=partial(_build, c.build)) for c in space.candidates()[: args.limit]
+        replace(c, build=partial(timed, c.build)) for c in space.candidates()[: args.limit]
     ]
     out = args.out / args.space
     untrained = score_untrained(task, candidates, args.workers, out / "untrained")
@@ -145,33 +141,18 @@ def labelled_images(
     data: Path, task: Task, validation: int = VALIDATION, test: int = TEST
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Validation and test images with labels, prepared as the probe batch is, and not in it."""
-    images = open_parquet(next(iter(sorted(data.glob("test*.parquet"))))).train
+    images = open_test(data)
     # As `load_task` draws it, from its default seed.
     _, probe, _ = choose_probe(images, images, len(task.probe), torch.Generator().manual_seed(0))
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(1))  # type: ignore[arg-type]
+    order = shuffled(images)
     rest = order[~torch.isin(order, probe)]
     if len(rest) < validation + test:
         raise SystemExit(f"data: {validation + test} test images are needed, got {len(rest)}")
-    layout = Layout(task.in_channels, *task.image_size, torch.uint8)
-    samples = collect(images, rest[: validation + test], layout)
-    inputs = task.batches.moments.normalize(samples.images)  # type: ignore[attr-defined]
+    inputs, labels = labelled(task, images, rest[: validation + test])
     return (
-        (inputs[:validation], samples.labels[:validation]),
-        (inputs[validation:], samples.labels[validation:]),
+        (inputs[:validation], labels[:validation]),
+        (inputs[validation:], labels[validation:]),
     )
-
-
-def cpu_seconds(model: nn.Module) -> float:
-    """Of this process since it built the model: a shared machine does not lengthen them much."""
-    return time.process_time() - _started
-
-
-def _build(build: Any, *, num_classes: int, in_channels: int, image_size: Any) -> nn.Module:
-    """Build a candidate; its clock starts."""
-    global _started
-    _started = time.process_time()
-    sizes = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
-    return build(**sizes)
 
 
 def _accuracy(images: tuple[Tensor, Tensor], batch_statistics: bool) -> Any:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from prescreen import READOUTS, Capture
+from prescreen.data.probe import probe_shift
 from prescreen.forward import capture
 
 # What standard deviation the logits of a sample get.
@@ -64,7 +65,7 @@ def gaps(seen: Capture, unseen: Capture) -> dict[str, float]:
 def shifts(model: nn.Module, seen: Tensor, probe: Tensor) -> dict[str, float]:
     """How unlike training inputs a probe batch is, in several ways; near 0 where they are alike.
 
-    ``input`` looks at pixels only: normalised training inputs have mean 0 and deviation 1.
+    ``input`` looks at pixels only, and is what a `Task` warns about.
     """
     a, b = capture(model, seen), capture(model, probe)
     confidence = READOUTS["confidence"]
@@ -76,15 +77,9 @@ def shifts(model: nn.Module, seen: Tensor, probe: Tensor) -> dict[str, float]:
         "norm": ratio.clamp_min(1e-12).log().abs().item(),
         "features": _distance(a.features, b.features),
         "features_running": _distance(*running),
-        "input": input_shift(probe),
+        "input": probe_shift(probe),
     }
     return {f"shift.{name}": values[name] for name in SHIFTS}
-
-
-def input_shift(probe: Tensor) -> float:
-    """The largest of all channels' |mean| and |log deviation|, of normalised inputs."""
-    mean, deviation = probe.mean((0, 2, 3)), probe.std((0, 2, 3)).clamp_min(1e-12)
-    return torch.cat([mean.abs(), deviation.log().abs()]).max().item()
 
 
 def _distance(reference: Tensor, other: Tensor) -> float:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from labelled import open_test, read_rows, shuffled
 from torch import Generator, Tensor
 from torch.nn import functional
 
 from prescreen import Task, load_task
 from prescreen.data.image_files import decode
-from prescreen.data.images import InMemory, Layout, collect, fit
-from prescreen.data.parquet_files import open_parquet
+from prescreen.data.images import InMemory, Layout, fit
 
 IMAGE_SIZE = 16
 PROBE = 512
@@ -39,16 +39,15 @@ def load_data(data: Path, other: Path | None) -> Data:
     Labels of test images decide on which classes a probe of unequal classes has, and nothing else.
     """
     task = load_task(data, probe_size=PROBE, image_size=IMAGE_SIZE)
-    source = open_parquet(next(iter(sorted(data.glob("test*.parquet"))))).train
-    rows = torch.randperm(len(source), generator=Generator().manual_seed(1))  # type: ignore[arg-type]
-    pool = collect(source, rows, Layout(3, IMAGE_SIZE, IMAGE_SIZE, torch.uint8))
-    moments = task.batches.moments  # type: ignore[attr-defined]
+    source = open_test(data)
+    pool = read_rows(task, source, shuffled(source))
+    moments = task.batches.moments
     probes = shifted_probes(_rows(pool, torch.arange(TEST, len(pool))))
     if other is not None:
         probes["other images"] = crops_of(other, PROBE)
     return Data(
         task,
-        task.batches.samples,  # type: ignore[attr-defined]
+        task.batches.samples,
         {name: moments.normalize(images) for name, images in probes.items()},
         (moments.normalize(pool.images[:TEST]), pool.labels[:TEST]),
     )
@@ -56,10 +55,8 @@ def load_data(data: Path, other: Path | None) -> Data:
 
 def with_samples(task: Task, samples: InMemory, *, augment: bool = True) -> Task:
     """The task with other training samples, normalised as before."""
-    return replace(
-        task,
-        batches=replace(task.batches, samples=samples, crop=augment, flip=augment),  # type: ignore[type-var]
-    )
+    batches = replace(task.batches, samples=samples, crop=augment, flip=augment)
+    return replace(task, batches=batches)
 
 
 def wrong_labels(samples: InMemory, share: float, num_classes: int, seed: int = 0) -> InMemory:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import random
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from nas_bench_201 import choose_cells
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,8 +14,7 @@ from search_spaces import nas_bench_201
 
 EXPERIMENTS = ("recipe", "overfit", "imbalance", "shifted")
 
-SHUFFLE = 20261124  # as in nas_bench_201.py
-# Rows of the shuffled truth that belong to neither `tune` nor `report` of nas_bench_201.py.
+# Rows of the shuffled truth, none of them among the report cells of nas_bench_201.py.
 CELLS = {"shifted": slice(100, 120), "imbalance": slice(120, 136)}
 CONVOLUTIONS = nas_bench_201.to_arch(
     {f"edge_{to}_{source}": "nor_conv_3x3" for to, source in nas_bench_201.EDGES}
@@ -117,9 +115,6 @@ def plans(experiment: str, truth: Path) -> list[Plan]:
             for channels in (4, 8, 12)
             for cells in (1, 2)
         ]
-    with truth.open() as file:
-        rows = list(csv.DictReader(file))
-    random.Random(SHUFFLE).shuffle(rows)
     return [
         Plan(
             experiment,
@@ -129,9 +124,9 @@ def plans(experiment: str, truth: Path) -> list[Plan]:
             arch=row["arch"],
             published=float(row["test_accuracy"]),
         )
-        for i, row in enumerate(rows[CELLS[experiment]])
+        for i, row in enumerate(choose_cells(truth, CELLS[experiment]))
     ]
 
 
 def _changed(factor: str, level: float) -> Recipe:
-    return Recipe(**{factor: level})  # type: ignore[arg-type]
+    return Recipe(**{factor: level})

@@ -14,6 +14,7 @@ from where_it_fails_results import RESULTS, Row, read_results
 from where_it_fails_runs import TRUTHS
 
 from prescreen import READOUTS
+from prescreen.data.probe import SHIFT_LIMIT
 from prescreen.report import plain_table
 
 # A readout is fooled by a factor if its ρ lies below this although the factor matters: it moves
@@ -175,6 +176,9 @@ def _noticed(at: dict[str, list[Row]]) -> str:
         limit = np.quantile(clean, QUANTILE)
         shares = [f"{(column(rows, name) > limit).mean():.2f}" for rows in at.values()]
         lines.append([name, f"{limit:.3g}", *shares])
+    values = [column(rows, "shift.input") for rows in at.values()]
+    warned = [f"{(v > SHIFT_LIMIT).mean():.2f}" for v in values]
+    lines.append(["the package's warning", f"{SHIFT_LIMIT:.3g}", *warned])
     title = f"Share of cells that notice: above the {QUANTILE:.0%} quantile of {', '.join(CLEAN)}"
     return _titled(title, plain_table(["statistic", "limit", *at], lines))
 

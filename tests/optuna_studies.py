@@ -5,11 +5,16 @@ import warnings
 
 import optuna
 import pytest
+import torch
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import PatientPruner, WilcoxonPruner
+from torch import nn
 
+from prescreen.integrations.optuna import Recorder
 from prescreen.readouts import DEFAULT_PANEL
 
+INPUTS = torch.randn(32, 8, generator=torch.Generator().manual_seed(0))
+FREE = {"n_startup_trials": 0, "min_agreement": None}
 POSTGRESQL = "PRESCREEN_TEST_POSTGRESQL"
 _opened = []
 KINDS = ["memory", "sqlite", "journal", "postgresql"]
@@ -62,3 +67,35 @@ def wilcoxon(p_threshold):
 def panel(value, readouts=DEFAULT_PANEL):
     """A reading in which all readouts are the same number."""
     return dict.fromkeys(readouts, value)
+
+
+def make_model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3))
+
+
+def filled(study, values, step=1, last=10):
+    """Finished trials that were read at two steps, in the same order."""
+    for value in values:
+        trial = study.ask()
+        recorder = Recorder(trial)
+        recorder.record(step, panel(value))
+        recorder.record(last, panel(value))
+        study.tell(trial, [value] * len(study.directions))
+
+
+def judged(study, value, step=1):
+    recorder = Recorder(study.ask())
+    recorder.record(step, panel(value))
+    return recorder.should_prune()
+
+
+def constant(trial):
+    """A trial whose readings and value are its parameter, unless they prune it."""
+    value = trial.suggest_float("x", 0, 1)
+    recorder = Recorder(trial)
+    for step in range(1, 4):
+        recorder.record(step, panel(value))
+        if recorder.should_prune():
+            raise optuna.TrialPruned
+    return value

@@ -13,7 +13,7 @@ import optuna
 import pytest
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
-from optuna_studies import KINDS, open_storage, panel, storage_url
+from optuna_studies import KINDS, constant, open_storage, panel, storage_url
 
 from prescreen.integrations.optuna import ReadoutPruner, Recorder, trajectory
 from prescreen.integrations.optuna.attributes import latest_state
@@ -116,16 +116,7 @@ def test_threads_decide_on_the_same_study():
         sampler=optuna.samplers.RandomSampler(0),
     )
 
-    def objective(trial):
-        value = trial.suggest_float("x", 0, 1)
-        recorder = Recorder(trial)
-        for step in range(1, 4):
-            recorder.record(step, panel(value))
-            if recorder.should_prune():
-                raise optuna.TrialPruned
-        return value, -value
-
-    study.optimize(objective, n_trials=60, n_jobs=4)
+    study.optimize(lambda trial: (x := constant(trial), -x), n_trials=60, n_jobs=4)
     assert len(study.trials) == 60
     assert_whole(study)
 

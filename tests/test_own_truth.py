@@ -13,7 +13,7 @@ from prescreen import READOUTS, UNTRAINED, Reading, Trajectory, load_task
 
 own_truth = load_benchmark("own_truth")
 table = load_benchmark("own_truth_table")
-untrained_proxies = load_benchmark("own_truth_untrained")
+untrained_proxies = load_benchmark("untrained_scores")
 
 
 def test_the_candidates_are_known_distinct_and_the_same_every_time():

@@ -131,6 +131,15 @@ def test_isotropy_finds_the_channels_wherever_they_are():
     assert isotropy(tokens, PROBE) == pytest.approx(entropy(expected), rel=1e-4)
 
 
+def test_isotropy_of_sequences_with_channels_first():
+    torch.manual_seed(0)
+    body = nn.Conv1d(3, 5, 3)
+    model = nn.Sequential(body, nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(5, 2))
+    signals = PROBE.flatten(2)
+    places = body(signals).mT.reshape(-1, 5)
+    assert isotropy(model, signals) == pytest.approx(entropy(places), rel=1e-5)
+
+
 def test_isotropy_without_places_is_that_of_the_features():
     model = nn.Sequential(nn.Flatten(), nn.Linear(768, 7), nn.ReLU(), nn.Linear(7, 3))
     assert isotropy(model, PROBE) == pytest.approx(entropy(model[:3](PROBE)), rel=1e-5)

@@ -86,6 +86,8 @@ def test_tables_of_made_up_results(tmp_path, capsys):
     assert margin[1:7] == ["1.00"] * 6
     noticed = next(line for line in lines if line[:1] == ["shift.input"])
     assert noticed[1:] == ["0", "0.00", "0.00", "0.00", "1.00"]
+    warned = next(line for line in lines if line[:2] == ["the", "package's"])
+    assert warned[3:] == ["0.1", "0.00", "0.00", "0.00", "1.00"]
 
 
 def test_results_of_one_experiment_replace_its_own_only(tmp_path):

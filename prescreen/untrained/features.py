@@ -32,8 +32,9 @@ def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
     width = features.shape[1]
     for output in outputs:
         if width in output.shape[1:] and output.numel() >= features.numel() and _varies(output):
-            # Of a map with an equally long side, the channels are the first that fit.
-            axis = output.shape.index(width, 1) if output.ndim > 3 else output.ndim - 1
+            # Where a side is as long: tokens have their channels last, maps have them first.
+            last = output.ndim == 3 and output.shape[-1] == width
+            axis = -1 if last else output.shape.index(width, 1)
             features = output.movedim(axis, -1).flatten(0, -2)
     covariance = torch.atleast_2d(features.double().T.cov(correction=0))
     variances = torch.linalg.eigvalsh(covariance).clamp(min=0)

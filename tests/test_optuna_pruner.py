@@ -1,13 +1,9 @@
-"""Reading and pruning in a user's own objective: policies, storages, wrong use."""
+"""Pruning by readings: when the pruner is believed, what it composes with, wrong use."""
 
-import json
 import math
-import warnings
 
-import numpy as np
 import optuna
 import pytest
-import torch
 from optuna.pruners import (
     HyperbandPruner,
     MedianPruner,
@@ -16,86 +12,11 @@ from optuna.pruners import (
     ThresholdPruner,
 )
 from optuna.trial import FixedTrial, TrialState
-from optuna_studies import KINDS, open_storage, panel, patient
-from torch import nn
+from optuna_studies import FREE, INPUTS, constant, filled, judged, make_model, panel, patient
 
-from prescreen.integrations.optuna import AllOf, AnyOf, Reader, ReadoutPruner, Recorder, trajectory
+from prescreen.integrations.optuna import AllOf, AnyOf, Reader, ReadoutPruner, Recorder
 from prescreen.integrations.optuna.attributes import latest_state
-from prescreen.reading import read
 from prescreen.readouts import DEFAULT_PANEL
-
-INPUTS = torch.randn(32, 8, generator=torch.Generator().manual_seed(0))
-FREE = {"n_startup_trials": 0, "min_agreement": None}
-
-
-def make_model():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3))
-
-
-class Counting(optuna.storages.InMemoryStorage):
-    """Counts every write to a trial."""
-
-    writes = 0
-
-    def set_trial_user_attr(self, *args):
-        self.writes += 1
-        super().set_trial_user_attr(*args)
-
-    def set_trial_system_attr(self, *args):
-        self.writes += 1
-        super().set_trial_system_attr(*args)
-
-    def set_trial_intermediate_value(self, *args):
-        self.writes += 1
-        super().set_trial_intermediate_value(*args)
-
-
-def filled(study, values, step=1, last=10):
-    """Finished trials that were read at two steps, in the same order."""
-    for value in values:
-        trial = study.ask()
-        recorder = Recorder(trial)
-        recorder.record(step, panel(value))
-        recorder.record(last, panel(value))
-        study.tell(trial, [value] * len(study.directions))
-
-
-def judged(study, value, step=1):
-    recorder = Recorder(study.ask())
-    recorder.record(step, panel(value))
-    return recorder.should_prune()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_reading_is_stored_in_every_storage(kind, tmp_path):
-    study = optuna.create_study(storage=open_storage(kind, tmp_path))
-    trial = study.ask()
-    Reader(trial, make_model(), INPUTS).read(3)
-    odd = {"a": np.float32(0.5), "b": math.nan, "c": -math.inf, "d": np.int64(2)}
-    Recorder(trial).record(np.int64(4), {**panel(0.1), **odd})
-    study.tell(trial, 1.0)
-    first, second = trajectory(study.trials[0])
-    assert (first.step, second.step) == (3, 4)
-    assert first.values == pytest.approx(read(make_model(), INPUTS))
-    assert second.values["a"] == 0.5
-    assert math.isnan(second.values["b"])
-    assert second.values["c"] == -math.inf
-    assert study.trials[0].intermediate_values == {}
-    for key, value in study.trials[0].user_attrs.items():
-        assert key.startswith("prescreen:0:")
-        assert len(json.dumps(value, allow_nan=False)) < 1000
-
-
-def test_a_reading_is_one_write():
-    storage = Counting()
-    study = optuna.create_study(storage=storage)
-    filled(study, [0.1, 0.5, 0.9])
-    reader = Reader(study.ask(), make_model(), INPUTS)
-    before = storage.writes
-    reader.read(1)
-    reader.should_prune()
-    assert storage.writes == before + 1
 
 
 @pytest.mark.parametrize("directions", [["minimize"], ["maximize"], ["maximize", "minimize"]])
@@ -106,16 +27,7 @@ def test_poor_trials_are_pruned_whatever_the_objectives(directions, sampler):
         directions=directions, sampler=getattr(optuna.samplers, sampler)(seed=0), pruner=pruner
     )
 
-    def objective(trial):
-        value = trial.suggest_float("x", 0, 1)
-        recorder = Recorder(trial)
-        for step in range(1, 4):
-            recorder.record(step, panel(value))
-            if recorder.should_prune():
-                raise optuna.TrialPruned
-        return [value] * len(directions)
-
-    study.optimize(objective, n_trials=25)
+    study.optimize(lambda trial: [constant(trial)] * len(directions), n_trials=25)
     pruned = [t.params["x"] for t in study.trials if t.state is TrialState.PRUNED]
     complete = [t.params["x"] for t in study.trials if t.state is TrialState.COMPLETE]
     assert len(pruned) >= 5
@@ -259,45 +171,6 @@ def test_one_nan_ranks_worst_and_can_be_an_error():
         strict.should_prune()
 
 
-def test_a_diverged_model_reads_nan():
-    study = optuna.create_study(pruner=ReadoutPruner())
-    model = make_model()
-    with torch.no_grad():
-        model[2].weight.fill_(math.nan)
-    reader = Reader(study.ask(), model, INPUTS)
-    assert all(math.isnan(value) for value in reader.read(1).values.values())
-    assert reader.should_prune()
-
-
-def test_a_failing_readout_warns_once_and_keeps_the_trial():
-    study = optuna.create_study(pruner=ReadoutPruner(**FREE))
-    reader = Reader(study.ask(), make_model(), INPUTS[:, :3])
-    with pytest.warns(UserWarning, match="trial 0 goes on without a reading: ValueError: inputs"):
-        assert reader.read(1) is None
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert reader.read(2) is None
-        assert not reader.should_prune()
-    strict = Reader(study.ask(), make_model(), INPUTS[:, :3], on_error="raise")
-    with pytest.raises(ValueError, match=r"^inputs"):
-        strict.read(1)
-
-
-def test_readings_of_a_dead_attempt_are_not_the_retrys():
-    study = optuna.create_study(pruner=ReadoutPruner())
-    dead = study.ask()
-    Recorder(dead).record(5, panel(math.nan))
-    study.tell(dead, state=TrialState.FAIL)
-    study.enqueue_trial({}, user_attrs=study.trials[0].user_attrs)
-    retried = study.ask()
-    recorder = Recorder(retried)
-    assert "prescreen:0:5" in retried.user_attrs
-    assert len(trajectory(retried)) == 0
-    assert not recorder.should_prune()
-    recorder.record(5, panel(0.5))  # the same step again
-    assert not recorder.should_prune()
-
-
 def test_a_study_made_anew_under_the_same_ids_is_not_mixed_up(tmp_path):
     storage = optuna.storages.get_storage(f"sqlite:///{tmp_path}/study.db")
     for values in ([0.2, 0.4, 0.6, 0.8, 0.9, 1.0], [1.2, 1.4, 1.6, 1.8, 1.9, 2.0]):
@@ -305,28 +178,6 @@ def test_a_study_made_anew_under_the_same_ids_is_not_mixed_up(tmp_path):
         filled(study, values)
         assert judged(study, 1.1) is (values[0] == 1.2)
         optuna.delete_study(study_name="s", storage=storage)
-
-
-@pytest.mark.parametrize(("direction", "sign"), [("maximize", 1), ("minimize", -1)])
-def test_mirror_reports_what_the_pruner_is_shown(direction, sign):
-    study = optuna.create_study(direction=direction, pruner=ReadoutPruner())
-    filled(study, [-9.0, 9.0, 99.0])  # a real reading beats one of three in every readout
-    trial = study.ask()
-    Reader(trial, make_model(), INPUTS, mirror=True).read(1)
-    (score,) = latest_state(trial).intermediate_values.values()
-    assert score == pytest.approx(sign / 3)
-    lower = optuna.create_study(direction=direction, pruner=ReadoutPruner(readouts=["entropy"]))
-    trial = lower.ask()
-    Recorder(trial, mirror=True).record(1, {"entropy": 0.3})
-    assert latest_state(trial).intermediate_values == {1: -sign * 0.3}
-
-
-def test_a_fixed_trial_is_read_and_kept():
-    trial = FixedTrial({})
-    reader = Reader(trial, make_model(), INPUTS)
-    reader.read(1)
-    assert not reader.should_prune()
-    assert len(trajectory(trial)) == 1
 
 
 def test_pruners_compose():
@@ -387,35 +238,6 @@ def test_hyperband_as_the_studys_pruner_is_refused_when_it_is_asked():
     recorder.record(1, panel(0.5))
     with pytest.raises(ValueError, match=r"^base: Hyperband cannot"):
         recorder.should_prune()
-
-
-@pytest.mark.parametrize("step", [3, 2, -1, 4.5, True, None])
-def test_steps_must_rise(step):
-    recorder = Recorder(optuna.create_study().ask())
-    recorder.record(3, panel(0.5))
-    with pytest.raises(ValueError, match=r"^step: an integer above 3 is needed, got"):
-        recorder.record(step, panel(0.5))
-
-
-def test_a_reading_after_the_end_is_refused():
-    study = optuna.create_study()
-    trial = study.ask()
-    reader = Reader(trial, make_model(), INPUTS)
-    study.tell(trial, 1.0)
-    with pytest.raises(
-        RuntimeError, match=r"^trial: a running trial is needed, got trial 0, which"
-    ):
-        reader.read(1)
-
-
-def test_a_storage_that_is_gone_is_named():
-    class Closed(optuna.storages.InMemoryStorage):
-        def set_trial_user_attr(self, *args):
-            raise OSError("closed\nsecond line")
-
-    recorder = Recorder(optuna.create_study(storage=Closed()).ask())
-    with pytest.raises(RuntimeError, match=r"^storage: .* got OSError: closed$"):
-        recorder.record(1, panel(0.5))
 
 
 def test_a_pruner_that_looks_at_what_is_not_read_says_so():

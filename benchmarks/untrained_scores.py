@@ -1,4 +1,4 @@
-"""The peers' proxies at initialisation, for networks of any family; part of own_truth.py."""
+"""The peers' proxies at initialisation, for networks of any family; resumable."""
 
 from __future__ import annotations
 
