@@ -34,6 +34,8 @@ class Candidate:
         config: what tells it from other candidates, as JSON values.
         build: makes the untrained network; of the keywords ``num_classes``, ``in_channels`` and
             ``image_size`` it is given those that its signature accepts.
+        build_untrained: makes the network that is measured without training, if that is another
+            than the one that is trained: a wider or deeper one, since it costs a pass or two.
 
     Raises:
         ValueError: an empty name, a config that is no JSON object, a build that is no function.
@@ -42,13 +44,20 @@ class Candidate:
     name: str
     config: Mapping[str, Any]
     build: Callable[..., nn.Module] = field(compare=False, repr=False)
+    build_untrained: Callable[..., nn.Module] | None = field(
+        default=None, compare=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"name: a non-empty string is needed, got {self.name!r}")
-        if not callable(self.build) or isinstance(self.build, nn.Module):
-            got = type(self.build).__name__
-            raise ValueError(f"build: a function that returns a new network is needed, got {got}")
+        builders = {"build": self.build, "build_untrained": self.build_untrained or self.build}
+        for name, build in builders.items():
+            if not callable(build) or isinstance(build, nn.Module):
+                got = type(build).__name__
+                raise ValueError(
+                    f"{name}: a function that returns a new network is needed, got {got}"
+                )
         _canonical_json(self.config)
 
     def __hash__(self) -> int:
@@ -65,15 +74,23 @@ class Candidate:
         num_classes: int | None = None,
         in_channels: int | None = None,
         image_size: int | tuple[int, int] | None = None,
+        untrained: bool = False,
     ) -> nn.Module:
-        """Build the untrained network; what is None is left to the builder's own default.
+        """Build the network with new weights; a size of None is left to the builder's own default.
+
+        Args:
+            num_classes: K.
+            in_channels: channels of the images.
+            image_size: their side in pixels, or (height, width).
+            untrained: build the one that is measured without training.
 
         Raises:
             ValueError: something else than a torch.nn.Module was built.
         """
         sizes = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
         given = {keyword: size for keyword, size in sizes.items() if size is not None}
-        model: object = self.build(**accepted(self.build, given))
+        build = (self.build_untrained if untrained else None) or self.build
+        model: object = build(**accepted(build, given))
         if not isinstance(model, nn.Module):
             got = type(model).__name__
             raise ValueError(f"build: {self.name} must build a torch.nn.Module, got {got}")
@@ -105,7 +122,7 @@ def sample_candidates(space: Space, num_samples: int | None, seed: int) -> list[
     if grid is not None:
         configs = list(itertools.islice(grid, None if num_samples is None else num_samples + 1))
         if num_samples is None or len(configs) <= num_samples:
-            return _distinctly_named([_candidate(space, config) for config in configs])
+            return _distinctly_named([candidate_of(space, config) for config in configs])
     if num_samples is None:
         raise ValueError(f"samples: a number is needed, {space.name} has no grid(), got None")
     return _distinctly_named(_draw(space, num_samples, random.Random(seed)))
@@ -153,6 +170,13 @@ def as_candidates(
     return _distinctly_named([one for one in given if isinstance(one, Candidate)])
 
 
+def candidate_of(space: Space, config: dict[str, Any]) -> Candidate:
+    """The candidate of a space's config."""
+    name = space.name_of(config) or _default_name(config) or space.name
+    untrained = functools.partial(space.build_untrained, config) if space.has_untrained else None
+    return Candidate(name, config, functools.partial(space.build, config), untrained)
+
+
 def _draw(space: Space, num_samples: int, generator: random.Random) -> list[Candidate]:
     """Draw until there are enough distinct configs or no new ones come."""
     found: dict[str, dict[str, Any]] = {}
@@ -168,7 +192,7 @@ def _draw(space: Space, num_samples: int, generator: random.Random) -> list[Cand
             f"{MAX_REPEATS} further draws, {num_samples} were asked for",
             stacklevel=2,
         )
-    return [_candidate(space, config) for config in found.values()]
+    return [candidate_of(space, config) for config in found.values()]
 
 
 def _distinctly_named(candidates: list[Candidate]) -> list[Candidate]:
@@ -178,11 +202,6 @@ def _distinctly_named(candidates: list[Candidate]) -> list[Candidate]:
             raise ValueError(f"name: every candidate needs its own, got {candidate.name!r} twice")
         seen.add(candidate.name)
     return candidates
-
-
-def _candidate(space: Space, config: dict[str, Any]) -> Candidate:
-    name = space.name_of(config) or _default_name(config) or space.name
-    return Candidate(name, config, functools.partial(space.build, config))
 
 
 def _canonical_json(config: Mapping[str, Any]) -> str:

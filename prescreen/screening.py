@@ -77,11 +77,15 @@ def screen(
         raise ValueError(f"extra: names that no readout has are needed, got {', '.join(twice)}")
     start = time.perf_counter()
     with _failing_as("build"):
-        model = _build(candidate, task, training)
+        model = build(candidate, task, training)
         parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        measured = model
+        if of_network and candidate.build_untrained is not None:
+            measured = build(candidate, task, training, untrained=True)
     with _failing_as("run"):
         probe = task.probe.to(training.device)
-        untrained = {name: one(model, probe, head) for name, one in of_network.items()}
+        untrained = {name: one(measured, probe, head) for name, one in of_network.items()}
+        del measured
         losses: list[float] = []
         done = 0
         for step in brief_training(model, task, training):
@@ -115,7 +119,7 @@ def require_head(
     for candidate in candidates:
         try:
             with _failing_as("build"):
-                model = _build(candidate, task, training)
+                model = build(candidate, task, training)
         except CandidateFailed:
             continue
         try:
@@ -128,11 +132,17 @@ def require_head(
         raise problem
 
 
-def _build(candidate: Candidate, task: Task, training: Training) -> nn.Module:
+def build(
+    candidate: Candidate, task: Task, training: Training, *, untrained: bool = False
+) -> nn.Module:
+    """A candidate's network for a task, with the weights of the training's seed, on its device."""
     with torch.random.fork_rng([]):
         torch.manual_seed(training.seed)
         model = candidate.model(
-            num_classes=task.num_classes, in_channels=task.in_channels, image_size=task.image_size
+            num_classes=task.num_classes,
+            in_channels=task.in_channels,
+            image_size=task.image_size,
+            untrained=untrained,
         )
     return model.to(training.device)
 

@@ -40,7 +40,9 @@ _IMPORT_ERRORS = (
 class Space:
     """A search space: a module with ``sample(trial)`` and ``build(config)``; see `resolve_space`.
 
-    ``grid()`` (all configs of a finite space) and ``name(config)`` are optional in the module.
+    Optional in the module are ``grid()`` (all configs of a finite space), ``name(config)``, and
+    ``build_untrained(config)``, the network that is measured without training where that is not the
+    one that is trained.
     A space is pickled by reference, so that a worker process imports the module itself.
 
     Args:
@@ -84,6 +86,17 @@ class Space:
         """Build a config's network with those of the keywords that the module's build accepts."""
         model: nn.Module = self.module.build(config, **accepted(self.module.build, sizes))
         return model
+
+    def build_untrained(self, config: Mapping[str, Any], **sizes: Any) -> nn.Module:
+        """Build, likewise, the network that is measured without training."""
+        build = self.module.build_untrained
+        model: nn.Module = build(config, **accepted(build, sizes))
+        return model
+
+    @property
+    def has_untrained(self) -> bool:
+        """Whether another network is measured without training than the one that is trained."""
+        return callable(getattr(self.module, "build_untrained", None))
 
     def grid(self) -> Iterable[dict[str, Any]] | None:
         """All configs of a finite space; None if the module does not list them."""

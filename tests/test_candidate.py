@@ -102,6 +102,25 @@ def test_bad_candidates_are_refused(name, config, build, message):
         Candidate(name, config, build)
 
 
+def test_what_is_measured_untrained_is_built_by_a_function():
+    with pytest.raises(ValueError, match=r"build_untrained: a function .* is needed, got Linear"):
+        Candidate("a", {}, linear, nn.Linear(2, 2))
+
+
+def test_another_network_can_be_measured_untrained(write_space):
+    wide = Candidate("a", {}, linear, lambda *, num_classes: nn.Linear(50, num_classes))
+    assert wide.model(in_channels=4).in_features == 4
+    assert wide.model(in_channels=4, num_classes=7, untrained=True).in_features == 50
+    assert Candidate("a", {}, linear).model(in_channels=4, untrained=True).in_features == 4
+    text = (
+        "\ndef build_untrained(config, *, num_classes):\n    return Net(nn.Linear(50, num_classes))"
+    )
+    for candidate in sample_candidates(resolve_space(write_space(DEFINE_BY_RUN + text)), 3, 0):
+        again = pickle.loads(pickle.dumps(candidate))
+        assert again.model(num_classes=3, untrained=True)[0].in_features == 50
+        assert again.model(num_classes=3)[1].in_features == 4
+
+
 def test_what_is_built_must_be_a_module():
     with pytest.raises(ValueError, match=r"build: a must build a torch.nn.Module, got dict"):
         Candidate("a", {}, lambda: {"no": "module"}).model()

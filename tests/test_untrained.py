@@ -9,7 +9,7 @@ import torch
 from benchmark_modules import load_benchmark
 from torch import nn
 
-from prescreen import UNTRAINED, Task, Training, rank, read
+from prescreen import UNTRAINED, Candidate, Task, Training, rank, read
 from prescreen.untrained import flops, isotropy, synflow
 from search_spaces import nas_bench_201, vit
 
@@ -97,6 +97,33 @@ def test_what_is_not_defined_for_all_is_left_out_of_a_ranking():
     assert [row.score for row in ranking] == [row.score for row in without]
     whole = rank({"plain": plain}, task, training=training, readouts=panel)
     assert whole.left_out == ()
+
+
+def test_a_network_of_its_own_is_measured_and_another_trained():
+    task = Task("noise", PROBE, 2, 3, (16, 16), batches)
+    training = Training(steps=2, batch_size=8, seed=3)
+    panel = ["confidence", "isotropy", "synflow"]
+    config = nas_bench_201.from_arch(CELL)
+    build = partial(nas_bench_201.build, config)
+    wide = partial(nas_bench_201.build_untrained, config)
+    (plain,) = rank([Candidate("cell", config, build)], task, training=training, readouts=panel)
+    (both,) = rank(
+        [Candidate("cell", config, build, wide)], task, training=training, readouts=panel
+    )
+    assert both.values["confidence"] == plain.values["confidence"]
+    assert both.parameters == plain.parameters
+    torch.manual_seed(3)
+    model = wide(num_classes=2)
+    for name in ("isotropy", "synflow"):
+        assert both.values[name] == UNTRAINED[name](model, PROBE) != plain.values[name]
+
+
+def test_a_network_that_cannot_be_measured_untrained_fails():
+    task = Task("noise", PROBE, 2, 3, (16, 16), batches)
+    candidate = Candidate("cell", {}, partial(nas_bench_201.build, {"arch": CELL}), lambda: None)
+    (row,) = rank([candidate], task, training=Training(steps=1, batch_size=8))
+    assert row.status == "build"
+    assert "must build a torch.nn.Module, got NoneType" in row.reason
 
 
 def test_isotropy_is_of_all_places_before_they_are_averaged():

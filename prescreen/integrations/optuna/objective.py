@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import BaseTrial, Trial
 from torch import nn
 
-from prescreen.candidate import Candidate
+from prescreen.candidate import Candidate, candidate_of
 from prescreen.data import Task
 from prescreen.integrations.optuna.attributes import write_attribute
 from prescreen.integrations.optuna.costs import costs_of, require_costs, set_limits
@@ -155,7 +155,8 @@ class Objective:
             built[:] = [self.space.build(config, **sizes)]
             return built[0]
 
-        return Candidate(f"trial {trial.number}", config, build), built
+        candidate = candidate_of(self.space, config)
+        return replace(candidate, name=f"trial {trial.number}", build=build), built
 
     def _train_briefly(self, candidate: Candidate, recorder: Recorder) -> Reading:
         for reading in screen(
