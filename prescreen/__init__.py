@@ -5,14 +5,17 @@ candidate → brief training → capture → readout → trajectory → decision
 
 from prescreen.candidate import Candidate
 from prescreen.capture import Capture
+from prescreen.checkpoints import CheckpointSelector
 from prescreen.data import Task, load_task
 from prescreen.forward import capture_heads
 from prescreen.heads import find_heads
+from prescreen.monitor import SELECTION_PANEL, Monitor
 from prescreen.ranking import rank
 from prescreen.reading import RANKING_PANEL, read
 from prescreen.readouts import DEFAULT_PANEL, READOUTS, Readout, get_readout
 from prescreen.report import Ranking
 from prescreen.screening import CandidateFailed, screen
+from prescreen.stopping import EarlyStopping
 from prescreen.training import Training, brief_training
 from prescreen.trajectory import Reading, Trajectory
 from prescreen.untrained import UNTRAINED
@@ -21,10 +24,14 @@ __all__ = [
     "DEFAULT_PANEL",
     "RANKING_PANEL",
     "READOUTS",
+    "SELECTION_PANEL",
     "UNTRAINED",
     "Candidate",
     "CandidateFailed",
     "Capture",
+    "CheckpointSelector",
+    "EarlyStopping",
+    "Monitor",
     "Ranking",
     "Reading",
     "Readout",

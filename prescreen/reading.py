@@ -63,13 +63,22 @@ def resolve_readouts(readouts: Readouts) -> dict[str, Measure]:
     Raises:
         ValueError: a name is unknown, given twice, or there is none.
     """
+    require_names(readouts)
+    if isinstance(readouts, Mapping):
+        return dict(readouts)
+    return {name: UNTRAINED[name] if name in UNTRAINED else get_readout(name) for name in readouts}
+
+
+def require_names(readouts: Sequence[str] | Mapping[str, Any]) -> None:
+    """Refuse names that are none, not distinct or a single string.
+
+    Raises:
+        ValueError: as said.
+    """
     if isinstance(readouts, str):
         raise ValueError(f"readouts: a sequence of names is needed, got the string {readouts!r}")
     if len(set(readouts)) != len(readouts) or not readouts:
         raise ValueError(f"readouts: distinct names, at least one, are needed, got {[*readouts]}")
-    if isinstance(readouts, Mapping):
-        return dict(readouts)
-    return {name: UNTRAINED[name] if name in UNTRAINED else get_readout(name) for name in readouts}
 
 
 def split(table: Mapping[str, Measure]) -> tuple[dict[str, Untrained], dict[str, Readout]]:

@@ -1,0 +1,85 @@
+"""Files: replaced whole, so that a kill leaves the old one or the new one; states of models."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SAFETENSORS = ".safetensors"
+PICKLED = ".pt"
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file in the place of another."""
+    _replace(path, lambda part: part.write_text(text))
+
+
+def save_state(stem: Path, state: Mapping[str, Any]) -> Path:
+    """Write a model's state: safetensors where it can hold it and is installed, else torch's own.
+
+    Args:
+        stem: the path without an extension.
+        state: such as ``model.state_dict()``. Safetensors cannot hold what is not a tensor, nor
+            tensors that share memory (tied weights).
+
+    Returns:
+        The file's path.
+    """
+    plain = {name: _alone(value) for name, value in state.items()}
+    if _fits_safetensors(state) and importlib.util.find_spec("safetensors") is not None:
+        from safetensors.torch import save_file
+
+        path = stem.with_name(stem.name + SAFETENSORS)
+        _replace(path, lambda part: save_file(plain, part))
+    else:
+        path = stem.with_name(stem.name + PICKLED)
+        _replace(path, lambda part: torch.save(dict(state), part))
+    return path
+
+
+def load_state(path: Path) -> Any:
+    """What a checkpoint file holds, on the CPU; nothing in it is executed.
+
+    Raises:
+        ValueError: the file cannot be read, or holds more than tensors and plain Python values.
+    """
+    try:
+        if path.suffix == SAFETENSORS:
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except ImportError as error:
+        raise ValueError(
+            f"checkpoint: {path} needs safetensors: pip install safetensors"
+        ) from error
+    except Exception as error:  # unpickling foreign bytes can raise anything
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"checkpoint: a file of weights is needed, got {path} ({line})") from error
+
+
+def _fits_safetensors(state: Mapping[str, Any]) -> bool:
+    if not all(
+        isinstance(value, Tensor) and value.layout is torch.strided for value in state.values()
+    ):
+        return False
+    memory = [value.untyped_storage().data_ptr() for value in state.values() if value.numel()]
+    return len(set(memory)) == len(memory)
+
+
+def _alone(value: Any) -> Any:
+    return value.detach().cpu().contiguous() if isinstance(value, Tensor) else value
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    part = path.with_name(path.name + ".part")
+    write(part)
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
