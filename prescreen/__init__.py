@@ -6,6 +6,7 @@ candidate → brief training → capture → readout → trajectory → decision
 from prescreen.candidate import Candidate
 from prescreen.capture import Capture
 from prescreen.checkpoints import CheckpointSelector
+from prescreen.comparison import Comparison, select
 from prescreen.data import Task, load_task
 from prescreen.forward import capture_heads
 from prescreen.heads import find_heads
@@ -30,6 +31,7 @@ __all__ = [
     "CandidateFailed",
     "Capture",
     "CheckpointSelector",
+    "Comparison",
     "EarlyStopping",
     "Monitor",
     "Ranking",
@@ -46,4 +48,5 @@ __all__ = [
     "rank",
     "read",
     "screen",
+    "select",
 ]

@@ -86,7 +86,7 @@ class Ranking:
         """Strict JSON; values that are not finite become null."""
         rows = [row.to_dict() for row in self.rows]
         panel = {"readouts": self.readouts, "left_out": self.left_out}
-        return json.dumps({**panel, "rows": _finite(rows)}, indent=2)
+        return json.dumps({**panel, "rows": finite(rows)}, indent=2)
 
     def to_csv(self) -> str:
         """One line a candidate, one column a readout; the configuration is a JSON column."""
@@ -131,9 +131,10 @@ def plain_table(
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The same value for strict JSON: null for numbers that are not finite."""
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import functools
-import hashlib
 import importlib
-import importlib.util
 import inspect
 import pkgutil
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -18,23 +14,10 @@ from typing import Any
 
 from torch import nn
 
+from prescreen.importing import import_file, import_module
+
 # Never imported by name: which spaces are installed is found out at run time.
 BUILT_IN = "search_spaces"
-
-# What a user's file raises while it is imported; anything else keeps its own traceback.
-_IMPORT_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NameError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
 
 
 class Space:
@@ -127,13 +110,14 @@ def resolve_space(space: str | Path | ModuleType | Space) -> Space:
         file = None if importable else getattr(space, "__file__", None)
         return Space(file or space.__name__, space)
     if isinstance(space, Path) or space.endswith(".py") or "/" in space or "\\" in space:
-        path = Path(space).expanduser().resolve()
-        if not path.is_file():
+        module = import_file(space, "space")
+        if module is None:
             raise ValueError(f"space: a file with sample and build is needed, no file at {space}")
-        return Space(str(path), _import_file(path, path.stat().st_mtime_ns))
-    if space in _built_in_names():
-        return Space(space, _import_module(f"{BUILT_IN}.{space}"))
-    return Space(space, _import_module(space))
+        return Space(str(Path(space).expanduser().resolve()), module)
+    module = import_module(f"{BUILT_IN}.{space}" if space in _built_in_names() else space, "space")
+    if module is None:
+        raise _unknown_space(space)
+    return Space(space, module)
 
 
 def space_names() -> dict[str, str]:
@@ -154,40 +138,6 @@ def accepted(function: Callable[..., Any], keywords: dict[str, Any]) -> dict[str
     return {keyword: value for keyword, value in keywords.items() if keyword in names}
 
 
-def _import_module(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except _IMPORT_ERRORS as error:
-        # "import a.b" fails for a or a.b itself, or for something that a.b imports.
-        missing = error.name if isinstance(error, ModuleNotFoundError) else None
-        if (missing and f"{name}.".startswith(f"{missing}.")) or not name.strip("."):
-            raise _unknown_space(name) from None
-        raise ValueError(_import_failure(name, error)) from error
-
-
-@functools.lru_cache
-def _import_file(path: Path, modified: int) -> ModuleType:
-    """Import a file once for every time it was modified.
-
-    It is registered under a name made from its path, which is the same in every process.
-    """
-    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
-    spec = importlib.util.spec_from_file_location(f"{path.stem}_{digest}", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"space: a Python file FILE.py is needed, got {path}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    sys.path.insert(0, str(path.parent))  # as for a script: its neighbours can be imported
-    try:
-        spec.loader.exec_module(module)
-    except _IMPORT_ERRORS as error:
-        del sys.modules[spec.name]
-        raise ValueError(_import_failure(str(path), error)) from error
-    finally:
-        sys.path.remove(str(path.parent))
-    return module
-
-
 def _built_in_names() -> list[str]:
     package = importlib.import_module(BUILT_IN)
     return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
@@ -201,21 +151,3 @@ def _unknown_space(name: str) -> ValueError:
         f"space: a built-in one ({', '.join(names)}), a module or a FILE.py is needed, "
         f"got {name!r}{hint}"
     )
-
-
-def _import_failure(name: str, error: Exception) -> str:
-    """One line: the line of the imported file at which its import went wrong."""
-    ours = (__file__, importlib.__file__)
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename not in ours and not frame.filename.startswith("<frozen importlib")
-    ]
-    where = name
-    if isinstance(error, SyntaxError) and error.filename:
-        where = f"{error.filename}, line {error.lineno}"
-    elif frames:
-        lines = [frame.lineno for frame in frames if frame.filename == frames[0].filename]
-        where = f"{frames[0].filename}, line {lines[-1]}"
-    reason = str(error).partition("\n")[0]
-    return f"space: {name} cannot be imported, {where}: {type(error).__name__}: {reason}"
