@@ -26,9 +26,10 @@ from prescreen import READOUTS, UNTRAINED, Candidate, Training, load_task, rank
 from prescreen.report import Row
 from search_spaces import nas_bench_201
 
-# Rows of TRUTH after a shuffle with this seed.
+# Rows of TRUTH after a shuffle with this seed. Rows 300 to 499 were reported on once; the panel was
+# changed after that, so that they are clean no more.
 SHUFFLE = 20261124
-CELLS = {"tune": slice(0, 300), "report": slice(300, 500)}
+CELLS = {"tune": slice(0, 300), "report": slice(500, 700)}
 
 IMAGE_SIZE = 16
 TRAINING = Training(steps=1200, batch_size=64, lr=0.05)
@@ -112,8 +113,12 @@ def train(args: argparse.Namespace, rows: list[dict[str, str]]) -> dict[str, Row
 
 def reduced_candidate(arch: str) -> Candidate:
     """A small network of one cell a stage, whose building starts the clock."""
+    config = {"arch": arch}
     return Candidate(
-        arch, {"arch": arch}, partial(timed, partial(nas_bench_201.build, {"arch": arch}))
+        arch,
+        config,
+        partial(timed, partial(nas_bench_201.build, config)),
+        partial(nas_bench_201.build_untrained, config),
     )
 
 
