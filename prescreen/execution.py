@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -51,6 +51,19 @@ def execute_heads(
     if any(len(calls[head]) < counts[head] for head in heads):
         return execute_heads(model, inputs, tuple(heads))  # it runs more often than the window
     return {head: made for head, made in calls.items() if made}, output
+
+
+def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """The same tuples, lists and dicts with every tensor replaced."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, Mapping):
+        return {key: map_tensors(item, function) for key, item in value.items()}
+    return (
+        [map_tensors(item, function) for item in value]
+        if isinstance(value, tuple | list)
+        else value
+    )
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

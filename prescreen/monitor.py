@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch import nn
 
 from prescreen.capture import Link, NonFiniteError
+from prescreen.execution import map_tensors
 from prescreen.forward import capture
 from prescreen.reading import require_names
 from prescreen.readouts import Readout
@@ -31,6 +33,7 @@ class Monitor:
 
     Args:
         unseen: inputs that the model is not trained on, the same all along: what the model takes.
+            Tensors may lie on any device.
         seen: inputs that it is trained on, not augmented; needed for ``"gap/..."``.
         view: makes of the unseen inputs others of the same classes, such as mirrored ones
             (``lambda x: x.flip(-1)``); needed for ``"agreement"``.
@@ -90,10 +93,16 @@ class Monitor:
         return Reading(step, told[0])
 
     def _values(self, model: nn.Module) -> dict[str, float]:
+        weight = next(model.parameters(), torch.empty(0))
         options: dict[str, Any] = {"head": self._head, "link": self._link}
         try:
             taken = {
-                name: capture(model, inputs, batch_statistics=False, **options)
+                name: capture(
+                    model,
+                    map_tensors(inputs, lambda tensor: tensor.to(weight.device)),
+                    batch_statistics=False,
+                    **options,
+                )
                 for name, inputs in self._inputs.items()
             }
         except NonFiniteError:

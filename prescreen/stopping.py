@@ -114,7 +114,7 @@ class EarlyStopping:
         """Why training should stop; empty while it should not."""
         best, smoothed = self._best()
         waited = len(smoothed) - 1 - best
-        if self._steps[-1] < self.n_warmup_steps or not self._is_valid(smoothed[best]):
+        if self._steps[-1] < self.n_warmup_steps or not self._is_valid(max(smoothed)):
             return ""
         if waited < max(self.patience, self.patience_share * (best + 1)):
             return ""
@@ -133,8 +133,8 @@ class EarlyStopping:
                 best = i
         return best, smoothed
 
-    def _is_valid(self, best: float) -> bool:
+    def _is_valid(self, highest: float) -> bool:
         if len(self._values) <= self.smoothing:
             return False
         usual = float(np.median(np.abs(np.diff(self._values))))
-        return best - self._values[0] > _RISE * usual
+        return highest - self._values[0] > _RISE * usual

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from prescreen.execution import call, tensors_in
+from prescreen.execution import call, map_tensors, tensors_in
 from prescreen.heads import is_layer, unwrap
 
 
@@ -31,14 +30,14 @@ def synflow(model: nn.Module, inputs: Any, head: str | None = None) -> float:
         if getattr(module, "inplace", False) is True:
             module.inplace = False  # type: ignore[assignment]
     weights = _all_positive(twin)
-    one = _map(inputs, lambda tensor: tensor[:1])
+    one = map_tensors(inputs, lambda tensor: tensor[:1])
     with torch.enable_grad():
-        flow = _total(call(twin, _map(one, lambda tensor: _filled(tensor, 1.0))))
+        flow = _total(call(twin, map_tensors(one, lambda tensor: _filled(tensor, 1.0))))
         gradients = torch.autograd.grad(flow, weights, allow_unused=True)
     with torch.no_grad():
         for embedding in (m for m in twin.modules() if isinstance(m, nn.Embedding)):
             embedding.weight.mul_(2)
-        twice = _total(call(twin, _map(one, lambda tensor: _filled(tensor, 2.0))))
+        twice = _total(call(twin, map_tensors(one, lambda tensor: _filled(tensor, 2.0))))
     if not 1.9 * flow.item() <= twice.item() <= 2.1 * flow.item():
         return math.nan
     pairs = zip(weights, gradients, strict=True)
@@ -81,12 +80,3 @@ def _total(output: Any) -> Tensor:
 
 def _filled(tensor: Tensor, value: float) -> Tensor:
     return torch.full_like(tensor.double(), value) if tensor.is_floating_point() else tensor
-
-
-def _map(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """The same tuples, lists and dicts with every tensor replaced."""
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, Mapping):
-        return {key: _map(item, function) for key, item in value.items()}
-    return [_map(item, function) for item in value] if isinstance(value, tuple | list) else value

@@ -1,0 +1,139 @@
+"""Lightning: callbacks that keep the best checkpoints and stop training, without validation data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prescreen.checkpoints import CheckpointSelector
+from prescreen.monitor import Monitor
+from prescreen.stopping import EarlyStopping
+from prescreen.trajectory import Reading
+
+try:
+    from lightning.pytorch import Callback, LightningModule, Trainer
+except ImportError as error:
+    raise ImportError(
+        "prescreen.integrations.lightning needs Lightning: pip install 'prescreen[lightning]'"
+    ) from error
+
+
+class _ReadoutCallback(Callback):
+    """Takes a reading at the end of training epochs; those that share a monitor share the reading."""
+
+    def __init__(self, monitor: Monitor, every_n_epochs: int) -> None:
+        if every_n_epochs < 1:
+            raise ValueError(f"every_n_epochs: at least 1 is needed, got {every_n_epochs}")
+        self.monitor = monitor
+        self.every_n_epochs = every_n_epochs
+        self._taken: tuple[int, Reading] | None = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the reading of another fit."""
+        self._taken = None
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Read, log ``prescreen/NAME`` and decide."""
+        if trainer.fast_dev_run or (trainer.current_epoch + 1) % self.every_n_epochs:
+            return
+        reading = self._reading(trainer, pl_module)
+        for name, value in reading.values.items():
+            pl_module.log(f"prescreen/{name}", value)
+        self._decide(trainer, pl_module, reading)
+
+    def _reading(self, trainer: Trainer, pl_module: LightningModule) -> Reading:
+        others = [c for c in trainer.callbacks if isinstance(c, _ReadoutCallback)]
+        taken = [c._taken for c in others if c.monitor is self.monitor and c._taken is not None]
+        for epoch, reading in taken:
+            if epoch == trainer.current_epoch:
+                return reading
+        reading = self.monitor.read(pl_module, trainer.global_step)
+        self._taken = (trainer.current_epoch, reading)
+        return reading
+
+    def _decide(self, trainer: Trainer, pl_module: LightningModule, reading: Reading) -> None:
+        raise NotImplementedError
+
+
+class ReadoutCheckpoint(_ReadoutCallback):
+    """Keeps the checkpoints whose readings are best: ``ModelCheckpoint`` without a metric.
+
+    ``selector.best`` is the choice, ``selector.load()`` its state dict.
+
+    Args:
+        monitor: reads the module, whose ``forward`` must take the monitor's inputs.
+        folder: for the state dicts of the module; see ``CheckpointSelector``.
+        start: first optimizer step of the window that counts.
+        smoothing: an odd number of readings that a value is averaged over.
+        save_top_k: how many to keep, −1 for all.
+        every_n_epochs: between readings.
+    """
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        folder: str | Path,
+        *,
+        start: int = 0,
+        smoothing: int = 3,
+        save_top_k: int = 1,
+        every_n_epochs: int = 1,
+    ) -> None:
+        super().__init__(monitor, every_n_epochs)
+        self.selector = CheckpointSelector(
+            folder, [*monitor.readouts], start=start, smoothing=smoothing, save_top_k=save_top_k
+        )
+
+    def _decide(self, trainer: Trainer, pl_module: LightningModule, reading: Reading) -> None:
+        self.selector.update(reading, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Stands in Lightning's own checkpoints, so that a resumed run goes on."""
+        return self.selector.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.selector.load_state_dict(state_dict)
+
+
+class ReadoutEarlyStopping(_ReadoutCallback):
+    """Stops training when a readout no longer improves: ``EarlyStopping`` without a metric.
+
+    Args:
+        monitor: reads the module.
+        readout: one of the monitor's; by default its first.
+        patience: readings without improvement, at least.
+        min_delta: smallest improvement that counts.
+        every_n_epochs: between readings.
+        **arguments: of ``prescreen.EarlyStopping``.
+    """
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        readout: str | None = None,
+        *,
+        patience: int = 3,
+        min_delta: float = 0.0,
+        every_n_epochs: int = 1,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(monitor, every_n_epochs)
+        self.stopping = EarlyStopping(
+            readout or next(iter(monitor.readouts)),
+            patience=patience,
+            min_delta=min_delta,
+            **arguments,
+        )
+
+    def _decide(self, trainer: Trainer, pl_module: LightningModule, reading: Reading) -> None:
+        # All processes have the same reading, and so decide alike.
+        trainer.should_stop = self.stopping.update(reading) or trainer.should_stop
+
+    def state_dict(self) -> dict[str, Any]:
+        """Stands in Lightning's own checkpoints, so that a resumed run goes on."""
+        return self.stopping.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.stopping.load_state_dict(state_dict)

@@ -1,0 +1,107 @@
+"""transformers: a Trainer callback that keeps the best checkpoints and stops, without validation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from prescreen.checkpoints import CheckpointSelector
+from prescreen.files import replace_text
+from prescreen.monitor import Monitor
+from prescreen.stopping import EarlyStopping
+
+try:
+    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+except ImportError as error:
+    raise ImportError(
+        "prescreen.integrations.transformers needs transformers: "
+        "pip install 'prescreen[transformers]'"
+    ) from error
+
+_FILE = "prescreen_stopping.json"
+
+
+class ReadoutCallback(TrainerCallback):
+    """Reads the model at the end of every epoch, or every so many steps; keeps, and stops.
+
+    ::
+
+        monitor = Monitor({"input_ids": unlabelled})
+        selector = CheckpointSelector("best", [*monitor.readouts])
+        trainer = Trainer(model, args, callbacks=[ReadoutCallback(monitor, selector)])
+        trainer.train()
+        model.load_state_dict(selector.load())
+
+    Where Trainer resumes from a checkpoint of its own, so do the selector (from its folder) and
+    the stopping rule (from a file in that checkpoint).
+
+    Args:
+        monitor: reads the model; its inputs are a dict of keywords, such as ``input_ids``.
+        selector: what keeps state dicts, beside Trainer's own checkpoints; None for none.
+        stopping: what ends training; None to train to the end.
+        every_n_steps: optimizer steps between readings; None for one an epoch.
+
+    Raises:
+        ValueError: ``every_n_steps`` below 1.
+    """
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        selector: CheckpointSelector | None = None,
+        stopping: EarlyStopping | None = None,
+        *,
+        every_n_steps: int | None = None,
+    ) -> None:
+        if every_n_steps is not None and every_n_steps < 1:
+            raise ValueError(f"every_n_steps: at least 1 is needed, got {every_n_steps}")
+        self.monitor = monitor
+        self.selector = selector
+        self.stopping = stopping
+        self.every_n_steps = every_n_steps
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Take up the stopping rule where the checkpoint that training resumes from left it."""
+        file = _checkpoint(args, state) / _FILE
+        if self.stopping is not None and state.global_step > 0 and file.is_file():
+            self.stopping.load_state_dict(json.loads(file.read_text()))
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Put the stopping rule's state beside what Trainer has just saved."""
+        folder = _checkpoint(args, state)
+        if self.stopping is not None and state.is_world_process_zero and folder.is_dir():
+            replace_text(folder / _FILE, json.dumps(self.stopping.state_dict()))
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Read every so many steps."""
+        if self.every_n_steps is not None and state.global_step % self.every_n_steps == 0:
+            self._read(state, control, kwargs["model"])
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Read at the end of every epoch."""
+        if self.every_n_steps is None:
+            self._read(state, control, kwargs["model"])
+
+    def _read(self, state: TrainerState, control: TrainerControl, model: nn.Module) -> None:
+        reading = self.monitor.read(model, state.global_step)
+        values = {f"prescreen/{name}": value for name, value in reading.values.items()}
+        state.log_history.append({"step": state.global_step, "epoch": state.epoch, **values})
+        if self.selector is not None:
+            self.selector.update(reading, model)
+        if self.stopping is not None and self.stopping.update(reading):
+            control.should_training_stop = True
+
+
+def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
+    return Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
