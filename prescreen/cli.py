@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,8 +69,17 @@ def rank_command(
     ] = ",".join(RANKING_PANEL),
     readings: Annotated[int, Flag(help="Readings a candidate, the last one at the end.")] = 4,
     head: Annotated[str | None, Flag(help="Dotted name of the head, if it is not found.")] = None,
-    workers: Annotated[int | None, Flag(help="Processes; 0 for none.  [all cores]")] = None,
+    workers: Annotated[
+        int | None,
+        Flag(help="Processes; 0 for none.  [all cores; with --ray what there is room for]"),
+    ] = None,
     threads: Annotated[int, Flag(help="CPU threads a candidate.")] = 1,
+    ray: Annotated[
+        str | None, Flag(help="A Ray cluster: auto (the one here), local (a new one), HOST:PORT.")
+    ] = None,
+    gpus: Annotated[
+        float | None, Flag(help="GPUs of the cluster a candidate, such as 0.25.  [1 on cuda]")
+    ] = None,
     out: Annotated[
         Path | None,
         Flag(help="Folder of the run; it continues there.  [one under prescreen-runs/]"),
@@ -104,13 +113,18 @@ def rank_command(
         "threads": threads,
     }
     folder = out or _run_folder(space, data, f"{task.fingerprint} {sorted(settings.items())}")
-    with _progress_bar() as progress:
+    if workers is None:
+        workers = _cores() if ray is None else 0
+    # The standard output is for the result: Ray prints there, and candidates may.
+    with _progress_bar() as progress, redirect_stdout(sys.stderr):
         ranking = rank(
             search_space,
             task,
             samples=samples or None,
             seed=seed,
-            workers=_cores() if workers is None else workers,
+            workers=workers,
+            ray=ray,
+            gpus=gpus,
             out=folder,
             progress=progress,
             **settings,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from prescreen import cluster
 from prescreen.aggregation import aggregate
 from prescreen.candidate import Candidate, as_candidates
 from prescreen.data import Task
@@ -53,6 +55,8 @@ def rank(
     extra: Extra | None = None,
     workers: int = 0,
     threads: int = 1,
+    ray: str | None = None,
+    gpus: float | None = None,
     out: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Ranking:
@@ -70,7 +74,15 @@ def rank(
         head: dotted name of the head, where it cannot be found.
         extra: measurements of your own (see ``screen``), journalled but not ranked by.
         workers: processes; 0 stays in this one, where a candidate that exhausts memory ends all.
+            On a Ray cluster how many candidates run at once; 0 for as many as there is room for.
         threads: torch's CPU threads a candidate. Results on a CPU depend on it, not on ``workers``.
+        ray: the Ray cluster to use: ``"auto"`` for the one that runs here (or ``RAY_ADDRESS``),
+            ``"local"`` for a new one on this machine that ends with the ranking, ``"HOST:PORT"``
+            or ``"ray://HOST:PORT"``. Where this process is connected to Ray, that connection is
+            used. Every node needs the same versions of Python and packages, and modules and files
+            of search spaces at the same place. None for no cluster.
+        gpus: GPUs of the cluster a candidate, a fraction to share one; None for a whole one if
+            it trains on ``"cuda"``.
         out: a folder for the journal and the results. If it holds a journal of the same settings,
             the run continues: what is finished is not measured again.
         progress: called after every event.
@@ -80,11 +92,17 @@ def rank(
 
     Raises:
         ValueError: an argument is not what is allowed; nothing measured is lost.
+        ConnectionError: no cluster answers at the address.
+        RuntimeError: workers cannot start, or no node of the cluster has room for a candidate.
     """
     chosen = as_candidates(candidates, samples, seed)
     training = training or Training()
     table = resolve_readouts(readouts)
     _require_counts(readings=(readings, 1), workers=(workers, 0), threads=(threads, 1))
+    if ray is not None:
+        each = cluster.resources(ray, training.device, threads, gpus)
+    elif gpus is not None:
+        raise ValueError(f"gpus: a cluster is needed for them (ray), got {gpus} without one")
     if head is not None:
         require_head(chosen, task, training, head)
     screening = {
@@ -108,9 +126,15 @@ def rank(
     with Journal(None if out is None else Path(out), settings) as journal:
         waiting = [c for c in chosen if not journal.records.get(c.key, Record()).done]
         report = _reporter(progress, chosen, waiting, readings)
-        for index, event in measure(waiting, workers, threads, screening):
-            _note(journal, waiting[index].key, event)
-            report(waiting[index], event)
+        happening = (
+            measure(waiting, workers, threads, screening)
+            if ray is None
+            else cluster.measure(waiting, workers, threads, screening, ray, each)
+        )
+        with closing(happening):  # workers end now, not when a traceback is forgotten
+            for index, event in happening:
+                _note(journal, waiting[index].key, event)
+                report(waiting[index], event)
         ranking = order(chosen, journal.records, table)
         if journal.folder is not None:
             _write(journal.folder / "ranking.json", ranking.to_json())
@@ -187,8 +211,10 @@ def _reporter(
     def report(candidate: Candidate, event: Event) -> None:
         nonlocal finished
         if isinstance(event, Reading):
-            done[candidate.key] = done.get(candidate.key, 0) + 1
-        elif event != STARTED:
+            done[candidate.key] += 1
+        elif event == STARTED:
+            done[candidate.key] = 0  # once more, where a node was lost
+        else:
             done[candidate.key] = readings
             finished += 1
         if progress is not None:

@@ -6,7 +6,7 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
@@ -22,13 +22,13 @@ from prescreen.trajectory import Reading
 
 STARTED = "started"
 FINISHED = "finished"
-_READY = "ready"
+READY = "ready"  # a worker, before its first candidate
 Event = str | Reading | CandidateFailed
 
 
 def measure(
     candidates: Sequence[Candidate], workers: int, threads: int, screening: dict[str, Any]
-) -> Iterator[tuple[int, Event]]:
+) -> Generator[tuple[int, Event]]:
     """Screen candidates and yield what happens as ``(index of the candidate, event)``.
 
     Args:
@@ -47,12 +47,13 @@ def measure(
     if workers == 0:
         for index, candidate in enumerate(candidates):
             with _threads(threads):
-                yield from ((index, event) for event in _events(candidate, screening))
+                yield from ((index, event) for event in events(candidate, screening))
     else:
         yield from _measure_in_processes(candidates, workers, threads, screening)
 
 
-def _events(candidate: Candidate, screening: dict[str, Any]) -> Iterator[Event]:
+def events(candidate: Candidate, screening: dict[str, Any]) -> Iterator[Event]:
+    """STARTED, the readings of one candidate, and how it ended."""
     yield STARTED
     try:
         yield from screen(candidate, **screening)
@@ -72,9 +73,11 @@ class _Worker:
 
 def _measure_in_processes(
     candidates: Sequence[Candidate], workers: int, threads: int, screening: dict[str, Any]
-) -> Iterator[tuple[int, Event]]:
-    setup = _pickled("task", (threads, screening))
-    waiting = [(i, _pickled(f"candidate {c.name!r}", c)) for i, c in enumerate(candidates)][::-1]
+) -> Generator[tuple[int, Event]]:
+    setup = pickled("workers", "task", (threads, screening))
+    waiting = [
+        (i, pickled("workers", f"candidate {c.name!r}", c)) for i, c in enumerate(candidates)
+    ][::-1]
     running: dict[Connection, _Worker] = {}
     try:
         while waiting or running:
@@ -91,10 +94,10 @@ def _measure_in_processes(
                     if worker.job is not None:
                         yield worker.job, failure
                     continue
-                if event != _READY:
+                if event != READY:
                     assert worker.job is not None
                     yield worker.job, event
-                if event in (_READY, FINISHED) or isinstance(event, CandidateFailed):
+                if event in (READY, FINISHED) or isinstance(event, CandidateFailed):
                     worker.ready = True
                     worker.job, job = waiting.pop() if waiting else (None, None)
                     _send(worker, job)
@@ -148,10 +151,10 @@ def _worker_main(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     threads, screening = pickle.loads(pipe.recv_bytes())
-    pipe.send(_READY)
+    pipe.send(READY)
     while job := pipe.recv_bytes():
         with _threads(threads):
-            for event in _events(pickle.loads(job), screening):
+            for event in events(pickle.loads(job), screening):
                 pipe.send(event)
 
 
@@ -172,13 +175,23 @@ def _threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _pickled(name: str, value: object) -> bytes:
+def pickled(
+    argument: str,
+    name: str,
+    value: object,
+    dumps: Callable[[object], bytes] = pickle.dumps,
+) -> bytes:
+    """What is sent to workers.
+
+    Raises:
+        ValueError: it does not pickle; the message begins with ``argument``.
+    """
     # Plain pickle on purpose: torch.multiprocessing would move tensors to /dev/shm, which is 64 MB
     # in many containers, and a worker that overruns it dies of a bus error.
     try:
-        return pickle.dumps(value)
+        return dumps(value)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"workers: {name} must pickle to be sent to worker processes, got {error}; "
-            "define it at the top level of a module, or use workers=0"
+            f"{argument}: {name} must pickle to be sent to worker processes, got {error}; "
+            "define it at the top level of a module, or measure in this process (workers=0)"
         ) from None

@@ -38,6 +38,7 @@ LAYERS = {
     "prescreen.checkpoints": 2,
     "prescreen.screening": 2,
     "prescreen.workers": 3,
+    "prescreen.cluster": 3,
     "prescreen.report": 3,
     "prescreen.comparison": 3,
     "prescreen.ranking": 3,
