@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import socket
 import subprocess
 import sys
 
@@ -103,6 +104,28 @@ def test_a_ranking_of_failures_only_ends_with_1(tmp_path, monkeypatch, capsys):
     assert out.count("build: RuntimeError: no such layer") == 3
 
 
+def test_rank_on_a_cluster_prints_results_only(space, ray_session, capsys):
+    data = []
+    for place in (["--workers", "0"], ["--ray", "auto"]):
+        assert run(["rank", space, "--steps", "4", "--out", place[0], "--json", *place]) == 0
+        data.append(json.loads(capsys.readouterr().out))
+        for row in data[-1]["rows"]:
+            for reading in (row, *row["trajectory"]):
+                del reading["seconds"]
+    assert data[0] == data[1]
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(space):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound and not listening: nobody else answers there
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        command = [sys.executable, "-m", "prescreen", "rank", space, "--ray", address]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"prescreen: ray: a running cluster is needed at {address}, got ")
+
+
 BAD = {
     "rank nas_bench_202": "space: .* got 'nas_bench_202'; did you mean nas_bench_201",
     "rank nowhere.py": "space: .* no file at nowhere.py",
@@ -125,6 +148,9 @@ BAD = {
     "rank --readings 0": "readings: at least 1 .* got 0",
     "rank --workers -1": "workers: at least 0 .* got -1",
     "rank --threads 0": "threads: at least 1 .* got 0",
+    "rank --ray here": "ray: auto, local, HOST:PORT .* got 'here'",
+    "rank --ray auto --gpus 0.5": "gpus: device cuda is needed .* got 0.5",
+    "rank --gpus 0.5": "gpus: a cluster is needed .* got 0.5 without one",
     "rank --out space.py": "out: a folder .* got 'space.py'",
     "rank --out foreign": "out: an empty folder .* got 'foreign', which holds other files",
     "rank --json --csv": "json: one of --json and --csv",

@@ -14,6 +14,7 @@ from test_ray_ranking import builds, counted, events, kinds
 
 from prescreen.ranking import rank
 
+PATIENCE = 300  # seconds; a busy machine starts processes slowly
 TESTS = Path(__file__).parent
 SCRIPT = """
 import sys
@@ -40,7 +41,7 @@ def start(cluster, folder):
 
 
 def wait_for(driver, condition):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert driver.poll() is None, driver.communicate()[1]
         assert time.monotonic() < deadline
@@ -93,13 +94,14 @@ def test_a_node_killed_in_the_middle_costs_only_what_ran_on_it(nodes, tmp_path):
     nodes.remove_node(first, allow_graceful=False)
     wait_for(driver, lambda: sum(starts(tmp_path, name) for name in gated) == 3)
     (tmp_path / "open").touch()
-    _, said = driver.communicate(timeout=120)
+    _, said = driver.communicate(timeout=PATIENCE)
     assert driver.returncode == 0, said
     assert builds(tmp_path) in ([2, 3, 8, 8, 9], [2, 3, 8, 9, 9])
     assert len(ended(tmp_path)) == len(set(ended(tmp_path))) == 4
     assert_equals_the_local_ranking(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_killed_driver_is_resumed(nodes, tmp_path):
     driver = start(nodes, tmp_path)
     wait_for(driver, lambda: readings(tmp_path, "gated 8") == 2 and len(ended(tmp_path)) == 2)
@@ -108,7 +110,7 @@ def test_a_killed_driver_is_resumed(nodes, tmp_path):
     before = ended(tmp_path)
     (tmp_path / "open").touch()
     again = start(nodes, tmp_path)
-    _, said = again.communicate(timeout=120)
+    _, said = again.communicate(timeout=PATIENCE)
     assert again.returncode == 0, said
     assert ended(tmp_path)[:2] == before
     assert len(ended(tmp_path)) == len(set(ended(tmp_path))) == 4
@@ -116,3 +118,30 @@ def test_a_killed_driver_is_resumed(nodes, tmp_path):
     assert built.count(2) == built.count(3) == 1
     assert built.count(8) == 2
     assert_equals_the_local_ranking(tmp_path)
+
+
+INTERRUPTED = """
+import os, signal
+import ray
+from test_ranking import GOOD, TRAINING, make_task
+from prescreen.ranking import rank
+
+try:
+    rank(
+        GOOD,
+        make_task(),
+        training=TRAINING,
+        ray="local",
+        progress=lambda progress: os.kill(os.getpid(), signal.SIGINT),
+    )
+except KeyboardInterrupt:
+    print(ray.is_initialized())
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_cluster_of_ones_own(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)
+    command = [sys.executable, "-W", "error", "-c", INTERRUPTED]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.stdout == "False\n", done.stderr

@@ -73,7 +73,7 @@ class Noted:
             print("arrived", file=file)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_cluster_changes_nothing_and_unpacks_data_once_a_worker(ray_session, tmp_path, threads):
     candidates = {**GOOD, **BAD, "a script's own": lambda: mlp(5)}
     task = make_task()
