@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from prescreen import Training, load_task, rank
-from prescreen.ranking import Progress
+from prescreen.progress import Progress
 from prescreen.report import Ranking, plain_table
 
 

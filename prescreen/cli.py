@@ -17,7 +17,8 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
 from prescreen.data import load_task
-from prescreen.ranking import Progress, rank
+from prescreen.progress import Progress
+from prescreen.ranking import rank
 from prescreen.reading import RANKING_PANEL
 from prescreen.readouts import ANCHORS, NORMALIZATIONS, PROJECTIONS, READOUTS
 from prescreen.report import Ranking, plain_table

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import pickle
-import socket
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from prescreen.candidate import Candidate
+from prescreen.connection import connected, host_and_port, import_ray
 from prescreen.screening import CandidateFailed
 from prescreen.trajectory import Reading
 from prescreen.workers import READY, STARTED, Event, events, pickled
@@ -23,8 +20,6 @@ from prescreen.workers import READY, STARTED, Event, events, pickled
 # How often a candidate, or the start of a worker, is tried again. One that ends its own process (a
 # segmentation fault, too much memory) looks like a lost node at first: the limit tells them apart.
 RETRIES = 3
-
-_CONNECT_SECONDS = 5.0
 
 
 def resources(address: str, device: str, threads: int, gpus: float | None) -> dict[str, float]:
@@ -39,7 +34,7 @@ def resources(address: str, device: str, threads: int, gpus: float | None) -> di
     Raises:
         ValueError: an argument is not what is allowed.
     """
-    _host_and_port(address)
+    host_and_port(address)
     if device not in ("cpu", "cuda"):
         raise ValueError(f"device: cpu or cuda is allowed on a Ray cluster, got {device}")
     if gpus is None:
@@ -85,11 +80,11 @@ def measure(
     """
     if not candidates:
         return
-    ray = _import_ray()
+    ray = import_ray()
     dumps = ray.cloudpickle.dumps  # unlike pickle, it takes along what a script defines itself
     setup = pickled("ray", "task", (threads, screening), dumps)
     jobs = [pickled("ray", f"candidate {one.name!r}", one, dumps) for one in candidates]
-    with _connected(ray, address):
+    with connected(ray, address):
         yield from _measure(ray, jobs, setup, workers, each)
 
 
@@ -120,7 +115,7 @@ def _measure(
     worker = ray.remote(num_cpus=each["CPU"], num_gpus=each["GPU"])(_Worker)
     shipped = ray.put(setup)
     waiting = list(range(len(jobs)))[::-1]
-    losses: Counter[int | None] = Counter()
+    lost: Counter[int | None] = Counter()
     slots: dict[Any, _Slot] = {}  # by the reference to the answer that is awaited
     try:
         while waiting or _busy(slots):
@@ -132,8 +127,8 @@ def _measure(
             actor, job = slot.actor, slot.job
             if isinstance(answer, ray.exceptions.RayError):
                 ray.kill(actor)  # it may live on where only the network is broken
-                losses[job] += 1
-                if losses[job] <= RETRIES:
+                lost[job] += 1
+                if lost[job] <= RETRIES:
                     waiting += [] if job is None else [job]
                 else:
                     yield _given_up(job, answer)
@@ -147,7 +142,7 @@ def _measure(
             else:
                 ray.kill(actor)
             if job is None:
-                losses[None] = 0
+                lost[None] = 0
             else:
                 yield job, answer
     finally:
@@ -206,57 +201,3 @@ def _unpickled(what: str, value: bytes) -> Any:
         raise ValueError(
             f"ray: {what} must be importable on every node, got {type(error).__name__}: {error}"
         ) from None
-
-
-def _import_ray() -> Any:
-    try:
-        import ray
-        import ray.cloudpickle
-    except ImportError as error:
-        line = "ray: a cluster needs the 'ray' extra: pip install 'prescreen[ray]'"
-        raise ImportError(f"{line} ({error})") from None
-    return ray
-
-
-@contextmanager
-def _connected(ray: Any, address: str) -> Iterator[None]:
-    if ray.is_initialized():
-        yield
-        return
-    _require_answer(address)
-    try:
-        # Workers print on the standard output, which belongs to results.
-        ray.init(address, log_to_driver=False, logging_level=logging.WARNING)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _unreachable(address, error) from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _require_answer(address: str) -> None:
-    """Knock first: Ray itself tries for five minutes and then ends the process."""
-    if address == "auto":
-        address = os.environ.get("RAY_ADDRESS") or address
-    if (place := _host_and_port(address)) is not None:
-        try:
-            socket.create_connection(place, _CONNECT_SECONDS).close()
-        except OSError as error:
-            raise _unreachable(address, error) from None
-
-
-def _unreachable(address: str, error: Exception) -> ConnectionError:
-    line = (str(error).splitlines() or [type(error).__name__])[0]
-    return ConnectionError(f"ray: a running cluster is needed at {address}, got {line}")
-
-
-def _host_and_port(address: str) -> tuple[str, int] | None:
-    if address in ("auto", "local"):
-        return None
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not (host and port.isdecimal() and int(port) < 2**16):
-        raise ValueError(
-            f"ray: auto, local, HOST:PORT or ray://HOST:PORT is allowed, got {address!r}"
-        )
-    return host.strip("[]"), int(port)

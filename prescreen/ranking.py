@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,29 +16,13 @@ from prescreen.aggregation import aggregate
 from prescreen.candidate import Candidate, as_candidates
 from prescreen.data import Task
 from prescreen.journal import Journal, Record
+from prescreen.progress import Progress, reporter
 from prescreen.reading import RANKING_PANEL, Measure, Readouts, resolve_readouts, split
 from prescreen.report import Ranking, Row
 from prescreen.screening import CandidateFailed, Extra, require_head
 from prescreen.training import Training
 from prescreen.trajectory import Reading
 from prescreen.workers import FINISHED, STARTED, Event, measure
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a ranking is, in candidates and in readings.
-
-    Args:
-        name: the candidate that something happened to.
-        finished: candidates finished or failed, those of an earlier run included.
-        candidates: in all.
-        share: of this run's readings, from 0 to 1.
-    """
-
-    name: str
-    finished: int
-    candidates: int
-    share: float
 
 
 def rank(
@@ -125,7 +108,7 @@ def rank(
     }
     with Journal(None if out is None else Path(out), settings) as journal:
         waiting = [c for c in chosen if not journal.records.get(c.key, Record()).done]
-        report = _reporter(progress, chosen, waiting, readings)
+        report = reporter(progress, chosen, waiting, readings)
         happening = (
             measure(waiting, workers, threads, screening)
             if ray is None
@@ -197,31 +180,6 @@ def _note(journal: Journal, key: str, event: Event) -> None:
         journal.started(key)
     elif event == FINISHED:
         journal.finished(key)
-
-
-def _reporter(
-    progress: Callable[[Progress], None] | None,
-    chosen: Sequence[Candidate],
-    waiting: Sequence[Candidate],
-    readings: int,
-) -> Callable[[Candidate, Event], None]:
-    done: dict[str, int] = {}
-    finished = len(chosen) - len(waiting)
-
-    def report(candidate: Candidate, event: Event) -> None:
-        nonlocal finished
-        if isinstance(event, Reading):
-            done[candidate.key] += 1
-        elif event == STARTED:
-            done[candidate.key] = 0  # once more, where a node was lost
-        else:
-            done[candidate.key] = readings
-            finished += 1
-        if progress is not None:
-            share = sum(done.values()) / (readings * len(waiting))
-            progress(Progress(candidate.name, finished, len(chosen), share))
-
-    return report
 
 
 def _write(path: Path, text: str) -> None:

@@ -145,3 +145,42 @@ def test_ctrl_c_ends_a_cluster_of_ones_own(monkeypatch):
     command = [sys.executable, "-W", "error", "-c", INTERRUPTED]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.stdout == "False\n", done.stderr
+
+
+SHARED_GPU = """
+import sys
+from pathlib import Path
+import ray
+from test_ray_nodes import candidates
+from test_ranking import TRAINING, make_task
+from prescreen import cluster
+from prescreen.candidate import as_candidates
+from prescreen.trajectory import Reading
+
+folder = Path(sys.argv[1])
+gated = [one for one in as_candidates(candidates(folder)) if one.name.startswith("gated")]
+screening = {
+    "task": make_task(),
+    "training": TRAINING,
+    "extra": {"gpu": lambda model: ray.get_gpu_ids()[0]},
+}
+ray.init("local", num_cpus=4, num_gpus=1, include_dashboard=False)
+read = set()
+for index, event in cluster.measure(gated, 0, 1, screening, "auto", {"CPU": 1, "GPU": 0.5}):
+    if isinstance(event, Reading):
+        assert event.values["gpu"] == 0
+        read.add(index)
+        if len(read) == 2:
+            (folder / "open").touch()
+assert ray.is_initialized()
+"""
+
+
+@pytest.mark.slow
+def test_candidates_share_a_gpu(monkeypatch, tmp_path):
+    """Each waits for the other to be read, on a node that says that it has one GPU."""
+    monkeypatch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)
+    command = [sys.executable, "-c", SHARED_GPU, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    assert builds(tmp_path) == [8, 9]

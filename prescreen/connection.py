@@ -1,0 +1,81 @@
+"""Connections to Ray: to a running cluster, or to a new one that ends with the connection."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_CONNECT_SECONDS = 5.0
+
+
+def import_ray() -> Any:
+    """Ray, which is loaded only where it is used.
+
+    Raises:
+        ImportError: it is not installed; the message names the extra.
+    """
+    try:
+        import ray
+        import ray.cloudpickle
+    except ImportError as error:
+        line = "ray: a cluster needs the 'ray' extra: pip install 'prescreen[ray]'"
+        raise ImportError(f"{line} ({error})") from None
+    return ray
+
+
+@contextmanager
+def connected(ray: Any, address: str) -> Iterator[None]:
+    """Connect for a while, unless this process is connected already, which is left as it is.
+
+    Raises:
+        ConnectionError: no cluster answers.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    _require_answer(address)
+    try:
+        # Workers print on the standard output, which belongs to results.
+        ray.init(address, log_to_driver=False, logging_level=logging.WARNING)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _unreachable(address, error) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Knock first: Ray itself tries for five minutes and then ends the process."""
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS") or address
+    if (place := host_and_port(address)) is not None:
+        try:
+            socket.create_connection(place, _CONNECT_SECONDS).close()
+        except OSError as error:
+            raise _unreachable(address, error) from None
+
+
+def _unreachable(address: str, error: Exception) -> ConnectionError:
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return ConnectionError(f"ray: a running cluster is needed at {address}, got {line}")
+
+
+def host_and_port(address: str) -> tuple[str, int] | None:
+    """Where a cluster answers; None where Ray itself finds or starts it.
+
+    Raises:
+        ValueError: not an address.
+    """
+    if address in ("auto", "local"):
+        return None
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal() and int(port) < 2**16):
+        raise ValueError(
+            f"ray: auto, local, HOST:PORT or ray://HOST:PORT is allowed, got {address!r}"
+        )
+    return host.strip("[]"), int(port)
