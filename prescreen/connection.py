@@ -39,14 +39,18 @@ def connected(ray: Any, address: str) -> Iterator[None]:
         return
     _require_answer(address)
     try:
-        # Workers print on the standard output, which belongs to results.
-        ray.init(address, log_to_driver=False, logging_level=logging.WARNING)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _unreachable(address, error) from None
-    try:
+        _connect(ray, address)
         yield
     finally:
         ray.shutdown()
+
+
+def _connect(ray: Any, address: str) -> None:
+    try:
+        # Workers print on the standard output, which belongs to results.
+        ray.init(address, log_to_driver=False, logging_level=logging.WARNING)
+    except Exception as error:  # Ray raises this very class where a node does not start in time
+        raise _unreachable(address, error) from None
 
 
 def _require_answer(address: str) -> None:
