@@ -1,4 +1,4 @@
-"""The command line: prescreen rank | readouts | spaces."""
+"""The command line: prescreen rank | select | readouts | spaces."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
+from prescreen.cli_select import select_command
 from prescreen.data import load_task
 from prescreen.progress import Progress
 from prescreen.ranking import rank
@@ -134,6 +135,9 @@ def rank_command(
     print(f"Journal and results: {folder}", file=sys.stderr)
     if ranking.rows and ranking.rows[0].rank is None:
         raise typer.Exit(1)
+
+
+app.command("select")(select_command)
 
 
 @app.command("readouts")

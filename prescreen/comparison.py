@@ -126,23 +126,10 @@ def select(
         ValueError: a file that holds no weights of its model, a function that is not found, or an
             argument that is out of its range.
     """
-    files = [Path(file) for file in checkpoints]
-    if not files:
-        raise ValueError("checkpoints: at least one file is needed, got none")
-    builders: list[str | Builder]
-    if one := isinstance(models, str) or callable(models):
-        builders = [models] * len(files)
-    else:
-        builders = [*models]
-    if len(builders) != len(files):
-        raise ValueError(
-            f"models: one, or one for each of the {len(files)} files is needed, got {len(builders)}"
-        )
-    if not one and smoothing != 1:
+    one_run = isinstance(models, str) or callable(models)
+    if not one_run and smoothing != 1:
         raise ValueError(f"smoothing: 1 is allowed for different models, got {smoothing}")
-    pairs = list(zip(files, builders, strict=True))
-    if one:
-        pairs.sort(key=lambda pair: _numbers(pair[0]))
+    pairs = _pairs([Path(file) for file in checkpoints], models)
     seen = next(task.batches(len(task.probe), 0))[0]
     monitor = Monitor(
         task.probe, seen=seen, view=_mirrored, readouts=readouts, head=head, link=task.link
@@ -153,7 +140,7 @@ def select(
         for place, (file, builder) in enumerate(pairs)
     ]
     choice = selection.choose(readings)
-    if not one and choice is not None:  # the files are no curve, whose shape could be doubted
+    if not one_run and choice is not None:  # the files are no curve, whose shape could be doubted
         choice = Choice(choice.step, choice.score, choice.candidates, choice.skipped)
     return Comparison(
         files=tuple(file for file, _ in pairs),
@@ -162,6 +149,21 @@ def select(
         order=tuple(selection.ranked(readings)),
         readouts=tuple(monitor.readouts),
     )
+
+
+def _pairs(
+    files: list[Path], models: str | Builder | Sequence[str | Builder]
+) -> list[tuple[Path, str | Builder]]:
+    """Files with what builds their networks; those of one run in the order of training."""
+    if not files:
+        raise ValueError("checkpoints: at least one file is needed, got none")
+    if isinstance(models, str) or callable(models):
+        return [(file, models) for file in sorted(files, key=_numbers)]
+    if len(models) != len(files):
+        raise ValueError(
+            f"models: one, or one for each of the {len(files)} files is needed, got {len(models)}"
+        )
+    return list(zip(files, models, strict=True))
 
 
 def _loaded(file: Path, builder: str | Builder, task: Task) -> nn.Module:

@@ -15,6 +15,7 @@ from prescreen import cluster
 from prescreen.aggregation import aggregate
 from prescreen.candidate import Candidate, as_candidates
 from prescreen.data import Task
+from prescreen.files import replace_text
 from prescreen.journal import Journal, Record
 from prescreen.progress import Progress, reporter
 from prescreen.reading import RANKING_PANEL, Measure, Readouts, resolve_readouts, split
@@ -120,8 +121,8 @@ def rank(
                 report(waiting[index], event)
         ranking = order(chosen, journal.records, table)
         if journal.folder is not None:
-            _write(journal.folder / "ranking.json", ranking.to_json())
-            _write(journal.folder / "ranking.csv", ranking.to_csv())
+            replace_text(journal.folder / "ranking.json", ranking.to_json())
+            replace_text(journal.folder / "ranking.csv", ranking.to_csv())
     return ranking
 
 
@@ -180,13 +181,6 @@ def _note(journal: Journal, key: str, event: Event) -> None:
         journal.started(key)
     elif event == FINISHED:
         journal.finished(key)
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace a file whole, so that a kill leaves the old one or the new one."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    part.replace(path)
 
 
 def _require_counts(**counts: tuple[int, int]) -> None:

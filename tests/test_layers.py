@@ -46,6 +46,7 @@ LAYERS = {
     "prescreen.ranking": 3,
     "prescreen.integrations": 4,
     "prescreen.cli": 4,
+    "prescreen.cli_select": 4,
     "prescreen.__main__": 4,
 }
 
