@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,7 +18,7 @@ from prescreen.forward import capture
 from prescreen.heads import find_heads
 from prescreen.preserve import preserve
 from prescreen.reading import RANKING_PANEL, Readouts, resolve_readouts, split
-from prescreen.training import Training, brief_training
+from prescreen.training import BriefTraining, Training
 from prescreen.trajectory import Reading
 
 Extra = Mapping[str, Callable[[nn.Module], float]]
@@ -69,42 +70,109 @@ def screen(
             predicts one class for the whole probe batch. Readings already yielded stay valid.
         ValueError: ``readouts``, ``readings`` or ``extra`` are wrong, whatever the candidate.
     """
-    training = training or Training()
-    of_network, of_head = split(table := resolve_readouts(readouts))
-    if readings < 1:
-        raise ValueError(f"readings: at least 1 is needed, got {readings}")
-    if twice := sorted(set(table) & set(extra or {})):
-        raise ValueError(f"extra: names that no readout has are needed, got {', '.join(twice)}")
-    start = time.perf_counter()
-    with _failing_as("build"):
-        model = build(candidate, task, training)
-        parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        measured = model
-        if of_network and candidate.build_untrained is not None:
-            measured = build(candidate, task, training, untrained=True)
-    with _failing_as("run"):
-        probe = task.probe.to(training.device)
-        untrained = {name: one(measured, probe, head) for name, one in of_network.items()}
-        del measured
-        losses: list[float] = []
-        done = 0
-        for step in brief_training(model, task, training):
-            losses.append(step.loss)
-            if step.diverged:
-                raise CandidateFailed("diverged", f"loss {step.loss} at step {step.number}")
-            # The small term keeps rounding of the share from moving a reading by one step.
-            if (due := math.floor(step.share * readings + 1e-9)) == done:
-                continue
-            done = due
-            taken = capture(model, probe, head=head, link=task.link)
-            values = untrained | {name: readout(taken) for name, readout in of_head.items()}
-            for name, function in (extra or {}).items():
-                with preserve(model, batch_statistics=False):
-                    values[name] = float(function(model))
-            seconds = time.perf_counter() - start
-            yield Reading(step.number, values, seconds, math.fsum(losses) / len(losses), parameters)
-            losses.clear()
-        _require_unlike_predictions(taken)
+    yield from Screening(
+        candidate, task, training, readouts, readings=readings, head=head, extra=extra
+    )
+
+
+class Screening:
+    """What ``screen`` runs; between readings it can be saved, and resumed bit for bit.
+
+    Its arguments, and what it raises, are those of ``screen``.
+    """
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        task: Task,
+        training: Training | None = None,
+        readouts: Readouts = RANKING_PANEL,
+        *,
+        readings: int = 4,
+        head: str | None = None,
+        extra: Extra | None = None,
+    ) -> None:
+        self._of_network, self._of_head = split(table := resolve_readouts(readouts))
+        if readings < 1:
+            raise ValueError(f"readings: at least 1 is needed, got {readings}")
+        if twice := sorted(set(table) & set(extra or {})):
+            raise ValueError(f"extra: names that no readout has are needed, got {', '.join(twice)}")
+        self._candidate, self._task, self._training = candidate, task, training or Training()
+        self._readings, self._head, self._extra = readings, head, extra or {}
+        self._seconds = 0.0
+        self._run = self._run_from(None)
+
+    def __iter__(self) -> Screening:
+        return self
+
+    def __next__(self) -> Reading:
+        return next(self._run)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next reading depends on, candidate and task excepted."""
+        return {
+            "training": self._steps.state_dict(),
+            "untrained": self._untrained,
+            "done": self._done,
+            "seconds": self._seconds,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on after the reading at which the state was saved."""
+        self._run = self._run_from(state)
+
+    def _run_from(self, state: Mapping[str, Any] | None) -> Iterator[Reading]:
+        candidate, task, training = self._candidate, self._task, self._training
+        start = time.perf_counter() - (state["seconds"] if state else 0.0)
+        with _failing_as("build"):
+            model = build(candidate, task, training)
+            parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        if state is None:
+            self._untrained = self._measure_untrained(model)
+            self._done = 0
+        with _failing_as("run"):
+            probe = task.probe.to(training.device)
+            self._steps = BriefTraining(model, task, training)
+            if state is not None:
+                self._steps.load_state_dict(state["training"])
+                self._untrained, self._done = state["untrained"], state["done"]
+            losses: list[float] = []
+            taken: Capture | None = None
+            for step in self._steps:
+                losses.append(step.loss)
+                if step.diverged:
+                    raise CandidateFailed("diverged", f"loss {step.loss} at step {step.number}")
+                # The small term keeps rounding of the share from moving a reading by one step.
+                due = math.floor(step.share * self._readings + 1e-9)
+                if due == self._done:
+                    continue
+                self._done = due
+                taken = capture(model, probe, head=self._head, link=task.link)
+                values = self._values(model, taken)
+                self._seconds = time.perf_counter() - start
+                loss = math.fsum(losses) / len(losses)
+                yield Reading(step.number, values, self._seconds, loss, parameters)
+                losses.clear()
+            if taken is None:  # resumed where all had been read
+                taken = capture(model, probe, head=self._head, link=task.link)
+            _require_unlike_predictions(taken)
+
+    def _measure_untrained(self, model: nn.Module) -> dict[str, float]:
+        """Of the model before its first step, or of the larger one that the candidate has for it."""
+        candidate, task, training = self._candidate, self._task, self._training
+        if self._of_network and candidate.build_untrained is not None:
+            with _failing_as("build"):
+                model = build(candidate, task, training, untrained=True)
+        with _failing_as("run"):
+            probe = task.probe.to(training.device)
+            return {name: one(model, probe, self._head) for name, one in self._of_network.items()}
+
+    def _values(self, model: nn.Module, taken: Capture) -> dict[str, float]:
+        values = self._untrained | {name: readout(taken) for name, readout in self._of_head.items()}
+        for name, function in self._extra.items():
+            with preserve(model, batch_statistics=False):
+                values[name] = float(function(model))
+        return values
 
 
 def require_head(

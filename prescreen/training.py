@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from typing import Any, Literal, get_args
 
 import torch
@@ -107,27 +107,75 @@ def brief_training(model: nn.Module, task: Task, training: Training) -> Iterator
     kept apart from the caller's in both directions, so that on a CPU equal seeds give bit-identical
     weights whatever happens in between. A step that diverges is yielded and is the last one.
     """
-    device = torch.device(training.device)
-    model.to(device).train()
-    optimizer = _optimizer(model, training)
-    scaler = torch.amp.GradScaler(device.type, enabled=training.amp == "fp16")
-    batches = task.batches(training.batch_size, training.seed)
-    rng = _RandomState(training.seed, device)
-    spent, number, share = 0.0, 0, 0.0
-    while share < 1:
-        start = time.perf_counter()
-        for group in optimizer.param_groups:
-            group["lr"] = _peak_lr(training) * schedule_factor(training, share)
-        inputs, targets = (tensor.to(device, non_blocking=True) for tensor in next(batches))
-        with rng.active():
-            loss = _step(model, task, training, optimizer, scaler, inputs, targets)
-        number += 1
-        spent += time.perf_counter() - start
-        share = _share_spent(training, number, spent)
-        step = TrainingStep(number, loss, share)
-        yield step
-        if step.diverged:
-            return
+    yield from BriefTraining(model, task, training)
+
+
+class BriefTraining:
+    """What ``brief_training`` runs; between steps it can be saved, and resumed bit for bit.
+
+    Args:
+        model: trained in place.
+        task: where batches come from; resuming draws those again that were trained on.
+        training: budget and recipe.
+
+    Raises:
+        ValueError: a model without parameters to train.
+    """
+
+    def __init__(self, model: nn.Module, task: Task, training: Training) -> None:
+        self._task = task
+        self._training = training
+        self._device = torch.device(training.device)
+        self._model = model.to(self._device).train()
+        self._optimizer = _optimizer(model, training)
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=training.amp == "fp16")
+        self._batches = task.batches(training.batch_size, training.seed)
+        self._rng = _RandomState(training.seed, self._device)
+        self._spent = 0.0
+        self._last = TrainingStep(0, 0.0, 0.0)
+
+    def __iter__(self) -> BriefTraining:
+        return self
+
+    def __next__(self) -> TrainingStep:
+        if self._last.share >= 1 or self._last.diverged:
+            raise StopIteration
+        training, start = self._training, time.perf_counter()
+        for group in self._optimizer.param_groups:
+            group["lr"] = _peak_lr(training) * schedule_factor(training, self._last.share)
+        batch = next(self._batches)
+        inputs, targets = (tensor.to(self._device, non_blocking=True) for tensor in batch)
+        with self._rng.active():
+            loss = _step(
+                self._model, self._task, training, self._optimizer, self._scaler, inputs, targets
+            )
+        number = self._last.number + 1
+        self._spent += time.perf_counter() - start
+        self._last = TrainingStep(number, loss, _share_spent(training, number, self._spent))
+        return self._last
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on, the task excepted; tensors are those in use."""
+        return {
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "rng": self._rng.state_dict(),
+            "seconds": self._spent,
+            "last": astuple(self._last),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on after the step at which the state was saved; no step may have been taken yet."""
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        self._rng.load_state_dict(state["rng"])
+        self._spent = state["seconds"]
+        self._last = TrainingStep(*state["last"])
+        # Batches have no state of their own to be saved: a seed decides on all of them.
+        for _ in range(self._last.number):
+            next(self._batches)
 
 
 def schedule_factor(training: Training, share: float) -> float:
@@ -220,6 +268,14 @@ class _RandomState:
                 torch.cuda.set_rng_state(state, device)
             yield
             self._save()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"cpu": self._cpu, "cuda": self._cuda}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        # A checkpoint may have been loaded onto a GPU; generators take states from the CPU.
+        self._cpu = state["cpu"].cpu()
+        self._cuda = [one.cpu() for one in state["cuda"]]
 
     def _save(self) -> None:
         self._cpu = torch.get_rng_state()

@@ -6,7 +6,13 @@ import torch
 from torch import nn
 
 from prescreen.data import Task
-from prescreen.training import Training, brief_training, model_logits, schedule_factor
+from prescreen.training import (
+    BriefTraining,
+    Training,
+    brief_training,
+    model_logits,
+    schedule_factor,
+)
 
 
 def batches(batch_size, seed):
@@ -180,3 +186,29 @@ def test_arguments_are_checked_by_name(argument, value):
         Training(**{argument: value})
     assert "\n" not in str(error.value)
     assert repr(value) in str(error.value)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("stop", [1, 7, 11])
+def test_resumed_training_is_bit_identical(optimizer, stop, tmp_path):
+    training = replace(SMALL, optimizer=optimizer)
+    whole, steps = train(training)
+    first = BriefTraining(make_model(), make_task(), training)
+    begun = [next(first) for _ in range(stop)]
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    torch.rand(3)
+    model = make_model()
+    resumed = BriefTraining(model, make_task(), training)
+    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert [*begun, *resumed] == steps
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name
+
+
+def test_a_finished_or_diverged_training_stays_so_when_resumed():
+    for training in (SMALL, Training(steps=50, lr=1e30, clip=None, warmup=0)):
+        ended = BriefTraining(make_model(), make_task(), training)
+        assert list(ended)
+        resumed = BriefTraining(make_model(), make_task(), training)
+        resumed.load_state_dict(ended.state_dict())
+        assert list(resumed) == []

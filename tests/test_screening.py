@@ -1,0 +1,28 @@
+"""Screening that is saved between readings and resumed; rank's tests cover the rest."""
+
+import pytest
+import torch
+from test_ranking import make_task, mlp
+
+from prescreen.candidate import Candidate
+from prescreen.screening import Screening, screen
+from prescreen.training import Training
+
+BRIEF = Training(steps=6, batch_size=16)
+
+
+def seen(reading):
+    return reading.step, reading.values, reading.training_loss, reading.parameters
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4])
+def test_resumed_readings_are_those_of_an_uninterrupted_run(stop, tmp_path):
+    candidate = Candidate("mlp", {}, lambda: mlp(8))
+    whole = [seen(reading) for reading in screen(candidate, make_task(), BRIEF)]
+    first = Screening(candidate, make_task(), BRIEF)
+    begun = [seen(next(first)) for _ in range(stop)]
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    torch.rand(3)
+    resumed = Screening(candidate, make_task(), BRIEF)
+    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert begun + [seen(reading) for reading in resumed] == whole
