@@ -16,7 +16,7 @@ from prescreen.integrations.optuna.attributes import values_by_step
 from prescreen.integrations.optuna.composition import parts, require_pruner
 from prescreen.integrations.optuna.memory import memory_of
 from prescreen.integrations.optuna.view import StudyView
-from prescreen.pruning import Guard, Panel, Population, among_best
+from prescreen.pruning import Guard, Panel, Population, among_best, hindsight
 from prescreen.reading import Readouts, resolve_readouts
 from prescreen.readouts import DEFAULT_PANEL
 
@@ -152,17 +152,14 @@ class ReadoutPruner(BasePruner):
         best = self._ended_among_best(complete, view.objective_directions)
         sign = 1 if view.direction is StudyDirection.MAXIMIZE else -1
         read = [i for i, one in enumerate(complete) if step in one.intermediate_values]
-        read.sort(key=lambda i: sign * complete[i].intermediate_values[step])
-        # Worst first, those that the rule prunes come before those that it keeps: halve the range.
-        rehearsal, low, high = view.rehearsal(), 0, len(read)
-        while low < high:
-            middle = (low + high) // 2
-            as_it_was = view.as_it_was(complete[read[middle]], step)
-            if base.prune(rehearsal, as_it_was):  # type: ignore[arg-type]
-                low = middle + 1
-            else:
-                high = middle
-        return low, int(best[read[:low]].sum())
+        scores = np.array([sign * complete[i].intermediate_values[step] for i in read])
+        rehearsal = view.rehearsal()
+
+        def prunes(index: int) -> bool:
+            as_it_was = view.as_it_was(complete[read[index]], step)
+            return base.prune(rehearsal, as_it_was)  # type: ignore[arg-type]
+
+        return hindsight(scores, best[read], prunes)
 
     def _ended_among_best(
         self, complete: list[FrozenTrial], directions: list[StudyDirection]
