@@ -22,9 +22,12 @@ def recorded(rng, trials=40, steps=(2, 4, 8, 16)):
     """Noisy readings, better with a trial's quality: trial -> step -> values, with ties and NaN."""
     signs = [1 if higher else -1 for higher in PANEL.higher_is_better]
     for quality in rng.random(trials):
-        rows = np.round(quality + rng.normal(0, 0.2, size=(len(steps), len(NAMES))), 1)
+        rows = np.round(quality + rng.normal(0, 0.2, size=(len(steps), len(NAMES))), 1) * signs
         rows[rng.random(rows.shape) < 0.05] = math.nan
-        yield quality, {s: dict(zip(NAMES, r, strict=True)) for s, r in zip(steps, rows * signs)}
+        yield (
+            quality,
+            {s: dict(zip(NAMES, r, strict=True)) for s, r in zip(steps, rows, strict=True)},
+        )
 
 
 @pytest.mark.parametrize("percentile", [0.0, 25.0, 50.0, 90.0, 100.0])
