@@ -1,0 +1,31 @@
+"""Ray Tune: stop trials by their readings, or let Tune search a whole space.
+
+``Reader`` goes into a trainable of the user's own, ``ReadoutScheduler`` and ``ReadoutCallback`` into
+the tuner, and ``trainable`` is a complete trainable over a search space.
+"""
+
+try:
+    import ray.tune
+except ImportError as error:
+    raise ImportError(
+        "prescreen.integrations.ray needs the 'ray' extra: pip install 'prescreen[ray]'"
+    ) from error
+
+from prescreen.integrations.ray.callback import ReadoutCallback
+from prescreen.integrations.ray.reader import Reader
+from prescreen.integrations.ray.scheduler import ReadoutScheduler
+from prescreen.integrations.ray.searcher import PrunedSearch
+from prescreen.integrations.ray.stopper import ReadoutStopper
+from prescreen.integrations.ray.trainable import trainable
+from prescreen.pruning import Halving, Median
+
+__all__ = [
+    "Halving",
+    "Median",
+    "PrunedSearch",
+    "ReadoutCallback",
+    "ReadoutScheduler",
+    "ReadoutStopper",
+    "Reader",
+    "trainable",
+]

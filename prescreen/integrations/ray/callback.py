@@ -1,0 +1,40 @@
+"""ReadoutCallback: keeps what a scheduler knows, which Tune itself loses on restore."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune import Callback
+
+from prescreen.integrations.ray.results import PREFIX, STOPPED
+from prescreen.integrations.ray.scheduler import ReadoutScheduler
+
+
+class ReadoutCallback(Callback):  # type: ignore[misc]
+    """Keeps a scheduler's state with the experiment's, and marks the trials that it stops.
+
+    ``RunConfig(callbacks=[ReadoutCallback(scheduler)])``. Tune saves the state of callbacks, not of
+    schedulers (ray#30838, still so in Ray 2.60), at the same time as that of trials: what both knew
+    is restored together. The last result of a stopped trial has ``prescreen/stopped``.
+
+    Args:
+        scheduler: the one of ``TuneConfig``.
+    """
+
+    def __init__(self, scheduler: ReadoutScheduler) -> None:
+        self._scheduler = scheduler
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Mark the result that ended a trial; Tune lets callbacks change results."""
+        if trial.trial_id in self._scheduler.stopped:
+            result[PREFIX] = {**result.get(PREFIX, {}), STOPPED: True}
+
+    def get_state(self) -> dict[str, Any]:
+        """What Tune saves."""
+        return self._scheduler.state_dict()
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Give the scheduler back what Tune had saved."""
+        self._scheduler.load_state_dict(state)

@@ -1,0 +1,72 @@
+"""PrunedSearch: tells a searcher which trials did not end by themselves."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from prescreen.integrations.ray.results import FAILURE, PREFIX, STOPPED
+
+
+class PrunedSearch(Searcher):  # type: ignore[misc]
+    """A searcher to which stopped and failed trials are no finished ones.
+
+    Tune gives a searcher the last result of a trial that a scheduler stopped as that of any other:
+    ``OptunaSearch`` then holds its value after few steps for its final one, and a trial that ends
+    with NaN for one that still runs. Here the searcher gets no final result of these; a trial counts
+    as pruned in ``OptunaSearch``, where Optuna's samplers know how to use it.
+
+    Args:
+        searcher: such as ``OptunaSearch(space.sample, metric="prescreen/score", mode="max")``. The
+            scheduler has to have its ``ReadoutCallback``, which marks the trials.
+    """
+
+    def __init__(self, searcher: Searcher) -> None:
+        self._searcher = searcher
+        super().__init__(metric=searcher.metric, mode=searcher.mode)
+
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        """Pass on what ``TuneConfig`` says."""
+        taken = bool(self._searcher.set_search_properties(metric, mode, config, **spec))
+        self._metric, self._mode = self._searcher.metric, self._searcher.mode
+        return taken
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """Pass on the limit."""
+        return bool(self._searcher.set_max_concurrency(max_concurrent))
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """What the searcher suggests."""
+        suggestion: dict[str, Any] | None = self._searcher.suggest(trial_id)
+        return suggestion
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Pass on an intermediate result."""
+        self._searcher.on_trial_result(trial_id, result)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Pass on the final result of a trial that ended by itself."""
+        final = None if result is None or self._cut_short(result) else result
+        self._searcher.on_trial_complete(trial_id, result=final, error=error)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save the searcher."""
+        self._searcher.save(checkpoint_path)
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore the searcher."""
+        self._searcher.restore(checkpoint_path)
+
+    def _cut_short(self, result: dict[str, Any]) -> bool:
+        metrics = [self.metric] if isinstance(self.metric, str) else self.metric or []
+        return (
+            bool(result.get(f"{PREFIX}/{STOPPED}"))
+            or f"{PREFIX}/{FAILURE}" in result
+            or any(math.isnan(result.get(metric, 0.0)) for metric in metrics)
+        )

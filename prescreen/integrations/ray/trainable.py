@@ -1,0 +1,169 @@
+"""Trainable: brief training with readings, of whatever a search space builds."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from ray import tune
+
+from prescreen.candidate import Candidate
+from prescreen.data import Task, load_task
+from prescreen.integrations.ray.results import FAILURE, PREFIX, STEP, as_result, require_free_names
+from prescreen.reading import RANKING_PANEL, Measure, Readouts, resolve_readouts
+from prescreen.screening import CandidateFailed, Extra, Screening
+from prescreen.space import Space, resolve_space
+from prescreen.training import Training
+
+_FILE = "screening.pt"
+
+# What a result says of a reading besides its readouts.
+_OTHERS = ("training_loss", "parameters", "seconds")
+
+
+def trainable(
+    space: str | Path | ModuleType | Space,
+    task: Task | str | Path,
+    training: Training | None = None,
+    readouts: Readouts = RANKING_PANEL,
+    *,
+    readings: int = 4,
+    head: str | None = None,
+    extra: Extra | None = None,
+) -> type[tune.Trainable]:
+    """A complete trainable: build a trial's config, train it briefly, read it, report.
+
+    Every reading is a result: ``step``, ``prescreen/<readout>``, ``prescreen/score``, and
+    ``training_loss``, ``parameters`` and ``seconds``. Every result but a failure's has a checkpoint,
+    from which a trial goes on bit for bit on a CPU. With ``TuneConfig(reuse_actors=True)`` a worker
+    process serves many trials.
+
+    A candidate that cannot be built or run, runs out of memory, diverges or collapses ends with a
+    result whose readings are NaN and whose ``prescreen/failure`` says why; it is no error.
+
+    Args:
+        space: a search space, as in ``rank``; its config is the trial's.
+        task: what to train on, and the probe batch, or what ``load_task`` takes. It goes through
+            Ray's object store once.
+        training: budget and recipe, in steps.
+        readouts: what is read, measures of the untrained network among them; the first is the score.
+        readings: into how many equal parts readings divide the budget.
+        head: dotted name of the prediction head, where it cannot be found.
+        extra: measurements of your own, as in ``screen``, such as a validation accuracy. They stand
+            in the result under their own names.
+
+    Returns:
+        What ``Tuner`` and ``Tuner.restore`` take.
+
+    Raises:
+        ValueError: an argument is not what is allowed.
+    """
+    training = training or Training()
+    if training.seconds is not None:  # readings are compared at equal steps
+        raise ValueError(
+            f"training: a budget in steps is needed, got seconds={training.seconds}"
+        )
+    if readings < 1:
+        raise ValueError(f"readings: at least 1 is needed, got {readings}")
+    table = resolve_readouts(readouts)
+    require_free_names(table)
+    if taken := [name for name in extra or {} if name in (STEP, PREFIX, *_OTHERS)]:
+        raise ValueError(f"extra: names that no result has are needed, got {', '.join(taken)}")
+    plan = _Plan(resolve_space(space), training, table, readings, head, dict(extra or {}))
+    loaded = task if isinstance(task, Task) else load_task(task)
+    made: type[tune.Trainable] = tune.with_parameters(ScreeningTrainable, plan=plan, task=loaded)
+    return made
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What all trials have in common; see ``trainable``."""
+
+    space: Space
+    training: Training
+    readouts: Mapping[str, Measure]
+    readings: int
+    head: str | None
+    extra: Extra
+
+
+class ScreeningTrainable(tune.Trainable):  # type: ignore[misc]
+    """What ``trainable`` returns; a step of it goes to the next reading."""
+
+    def setup(self, config: dict[str, Any], plan: _Plan, task: Task) -> None:
+        """Begin the actor's first trial."""
+        self._plan, self._task = plan, task
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin another trial in the same process."""
+        plan = self._plan
+        build = functools.partial(plan.space.build, new_config)
+        self._screening = Screening(
+            Candidate(self.trial_name, {}, build),
+            self._task,
+            plan.training,
+            plan.readouts,
+            readings=plan.readings,
+            head=plan.head,
+            extra=plan.extra,
+        )
+        self._result: dict[str, Any] = {}
+        self._failure: CandidateFailed | None = None
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train to the next reading, and say whether it was the last."""
+        if self._failure is not None:
+            return self._failed(self._failure)
+        try:
+            reading = next(self._screening, None)
+        except CandidateFailed as failure:
+            return self._failed(failure)
+        if reading is None:  # resumed where nothing was left
+            return {**self._result, "done": True}
+        of_readouts = {name: reading.values[name] for name in self._plan.readouts}
+        self._result = {
+            **as_result(reading.step, of_readouts, self._plan.readouts),
+            **{name: reading.values[name] for name in self._plan.extra},
+            **{name: getattr(reading, name) for name in _OTHERS},
+        }
+        return {
+            **self._result,
+            "should_checkpoint": True,
+            "done": self._at_end(reading.step),
+        }
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Write what the next step depends on."""
+        state = {"screening": self._screening.state_dict(), "result": self._result}
+        torch.save(state, Path(checkpoint_dir) / _FILE)
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        """Go on from a checkpoint."""
+        device = self._plan.training.device
+        state = torch.load(Path(checkpoint_dir) / _FILE, map_location=device, weights_only=True)
+        self._result = state["result"]
+        self._screening.load_state_dict(state["screening"])
+
+    def _at_end(self, step: int) -> bool:
+        """Whether nothing follows; a failure that shows at the end is the next result."""
+        if step < self._plan.training.steps:
+            return False
+        try:
+            next(self._screening, None)
+        except CandidateFailed as failure:
+            self._failure = failure
+        return self._failure is None
+
+    def _failed(self, failure: CandidateFailed) -> dict[str, Any]:
+        nan = dict.fromkeys(self._plan.readouts, math.nan)
+        result = as_result(self._result.get(STEP, 0), nan, self._plan.readouts)
+        result[PREFIX][FAILURE] = str(failure)
+        return {**result, **dict.fromkeys(self._plan.extra, math.nan), "done": True}
