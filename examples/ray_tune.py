@@ -22,7 +22,7 @@ from search_spaces import nas_bench_201
 
 
 def main() -> None:
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     scheduler = ReadoutScheduler(Halving(grace_period=5, reduction_factor=2), min_agreement=None)
     search = OptunaSearch(

@@ -28,6 +28,20 @@ def make_capture() -> Callable[..., Capture]:
     return make
 
 
+@pytest.fixture(scope="session")
+def ray_session():
+    """A Ray of this machine alone, for all tests that need one."""
+    ray = pytest.importorskip("ray")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # Its processes import what tests hand to them from the tests' modules.
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        # "local": a cluster that somebody else runs on this machine is not joined.
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+        yield ray
+        ray.shutdown()
+
+
 @pytest.fixture(autouse=True)
 def _close_storages():
     yield

@@ -5,7 +5,7 @@ the tuner, and ``trainable`` is a complete trainable over a search space.
 """
 
 try:
-    import ray.tune
+    import ray.tune  # noqa: F401  # the lines below would fail less clearly
 except ImportError as error:
     raise ImportError(
         "prescreen.integrations.ray needs the 'ray' extra: pip install 'prescreen[ray]'"
@@ -23,9 +23,9 @@ __all__ = [
     "Halving",
     "Median",
     "PrunedSearch",
+    "Reader",
     "ReadoutCallback",
     "ReadoutScheduler",
     "ReadoutStopper",
-    "Reader",
     "trainable",
 ]

@@ -10,7 +10,7 @@ from prescreen.integrations.ray.results import PREFIX, STOPPED
 from prescreen.integrations.ray.scheduler import ReadoutScheduler
 
 
-class ReadoutCallback(Callback):  # type: ignore[misc]
+class ReadoutCallback(Callback):
     """Keeps a scheduler's state with the experiment's, and marks the trials that it stops.
 
     ``RunConfig(callbacks=[ReadoutCallback(scheduler)])``. Tune saves the state of callbacks, not of

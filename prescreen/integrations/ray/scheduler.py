@@ -16,7 +16,7 @@ from prescreen.reading import RANKING_PANEL, Readouts, resolve_readouts
 logger = logging.getLogger(__name__)
 
 
-class ReadoutScheduler(FIFOScheduler):  # type: ignore[misc]
+class ReadoutScheduler(FIFOScheduler):
     """Stop trials by their readings, ranked among those of other trials at the same step.
 
     Readings come from ``Reader`` or ``trainable``. The metric and mode of ``TuneConfig`` are the
@@ -42,7 +42,13 @@ class ReadoutScheduler(FIFOScheduler):  # type: ignore[misc]
 
     Raises:
         ValueError: an argument is not what is allowed.
+
+    Attributes:
+        stopped: id of every trial that was stopped, and the step of the reading that did it.
     """
+
+    stopped: dict[str, int]
+    _numbers: dict[str, int]
 
     def __init__(
         self,
@@ -124,9 +130,9 @@ class ReadoutScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def _begin(self) -> None:
         self._judge = Judge(*self._settings)
-        self._numbers: dict[str, int] = {}
+        self._numbers = {}
         self._noted = False
-        self.stopped: dict[str, int] = {}
+        self.stopped = {}
 
     def _decision(self, trial_id: str, result: Mapping[str, Any]) -> str:
         if trial_id in self.stopped:  # before a crash

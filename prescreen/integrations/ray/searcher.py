@@ -10,7 +10,7 @@ from ray.tune.search import Searcher
 from prescreen.integrations.ray.results import FAILURE, PREFIX, STOPPED
 
 
-class PrunedSearch(Searcher):  # type: ignore[misc]
+class PrunedSearch(Searcher):
     """A searcher to which stopped and failed trials are no finished ones.
 
     Tune gives a searcher the last result of a trial that a scheduler stopped as that of any other:

@@ -24,7 +24,7 @@ class StoppingRule(Protocol):
         """Go on from what ``state_dict`` gave."""
 
 
-class ReadoutStopper(Stopper):  # type: ignore[misc]
+class ReadoutStopper(Stopper):
     """Ends a trial once a rule over its own readings wants to: ``RunConfig(stop=…)``.
 
     Such a trial is complete: its last result is its final one. Tune saves a stopper with the

@@ -20,6 +20,7 @@ from prescreen.reading import RANKING_PANEL, Measure, Readouts, resolve_readouts
 from prescreen.screening import CandidateFailed, Extra, Screening
 from prescreen.space import Space, resolve_space
 from prescreen.training import Training
+from prescreen.trajectory import Reading
 
 _FILE = "screening.pt"
 
@@ -66,9 +67,7 @@ def trainable(
     """
     training = training or Training()
     if training.seconds is not None:  # readings are compared at equal steps
-        raise ValueError(
-            f"training: a budget in steps is needed, got seconds={training.seconds}"
-        )
+        raise ValueError(f"training: a budget in steps is needed, got seconds={training.seconds}")
     if readings < 1:
         raise ValueError(f"readings: at least 1 is needed, got {readings}")
     table = resolve_readouts(readouts)
@@ -93,10 +92,12 @@ class _Plan:
     extra: Extra
 
 
-class ScreeningTrainable(tune.Trainable):  # type: ignore[misc]
+class ScreeningTrainable(tune.Trainable):
     """What ``trainable`` returns; a step of it goes to the next reading."""
 
-    def setup(self, config: dict[str, Any], plan: _Plan, task: Task) -> None:
+    def setup(  # type: ignore[override]  # with_parameters adds the other two
+        self, config: dict[str, Any], plan: _Plan, task: Task
+    ) -> None:
         """Begin the actor's first trial."""
         self._plan, self._task = plan, task
         self.reset_config(config)
@@ -115,17 +116,14 @@ class ScreeningTrainable(tune.Trainable):  # type: ignore[misc]
             extra=plan.extra,
         )
         self._result: dict[str, Any] = {}
-        self._failure: CandidateFailed | None = None
+        self._failure = ""
         return True
 
     def step(self) -> dict[str, Any]:
         """Train to the next reading, and say whether it was the last."""
-        if self._failure is not None:
+        reading = None if self._failure else self._next_reading()
+        if self._failure:
             return self._failed(self._failure)
-        try:
-            reading = next(self._screening, None)
-        except CandidateFailed as failure:
-            return self._failed(failure)
         if reading is None:  # resumed where nothing was left
             return {**self._result, "done": True}
         of_readouts = {name: reading.values[name] for name in self._plan.readouts}
@@ -141,29 +139,35 @@ class ScreeningTrainable(tune.Trainable):  # type: ignore[misc]
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Write what the next step depends on."""
-        state = {"screening": self._screening.state_dict(), "result": self._result}
+        """Write what the next step depends on; Tune wants it of a failed candidate as well."""
+        screening = None if self._failure else self._screening.state_dict()
+        state = {"screening": screening, "result": self._result, "failure": self._failure}
         torch.save(state, Path(checkpoint_dir) / _FILE)
 
-    def load_checkpoint(self, checkpoint_dir: str) -> None:
+    def load_checkpoint(self, checkpoint: Any) -> None:
         """Go on from a checkpoint."""
         device = self._plan.training.device
-        state = torch.load(Path(checkpoint_dir) / _FILE, map_location=device, weights_only=True)
-        self._result = state["result"]
-        self._screening.load_state_dict(state["screening"])
+        state = torch.load(Path(checkpoint) / _FILE, map_location=device, weights_only=True)
+        self._result, self._failure = state["result"], state["failure"]
+        if not self._failure:
+            self._screening.load_state_dict(state["screening"])
+
+    def _next_reading(self) -> Reading | None:
+        try:
+            return next(self._screening, None)
+        except CandidateFailed as failure:
+            self._failure = str(failure)
+            return None
 
     def _at_end(self, step: int) -> bool:
         """Whether nothing follows; a failure that shows at the end is the next result."""
         if step < self._plan.training.steps:
             return False
-        try:
-            next(self._screening, None)
-        except CandidateFailed as failure:
-            self._failure = failure
-        return self._failure is None
+        self._next_reading()
+        return not self._failure
 
-    def _failed(self, failure: CandidateFailed) -> dict[str, Any]:
+    def _failed(self, failure: str) -> dict[str, Any]:
         nan = dict.fromkeys(self._plan.readouts, math.nan)
         result = as_result(self._result.get(STEP, 0), nan, self._plan.readouts)
-        result[PREFIX][FAILURE] = str(failure)
+        result[PREFIX][FAILURE] = failure
         return {**result, **dict.fromkeys(self._plan.extra, math.nan), "done": True}

@@ -1,0 +1,14 @@
+"""A search space for the tests of the Ray integration; some of its networks fail."""
+
+from test_ranking import BAD, mlp
+
+WIDTHS = [2, 4, 8, 16, 32]
+
+
+def sample(trial):
+    return {"width": trial.suggest_categorical("width", WIDTHS)}
+
+
+def build(config):
+    width = config["width"]
+    return BAD[width]() if width in BAD else mlp(width)
