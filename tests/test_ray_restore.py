@@ -1,0 +1,49 @@
+"""Experiments whose driver is killed: what was stopped stays so, what was read counts on."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+import ray_killed
+from ray import tune
+
+
+def killed_and_restored(kind, folder):
+    """Kill an experiment's driver after a stop, and restore and finish it here."""
+    command = [sys.executable, ray_killed.__file__, kind, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    before = tune.ExperimentAnalysis(str(folder / kind)).trials
+    restored = tune.Tuner.restore(str(folder / kind), ray_killed.trainable_of(kind)[0])
+    return {trial.config["width"]: trial.status for trial in before}, restored.fit()
+
+
+def ends(results):
+    return {
+        result.config["width"]: (result.metrics["step"], "stopped" in result.metrics["prescreen"])
+        for result in results
+    }
+
+
+def test_what_was_stopped_stays_so_and_what_was_read_counts_on(ray_session, tmp_path):
+    before, results = killed_and_restored("constant", tmp_path)
+    assert before[10] == "TERMINATED"
+    assert before.get(80) != "TERMINATED"
+    # Two complete trials are needed to stop one: those before the crash are known after it.
+    assert ends(results) == {
+        50: (4, False), 60: (4, False), 10: (1, True), 70: (4, False), 20: (1, True), 80: (4, False),
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_restored_search_ends_as_an_uninterrupted_one(ray_session, tmp_path):
+    _, results = killed_and_restored("screened", tmp_path)
+    whole = ray_killed.tuner("screened", tmp_path / "whole").fit()
+    assert results.num_errors == 0
+    assert ends(results) == ends(whole)
+    assert any(stopped for _, stopped in ends(whole).values())
+    for one in whole:
+        (again,) = [r for r in results if r.config == one.config]
+        assert again.metrics["prescreen"] == one.metrics["prescreen"]
+        assert again.metrics["training_loss"] == one.metrics["training_loss"]
