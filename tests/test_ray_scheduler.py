@@ -70,9 +70,10 @@ def test_the_worse_half_is_stopped_whichever_way_a_readout_is_good():
 
 
 def test_the_objective_stays_the_searchers():
-    made = scheduler()
-    assert made.metric is None  # a metric here and in TuneConfig is what Tune refuses
-    assert not hasattr(made, "mode")
+    # A metric of the scheduler's own and one in TuneConfig is what Tune refuses.
+    assert not ASHAScheduler(metric="prescreen/score", mode="max").set_search_properties("a", "max")
+    assert ReadoutScheduler().set_search_properties("a", "max")
+    assert scheduler().metric is None  # no result has to hold one
 
 
 def test_halving_compares_with_all_trials_at_a_rung():

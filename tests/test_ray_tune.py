@@ -1,5 +1,6 @@
 """The Ray integration on a real Ray of this machine."""
 
+import json
 import math
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from optuna_studies import make_model as small_model
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search.optuna import OptunaSearch
+from ray.tune.utils.serialization import TuneFunctionDecoder
 from test_ranking import BAD, make_task, mlp
 
 from prescreen import RANKING_PANEL, Candidate, Training, screen
@@ -160,6 +162,9 @@ def test_a_trainable_of_the_users_own_reports_readings(ray_session, tmp_path):
         1.2: 40, 1.3: 40, 1.1: 20, 0.9: 20,
     }  # fmt: skip
     assert len(scheduler.stopped) == 1  # the last trial was stopped by its own curve
+    (saved,) = tmp_path.glob("run/experiment_state*.json")
+    state = json.loads(saved.read_text(), cls=TuneFunctionDecoder)
+    assert len(state["runner_data"]["_stopper"]._rules) == 4  # Tune saves stoppers itself
 
 
 @pytest.mark.parametrize("stop", [1, 3, 4])

@@ -1,0 +1,215 @@
+"""The same search on Ray Tune with ReadoutScheduler, and with ASHA on validation accuracy.
+
+    python benchmarks/ray_search.py --data DATA --truth TRUTH                # about half an hour
+    python benchmarks/ray_search.py --data DATA --truth TRUTH --cells 4 --steps 40    # a trial run
+
+DATA is a folder of CIFAR-10 in parquet files, TRUTH a CSV with columns arch and test_accuracy. Random
+cells of NAS-Bench-201 are trained briefly (reduced networks, 16×16 pixels), in one order for all
+schedulers, and are read and validated (1,000 labelled images, eval mode) at even distances.
+
+steps: training steps as a share of the search in which no trial is stopped. seconds: of all trials,
+readings and validation passes included. finished: trials that were not stopped, and would go on to
+full training. regret: published accuracy of the best cell of all less that of the best finished one,
+in points. pick regret: the same of the finished cell that the search's own metric puts first. One
+seed and one order: rows that differ by a few cells differ by chance.
+
+At last the search without stopping is run on 1 and on 2 workers. start-up: from the call of fit to
+the first trial's start. span: from there to the last trial's end. speed-up is the quotient of spans.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import functools
+import random
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from labelled import labelled, open_test
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from torch import Tensor, nn
+
+from prescreen import Task, Training, load_task
+from prescreen.integrations.ray import (
+    Halving,
+    Median,
+    ReadoutCallback,
+    ReadoutScheduler,
+    trainable,
+)
+from prescreen.report import plain_table
+
+ACCURACY = "validation_accuracy"
+SCORE = "prescreen/score"
+VALIDATION_IMAGES = 1000
+
+
+def main() -> None:
+    """Run all searches, a row each, and the comparison of workers."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--truth", type=Path, required=True)
+    parser.add_argument("--cells", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--readings", type=int, default=12)
+    parser.add_argument("--image-size", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    published = choose_cells(args.truth, args.cells, args.seed)
+    what = make_trainable(args)
+    print(f"{args.cells} cells, {args.steps} steps, seed {args.seed}, 2 workers", flush=True)
+    rung = args.steps // args.readings
+    schedulers = {
+        "none": (FIFOScheduler(), SCORE),
+        "readouts, median": (ReadoutScheduler(Median()), SCORE),
+        "readouts, halving": (ReadoutScheduler(Halving(rung, 2)), SCORE),
+        "readouts, halving, unchecked": (
+            ReadoutScheduler(Halving(rung, 2), n_startup_trials=0, min_agreement=None),
+            SCORE,
+        ),
+        "ASHA on prescreen/score": (asha(SCORE, rung, args.steps), SCORE),
+        "ASHA on validation accuracy": (asha(ACCURACY, rung, args.steps), ACCURACY),
+    }
+    rows = []
+    for name, (scheduler, metric) in schedulers.items():
+        results, *_ = search(what, list(published), scheduler, workers=2)
+        rows.append([name, *row(results, metric, published, args.steps)])
+        print(name, "done", flush=True)
+    header = ["stopped by", "steps %", "seconds", "finished", "regret", "pick regret"]
+    print(plain_table(header, rows))
+    compare_workers(what, list(published))
+    ray.shutdown()
+
+
+def choose_cells(truth: Path, count: int, seed: int) -> dict[str, float]:
+    """Cells and their published accuracies; of one seed, fewer are the first of more."""
+    with truth.open() as file:
+        rows = [(row["arch"], float(row["test_accuracy"])) for row in csv.DictReader(file)]
+    random.Random(seed).shuffle(rows)
+    return dict(rows[:count])
+
+
+def make_trainable(args: argparse.Namespace) -> type[tune.Trainable]:
+    """Brief training of a cell, read and validated."""
+    task = load_task(args.data, image_size=args.image_size)
+    training = Training(steps=args.steps, batch_size=64, lr=0.05, seed=args.seed)
+    inputs, labels = validation(task, args.data, args.seed)
+    extra = {ACCURACY: functools.partial(accuracy, inputs=inputs, labels=labels)}
+    return trainable("nas_bench_201", task, training, readings=args.readings, extra=extra)
+
+
+def validation(task: Task, data: Path, seed: int) -> tuple[Tensor, Tensor]:
+    """Labelled images that the probe batch does not hold."""
+    images = open_test(data)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    inputs, labels = labelled(task, images, order[: VALIDATION_IMAGES + len(task.probe)])
+    probe = {image.numpy().tobytes() for image in task.probe}
+    unseen = [i for i, image in enumerate(inputs) if image.numpy().tobytes() not in probe]
+    return inputs[unseen[:VALIDATION_IMAGES]], labels[unseen[:VALIDATION_IMAGES]]
+
+
+def accuracy(model: nn.Module, *, inputs: Tensor, labels: Tensor) -> float:
+    """Share of labelled images that are told right."""
+    return (model(inputs).argmax(1) == labels).float().mean().item()
+
+
+def asha(metric: str, grace_period: int, max_t: int) -> ASHAScheduler:
+    """Ray's own successive halving, at the same rungs."""
+    return ASHAScheduler(
+        time_attr="step",
+        metric=metric,
+        mode="max",
+        grace_period=grace_period,
+        max_t=max_t + 1,  # the last result ends a trial by itself
+        reduction_factor=2,
+    )
+
+
+class Clock(tune.Callback):
+    """When the first trial started and the last one ended."""
+
+    def __init__(self) -> None:
+        self.starts: list[float] = []
+        self.ends: list[float] = []
+
+    def on_trial_start(self, *args: Any, **info: Any) -> None:
+        """Note the time."""
+        self.starts.append(time.perf_counter())
+
+    def on_trial_complete(self, *args: Any, **info: Any) -> None:
+        """Note the time."""
+        self.ends.append(time.perf_counter())
+
+
+def search(
+    what: type[tune.Trainable], cells: list[str], scheduler: TrialScheduler, workers: int
+) -> tuple[tune.ResultGrid, float, float]:
+    """One experiment: its results, seconds of start-up, and seconds from then on."""
+    clock = Clock()
+    callbacks = [ReadoutCallback(scheduler)] if isinstance(scheduler, ReadoutScheduler) else []
+    tuner = tune.Tuner(
+        what,
+        param_space={"arch": tune.grid_search(cells)},
+        tune_config=tune.TuneConfig(
+            scheduler=scheduler, max_concurrent_trials=workers, reuse_actors=True
+        ),
+        run_config=tune.RunConfig(
+            storage_path=tempfile.mkdtemp(), verbose=0, callbacks=[clock, *callbacks]
+        ),
+    )
+    begun = time.perf_counter()
+    results = tuner.fit()
+    return results, clock.starts[0] - begun, clock.ends[-1] - clock.starts[0]
+
+
+def row(
+    results: tune.ResultGrid, metric: str, published: dict[str, float], steps: int
+) -> list[str]:
+    """Compute spent and what was found."""
+    # A failed candidate's NaN is no accuracy, and it did not finish.
+    finished = [r for r in results if r.metrics["step"] == steps and is_whole(r.metrics)]
+    truths = [published[r.config["arch"]] for r in finished]
+    best = max(published.values())
+    pick = max(finished, key=lambda r: flat(r.metrics, metric))
+    spent = sum(r.metrics["step"] for r in results)
+    return [
+        f"{100 * spent / (steps * len(published)):.0f}",
+        f"{sum(r.metrics.get('seconds', 0.0) for r in results):.0f}",
+        str(len(finished)),
+        f"{best - max(truths):.2f}",
+        f"{best - published[pick.config['arch']]:.2f}",
+    ]
+
+
+def is_whole(metrics: dict[str, Any]) -> bool:
+    """Whether a trial neither failed nor was stopped."""
+    return not {"failure", "stopped"} & metrics["prescreen"].keys()
+
+
+def flat(metrics: dict[str, Any], name: str) -> float:
+    """A metric by its flattened name."""
+    return float(functools.reduce(lambda inside, key: inside[key], name.split("/"), metrics))
+
+
+def compare_workers(what: type[tune.Trainable], cells: list[str]) -> None:
+    """The search without stopping, on 1 and on 2 workers."""
+    rows, spans = [], []
+    for workers in (1, 2):
+        _, startup, span = search(what, cells, FIFOScheduler(), workers)
+        spans.append(span)
+        efficiency = spans[0] / span / workers
+        rows.append([str(workers), f"{startup:.1f}", f"{span:.1f}", f"{100 * efficiency:.0f}"])
+    print(plain_table(["workers", "start-up s", "span s", "% of ideal"], rows))
+
+
+if __name__ == "__main__":
+    main()
