@@ -60,6 +60,10 @@ class Population:
             return 0.0
         return self._columns[step].beaten(reading) / self._width
 
+    def ranked(self, step: int) -> Floats:
+        """``aggregate`` scores of the trials read at a step, in the order of ``members``."""
+        return self._columns[step].scores() if step in self._columns else np.empty(0)
+
     def score(self, step: int, reading: Sequence[float]) -> float:
         """``aggregate`` score of a reading among the trials read at a step, at least one."""
         column = self._columns[step]
@@ -94,7 +98,7 @@ class Population:
             if other == step or 2 * len(there) < len(here):
                 continue
             if here == there:
-                return self._columns[step].scores(), self._columns[other].scores()
+                return self.ranked(step), self.ranked(other)
             shared = set(here) & set(there)
             if 2 * len(shared) >= len(here):
                 return self._scores(step, shared), self._scores(other, shared)

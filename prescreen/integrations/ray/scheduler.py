@@ -173,5 +173,5 @@ class ReadoutScheduler(FIFOScheduler):
 
     def _note_once(self, line: str) -> None:
         if not self._noted:
-            logger.warning("ReadoutScheduler: trial %s", line)
+            logger.warning("ReadoutScheduler: trial %s", line.partition("\n")[0])
         self._noted = True
