@@ -20,6 +20,7 @@ import pickle
 import time
 from collections import deque
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +35,12 @@ from prescreen.report import plain_table
 CONCURRENT = 16
 TIMED = 10_000
 
+RULES = {
+    "median": lambda: ReadoutScheduler(Median()),
+    "halving": lambda: ReadoutScheduler(Halving(grace_period=120)),  # at the first recorded step
+    "median, max_false_prune=0.05": lambda: ReadoutScheduler(max_false_prune=0.05),
+}
+
 
 def main() -> None:
     """One row a number of trials and rule."""
@@ -41,21 +48,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--trials", type=int, nargs="+", default=[100, 1000, 10_000, 100_000])
+    parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     steps, curves = recorded()
-    rules = {
-        "median": lambda: ReadoutScheduler(Median()),
-        "halving": lambda: ReadoutScheduler(Halving(grace_period=int(steps[0]))),
-        "median, max_false_prune=0.05": lambda: ReadoutScheduler(max_false_prune=0.05),
-    }
-    rows = [
-        [f"{trials:,}", name, *measure(make(), steps, curves, trials, args.seed)]
-        for trials in args.trials
-        for name, make in rules.items()
-    ]
+    print(f"seed {args.seed}, {len(curves)} recorded cells read at {len(steps)} steps", flush=True)
+    rows = []
+    for trials, name in product(args.trials, args.rules):
+        rows.append(
+            [f"{trials:,}", name, *measure(RULES[name](), steps, curves, trials, args.seed)]
+        )
+        print("measured:", *rows[-1], flush=True)
     header = ["trials", "rule", "results", "stopped", "ms mean", "99 %", "largest"]
-    print(f"seed {args.seed}, {len(curves)} recorded cells read at {len(steps)} steps")
     print(plain_table([*header, "state MB", "grown MB"], rows))
 
 

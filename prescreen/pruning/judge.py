@@ -117,11 +117,12 @@ class Judge:
         if isinstance(self.rule, Halving):
             population, at = self._at_rungs, self.rule.rung(step) or step
         scores, members = population.ranked(at), population.members(at)
-        judged = [i for i, member in enumerate(members) if member in self._objectives]
-        objectives = np.array([self._objectives[members[i]] for i in judged])
+        complete = np.array([member in self._objectives for member in members]).nonzero()[0]
+        objectives = np.array([self._objectives[members[i]] for i in complete])
         best = among_best(np.nan_to_num(objectives, nan=-np.inf)[:, None], self.guard.best_share)
 
         def prunes(index: int) -> bool:
-            return self.rule.prunes(scores[judged[index]], np.delete(scores, judged[index]))
+            one = complete[index]
+            return self.rule.prunes(scores[one], np.delete(scores, one))
 
-        return hindsight(scores[judged], best, prunes)
+        return hindsight(scores[complete], best, prunes)
