@@ -154,7 +154,8 @@ def share_of_training() -> None:
     from prescreen.candidate import as_candidates
     from prescreen.data import load_task
     from prescreen.forward import capture
-    from prescreen.training import Training, brief_training
+    from prescreen.recipe import Training
+    from prescreen.training import brief_training
 
     task = load_task("digits")
     (candidate,) = as_candidates("nas_bench_201", 1, seed=0)

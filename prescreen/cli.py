@@ -22,9 +22,9 @@ from prescreen.progress import Progress
 from prescreen.ranking import rank
 from prescreen.reading import RANKING_PANEL
 from prescreen.readouts import ANCHORS, NORMALIZATIONS, PROJECTIONS, READOUTS
+from prescreen.recipe import Training
 from prescreen.report import Ranking, plain_table
 from prescreen.space import resolve_space, space_names
-from prescreen.training import Training
 from prescreen.untrained import UNTRAINED
 
 app = typer.Typer(

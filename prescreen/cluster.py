@@ -13,7 +13,7 @@ import torch
 
 from prescreen.candidate import Candidate
 from prescreen.connection import connected, host_and_port, import_ray
-from prescreen.screening import CandidateFailed
+from prescreen.failures import CandidateFailed
 from prescreen.trajectory import Reading
 from prescreen.workers import READY, STARTED, Event, events, pickled
 

@@ -15,13 +15,14 @@ from prescreen import cluster
 from prescreen.aggregation import aggregate
 from prescreen.candidate import Candidate, as_candidates
 from prescreen.data import Task
+from prescreen.failures import CandidateFailed
 from prescreen.files import replace_text
 from prescreen.journal import Journal, Record
 from prescreen.progress import Progress, reporter
 from prescreen.reading import RANKING_PANEL, Measure, Readouts, resolve_readouts, split
+from prescreen.recipe import Training
 from prescreen.report import Ranking, Row
-from prescreen.screening import CandidateFailed, Extra, require_head
-from prescreen.training import Training
+from prescreen.screening import Extra, require_head
 from prescreen.trajectory import Reading
 from prescreen.workers import FINISHED, STARTED, Event, measure
 

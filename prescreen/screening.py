@@ -5,38 +5,24 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
 from prescreen.candidate import Candidate
-from prescreen.capture import Capture, NonFiniteError
+from prescreen.capture import Capture
 from prescreen.data import Task
+from prescreen.failures import CandidateFailed, failing_as
 from prescreen.forward import capture
 from prescreen.heads import find_heads
 from prescreen.preserve import preserve
 from prescreen.reading import RANKING_PANEL, Readouts, resolve_readouts, split
-from prescreen.training import BriefTraining, Training
+from prescreen.recipe import Training
+from prescreen.training import BriefTraining
 from prescreen.trajectory import Reading
 
 Extra = Mapping[str, Callable[[nn.Module], float]]
-
-
-class CandidateFailed(Exception):
-    """A candidate that cannot be ranked: a result, with a kind and a reason for people.
-
-    Kinds: ``"build"``, ``"run"``, ``"memory"``, ``"diverged"``, ``"collapsed"``, ``"killed"``.
-    """
-
-    def __init__(self, kind: str, reason: str) -> None:
-        super().__init__(kind, reason)
-        self.kind = kind
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.reason}"
 
 
 def screen(
@@ -124,13 +110,13 @@ class Screening:
     def _run_from(self, state: Mapping[str, Any] | None) -> Iterator[Reading]:
         candidate, task, training = self._candidate, self._task, self._training
         start = time.perf_counter() - (state["seconds"] if state else 0.0)
-        with _failing_as("build"):
+        with failing_as("build"):
             model = build(candidate, task, training)
             parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         if state is None:
             self._untrained = self._measure_untrained(model)
             self._done = 0
-        with _failing_as("run"):
+        with failing_as("run"):
             probe = task.probe.to(training.device)
             self._steps = BriefTraining(model, task, training)
             if state is not None:
@@ -161,9 +147,9 @@ class Screening:
         """Of the model before its first step, or of the larger one that the candidate has for it."""
         candidate, task, training = self._candidate, self._task, self._training
         if self._of_network and candidate.build_untrained is not None:
-            with _failing_as("build"):
+            with failing_as("build"):
                 model = build(candidate, task, training, untrained=True)
-        with _failing_as("run"):
+        with failing_as("run"):
             probe = task.probe.to(training.device)
             return {name: one(model, probe, self._head) for name, one in self._of_network.items()}
 
@@ -186,7 +172,7 @@ def require_head(
     problem: ValueError | None = None
     for candidate in candidates:
         try:
-            with _failing_as("build"):
+            with failing_as("build"):
                 model = build(candidate, task, training)
         except CandidateFailed:
             continue
@@ -221,26 +207,3 @@ def _require_unlike_predictions(taken: Capture) -> None:
             "collapsed",
             f"predicts class {predicted.item()} for all {taken.num_samples} probe samples",
         )
-
-
-@contextmanager
-def _failing_as(kind: str) -> Iterator[None]:
-    """Turn whatever a candidate's own code raises into a CandidateFailed."""
-    try:
-        yield
-    except CandidateFailed:
-        raise
-    except NonFiniteError as error:
-        raise CandidateFailed("diverged", str(error)) from error
-    except Exception as error:  # the candidate is foreign code: its errors are results
-        line = (str(error).strip().splitlines() or ["no message"])[0]
-        kind = "memory" if _is_out_of_memory(error) else kind
-        raise CandidateFailed(kind, f"{type(error).__name__}: {line}") from error
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # On the CPU torch raises a plain RuntimeError whose text is the only sign.
-    texts = ("not enough memory", "can't allocate memory")
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
-        text in str(error) for text in texts
-    )

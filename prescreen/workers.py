@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 from prescreen.candidate import Candidate
-from prescreen.screening import CandidateFailed, screen
+from prescreen.failures import CandidateFailed
+from prescreen.screening import screen
 from prescreen.trajectory import Reading
 
 STARTED = "started"

@@ -47,15 +47,3 @@ def _close_storages():
     yield
     if (studies := sys.modules.get("optuna_studies")) is not None:
         studies.close_storages()
-
-
-@pytest.fixture(scope="session")
-def ray_session():
-    """Ray with 2 CPUs, whose workers can import the tests' own modules."""
-    ray = pytest.importorskip("ray")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-        yield ray
-        ray.shutdown()

@@ -16,8 +16,8 @@ from prescreen.candidate import Candidate
 from prescreen.integrations.optuna import ReadoutPruner, objective, trajectory
 from prescreen.integrations.optuna.costs import costs_of
 from prescreen.readouts import DEFAULT_PANEL, READOUTS
+from prescreen.recipe import Training
 from prescreen.screening import screen
-from prescreen.training import Training
 
 BRIEF = Training(steps=6, batch_size=16)
 FULL = Training(steps=12, batch_size=16)

@@ -19,7 +19,7 @@ from prescreen.data import Task
 from prescreen.ranking import rank
 from prescreen.reading import RANKING_PANEL
 from prescreen.readouts import READOUTS
-from prescreen.training import Training
+from prescreen.recipe import Training
 from prescreen.untrained import UNTRAINED
 
 TRAINING = Training(steps=8, batch_size=16)

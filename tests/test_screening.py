@@ -5,8 +5,8 @@ import torch
 from test_ranking import make_task, mlp
 
 from prescreen.candidate import Candidate
+from prescreen.recipe import Training
 from prescreen.screening import Screening, screen
-from prescreen.training import Training
 
 BRIEF = Training(steps=6, batch_size=16)
 

@@ -6,13 +6,8 @@ import torch
 from torch import nn
 
 from prescreen.data import Task
-from prescreen.training import (
-    BriefTraining,
-    Training,
-    brief_training,
-    model_logits,
-    schedule_factor,
-)
+from prescreen.recipe import Training, schedule_factor
+from prescreen.training import BriefTraining, brief_training, model_logits
 
 
 def batches(batch_size, seed):

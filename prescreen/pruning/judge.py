@@ -117,7 +117,7 @@ class Judge:
         if isinstance(self.rule, Halving):
             population, at = self._at_rungs, self.rule.rung(step) or step
         scores, members = population.ranked(at), population.members(at)
-        complete = np.array([member in self._objectives for member in members]).nonzero()[0]
+        complete = [i for i, member in enumerate(members) if member in self._objectives]
         objectives = np.array([self._objectives[members[i]] for i in complete])
         best = among_best(np.nan_to_num(objectives, nan=-np.inf)[:, None], self.guard.best_share)
 

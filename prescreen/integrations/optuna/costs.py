@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from prescreen.candidate import Candidate
 from prescreen.data import Task
-from prescreen.screening import CandidateFailed
+from prescreen.failures import CandidateFailed
 
 Cost = Literal["parameters", "flops"]
 

@@ -15,14 +15,15 @@ from torch import nn
 
 from prescreen.candidate import Candidate, candidate_of
 from prescreen.data import Task
+from prescreen.failures import CandidateFailed
 from prescreen.integrations.optuna.attributes import write_attribute
 from prescreen.integrations.optuna.costs import costs_of, require_costs, set_limits
 from prescreen.integrations.optuna.recorder import Recorder
 from prescreen.reading import Measure, Readouts, resolve_readouts
 from prescreen.readouts import DEFAULT_PANEL
-from prescreen.screening import CandidateFailed, screen
+from prescreen.recipe import Training
+from prescreen.screening import screen
 from prescreen.space import Space, resolve_space
-from prescreen.training import Training
 from prescreen.trajectory import Reading
 
 Value = str | Callable[[nn.Module], float]

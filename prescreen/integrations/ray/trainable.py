@@ -15,11 +15,12 @@ from ray import tune
 
 from prescreen.candidate import Candidate
 from prescreen.data import Task, load_task
+from prescreen.failures import CandidateFailed
 from prescreen.integrations.ray.results import FAILURE, PREFIX, STEP, as_result, require_free_names
 from prescreen.reading import RANKING_PANEL, Measure, Readouts, resolve_readouts
-from prescreen.screening import CandidateFailed, Extra, Screening
+from prescreen.recipe import Training
+from prescreen.screening import Extra, Screening
 from prescreen.space import Space, resolve_space
-from prescreen.training import Training
 from prescreen.trajectory import Reading
 
 _FILE = "screening.pt"
