@@ -163,7 +163,7 @@ def test_a_trainable_of_the_users_own_reports_readings(ray_session, tmp_path):
     }  # fmt: skip
     assert len(scheduler.stopped) == 1  # the last trial was stopped by its own curve
     (saved,) = tmp_path.glob("run/experiment_state*.json")
-    state = json.loads(saved.read_text(), cls=TuneFunctionDecoder)
+    state = json.loads(saved.read_text(), cls=TuneFunctionDecoder, allow_cloudpickle=True)
     assert len(state["runner_data"]["_stopper"]._rules) == 4  # Tune saves stoppers itself
 
 
