@@ -1,0 +1,121 @@
+"""Which readouts choose a good checkpoint of one run? CIFAR-10 at 16×16, three networks.
+
+    python benchmarks/checkpoint_selection.py train --data DATA   # about an hour; resumable
+    python benchmarks/checkpoint_selection.py table tune          # from results/
+    python benchmarks/checkpoint_selection.py table report
+
+Runs differ in regime (clean; 40 % wrong labels; 2,000 images; a long tail of classes),
+network and seed, and are read at 36 checkpoints; clean runs are read and judged on corrupted images
+as well. Seed 0 is there to choose settings on (`tune`), seed 1 to report. DATA is a folder of
+CIFAR-10 in parquet files.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from checkpoint_selection_data import Data, load_data
+from checkpoint_selection_results import RESULTS, write_results
+from checkpoint_selection_runs import SEEDS, SETTINGS, Plan, measure, plans
+
+from prescreen import Reading
+from prescreen.journal import Journal, Record
+from prescreen.screening import CandidateFailed
+
+Outcome = list[Reading] | tuple[str, str]
+
+_data: list[Data] = []
+
+
+def main() -> None:
+    """Run the sub-command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("do", choices=["train", "table"])
+    parser.add_argument("runs", nargs="?", choices=list(SEEDS), default="report")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", default="", help="runs whose name contains this; a trial")
+    parser.add_argument("--limit", type=int, help="only the first so many runs; a trial")
+    parser.add_argument(
+        "--steps-share", type=float, default=1.0, help="of the steps of every epoch; a trial"
+    )
+    parser.add_argument("--out", type=Path, default=Path("prescreen-runs/checkpoint_selection"))
+    args = parser.parse_args()
+    if args.do == "table":
+        from checkpoint_selection_table import print_tables
+
+        print_tables(args.runs)
+        return
+    if args.data is None:
+        parser.error("train needs --data")
+    planned = [plan for plan in plans() if args.only in plan.name][: args.limit]
+    whole = len(planned) == len(plans()) and args.steps_share == 1
+    # The results of a trial never replace the real ones.
+    path = RESULTS if whole else args.out / "trial" / "checkpoint_selection.csv"
+    write_results(planned, train(args, planned), path)
+    print(f"written: {path}")
+
+
+def train(args: argparse.Namespace, planned: list[Plan]) -> dict[str, Record]:
+    """Measure all runs that are not in the journal yet; a failure is a result."""
+    settings = {"steps_share": args.steps_share, **SETTINGS}
+    with Journal(args.out / "journal", settings) as journal:
+        waiting = [p for p in planned if not journal.records.get(p.name, Record()).done]
+        for number, (plan, outcome) in enumerate(_in_processes(args, waiting), start=1):
+            journal.started(plan.name)
+            if isinstance(outcome, tuple):
+                journal.failed(plan.name, *outcome)
+            else:
+                for reading in outcome:
+                    journal.reading(plan.name, reading)
+                journal.finished(plan.name)
+            print(f"{number} of {len(waiting)}  {plan.name}  {_told(outcome)}", flush=True)
+        return {plan.name: journal.records[plan.name] for plan in planned}
+
+
+def _in_processes(args: argparse.Namespace, waiting: list[Plan]) -> Iterator[tuple[Plan, Outcome]]:
+    if not waiting:
+        return
+    workers = min(args.workers, len(waiting))
+    with ProcessPoolExecutor(workers, get_context("spawn"), _load, (args.data,)) as pool:
+        futures = {pool.submit(_outcome, plan, args.steps_share): plan for plan in waiting}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _load(data: Path) -> None:
+    torch.set_num_threads(1)
+    _data.append(load_data(data))
+
+
+def _outcome(plan: Plan, steps_share: float) -> Outcome:
+    try:
+        return measure(_data[0], plan, steps_share)
+    except CandidateFailed as error:
+        return error.kind, error.reason
+    except Exception as error:  # what a run cannot do is a result and ends no other run
+        return "run", f"{type(error).__name__}: {error}"
+
+
+def _told(outcome: Outcome) -> str:
+    if isinstance(outcome, tuple):
+        return ": ".join(outcome)
+    accuracies = [reading.values["test"] for reading in outcome]
+    return (
+        f"{outcome[-1].seconds:.0f} s, {len(outcome)} checkpoints, "
+        f"test accuracy {max(accuracies):.3f} at best, {accuracies[-1]:.3f} at last"
+    )
+
+
+if __name__ == "__main__":
+    main()

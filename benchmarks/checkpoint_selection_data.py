@@ -1,0 +1,160 @@
+"""The data of checkpoint_selection.py: training sets of every regime, and corrupted images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from own_truth import labelled_images
+from torch import Generator, Tensor
+from torch.nn import functional
+from where_it_fails_data import few, long_tail, wrong_labels
+
+from prescreen import Task, load_task
+from prescreen.data.batches import Moments
+from prescreen.data.images import InMemory
+from prescreen.training import Schedule
+
+IMAGE_SIZE = 16
+PROBE, VALIDATION, TEST = 512, 1000, 5000
+NOISE = 0.4
+RATIO = 50.0
+
+SEVERITIES = 5
+
+
+@dataclass(frozen=True)
+class Regime:
+    """What a network is trained on, and for how long.
+
+    Args:
+        images: training images that are drawn, before a long tail is cut out of them.
+        epochs: of training.
+        every: epochs from one checkpoint to the next.
+        augment: whether training images are cropped and flipped.
+        schedule: of the learning rate.
+    """
+
+    images: int
+    epochs: int
+    every: int
+    augment: bool
+    schedule: Schedule
+
+
+# Without augmentation and at a constant rate labels are learnt by heart.
+REGIMES = {
+    "clean": Regime(12000, 36, 1, True, "cosine"),
+    "noise": Regime(5000, 72, 2, False, "constant"),
+    "small": Regime(2000, 108, 3, False, "constant"),
+    "imbalance": Regime(20000, 72, 2, True, "cosine"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """What every run needs; all inputs are normalised, and no image is in two of the sets.
+
+    Args:
+        task: CIFAR-10 in small.
+        samples: its training samples.
+        inputs: unlabelled inputs by name: ``unseen`` and ``corrupted``.
+        validation: labelled inputs.
+        test: labelled inputs.
+        corrupted_test: the test inputs, corrupted.
+    """
+
+    task: Task
+    samples: InMemory
+    inputs: dict[str, Tensor]
+    validation: tuple[Tensor, Tensor]
+    test: tuple[Tensor, Tensor]
+    corrupted_test: Tensor
+
+
+def load_data(data: Path) -> Data:
+    """CIFAR-10 from a folder of parquet files; what is not for training is from its test images."""
+    task = load_task(data, probe_size=PROBE, image_size=IMAGE_SIZE)
+    validation, test = labelled_images(data, task, VALIDATION, TEST)
+    moments = task.batches.moments
+    corrupted = [
+        moments.normalize(corrupt(pixels(moments, inputs), seed))
+        for seed, inputs in enumerate((task.probe, test[0]))
+    ]
+    inputs = {"unseen": task.probe, "corrupted": corrupted[0]}
+    return Data(task, task.batches.samples, inputs, validation, test, corrupted[1])
+
+
+def training_samples(samples: InMemory, regime: str, num_classes: int, seed: int) -> InMemory:
+    """The training set of a regime: another draw for another seed."""
+    drawn = few(samples, REGIMES[regime].images, seed)
+    if regime == "noise":
+        return wrong_labels(drawn, NOISE, num_classes, seed)
+    return long_tail(drawn, RATIO, seed) if regime == "imbalance" else drawn
+
+
+def pixels(moments: Moments, inputs: Tensor) -> Tensor:
+    """The images (uint8) that normalised inputs were made of."""
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in moments)
+    return (inputs * std + mean).round().clamp(0, 255).to(torch.uint8)
+
+
+def corrupt(images: Tensor, seed: int = 0) -> Tensor:
+    """Every image with one of `CORRUPTIONS` in one of five severities, both drawn at random.
+
+    Kinds after Hendrycks & Dietterich 2019, arXiv 1903.12261; strengths are our own, for images of
+    16×16 pixels.
+
+    Args:
+        images: (N, 3, H, W), uint8.
+        seed: of all that is drawn.
+    """
+    generator = Generator().manual_seed(seed)
+    kinds = torch.randint(len(CORRUPTIONS), (len(images),), generator=generator)
+    strengths = torch.randint(1, SEVERITIES + 1, (len(images),), generator=generator) / SEVERITIES
+    changed = images.float() / 255
+    for kind, corruption in enumerate(CORRUPTIONS.values()):
+        rows = (kinds == kind).nonzero()[:, 0]
+        changed[rows] = corruption(changed[rows], strengths[rows].view(-1, 1, 1, 1), generator)
+    return (255 * changed).round().clamp(0, 255).to(torch.uint8)
+
+
+def _noise(x: Tensor, strength: Tensor, generator: Generator) -> Tensor:
+    return x + 0.2 * strength * torch.randn(x.shape, generator=generator)
+
+
+def _impulses(x: Tensor, strength: Tensor, generator: Generator) -> Tensor:
+    hit = torch.rand(x.shape, generator=generator) < 0.2 * strength
+    return torch.where(hit, (torch.rand(x.shape, generator=generator) < 0.5).float(), x)
+
+
+def _blur(x: Tensor, strength: Tensor, generator: Generator) -> Tensor:
+    wide = functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+    wide = functional.avg_pool2d(wide, 3, stride=1, padding=1, count_include_pad=False)
+    return x + strength * (wide - x)
+
+
+def _contrast(x: Tensor, strength: Tensor, generator: Generator) -> Tensor:
+    mean = x.mean((1, 2, 3), keepdim=True)
+    return mean + (1 - 0.8 * strength) * (x - mean)
+
+
+def _brightness(x: Tensor, strength: Tensor, generator: Generator) -> Tensor:
+    return x + 0.4 * strength
+
+
+def _pixelate(x: Tensor, strength: Tensor, generator: Generator) -> Tensor:
+    coarse = functional.avg_pool2d(x, 4)
+    return x + strength * (functional.interpolate(coarse, x.shape[2:]) - x)
+
+
+CORRUPTIONS: dict[str, Callable[[Tensor, Tensor, Generator], Tensor]] = {
+    "noise": _noise,
+    "impulses": _impulses,
+    "blur": _blur,
+    "contrast": _contrast,
+    "brightness": _brightness,
+    "pixelate": _pixelate,
+}

@@ -1,0 +1,146 @@
+"""The networks of checkpoint_selection.py: a classic and a modern convolutional one, a Transformer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from search_spaces.vit import VisionTransformer
+
+CLASSES = 10
+
+
+class Network(nn.Module):
+    """What computes features (N, D), and a linear head."""
+
+    def __init__(self, body: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (N, 3, H, W) to logits (N, K)."""
+        logits: Tensor = self.head(self.body(images))
+        return logits
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions with BatchNorm beside a shortcut (He et al. 2016, arXiv 1512.03385)."""
+
+    def __init__(self, before: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(before, channels, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+        same = before == channels and stride == 1
+        self.shortcut = nn.Identity() if same else nn.Conv2d(before, channels, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C', H/stride, W/stride)."""
+        return functional.relu(self.shortcut(x) + self.body(x))
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise convolution, LayerNorm, MLP with GELU (Liu et al. 2022, arXiv 2201.03545).
+
+    Kernels are 3×3 because maps are 8×8 and less, and the residual branch starts at a tenth.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(channels),
+            nn.Linear(channels, 4 * channels),
+            nn.GELU(),
+            nn.Linear(4 * channels, channels),
+        )
+        self.scale = nn.Parameter(torch.full((channels,), 0.1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
+        branch: Tensor = self.scale * self.mlp(self.depthwise(x).movedim(1, -1))
+        return x + branch.movedim(-1, 1)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of every place."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+def resnet(channels: int = 16) -> Network:
+    """Three stages of one residual block each."""
+    body = nn.Sequential(
+        nn.Conv2d(3, channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
+        ResidualBlock(channels, channels, 1),
+        ResidualBlock(channels, 2 * channels, 2),
+        ResidualBlock(2 * channels, 4 * channels, 2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+    return Network(body, nn.Linear(4 * channels, CLASSES))
+
+
+def convnext(channels: int = 32) -> Network:
+    """Patches of 2×2 pixels and three stages of one block each."""
+    layers: list[nn.Module] = [nn.Conv2d(3, channels, 2, stride=2), ChannelNorm(channels)]
+    for stage in range(3):
+        width = channels << stage
+        if stage:
+            layers += [ChannelNorm(width // 2), nn.Conv2d(width // 2, width, 2, stride=2)]
+        layers.append(ConvNeXtBlock(width))
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(width)]
+    return Network(nn.Sequential(*layers), nn.Linear(width, CLASSES))
+
+
+def vit(width: int = 64, depth: int = 4) -> Network:
+    """A Vision Transformer on 16 patches of 4×4 pixels."""
+    # It cuts an 8×8 image into patches of 2×2, which with four pixels a channel are 4×4.
+    model = VisionTransformer(
+        depth=depth,
+        width=width,
+        heads=4,
+        mlp_ratio=2,
+        num_classes=CLASSES,
+        in_channels=12,
+        image_size=(8, 8),
+    )
+    head, model.head = model.head, nn.Identity()
+    return Network(nn.Sequential(nn.PixelUnshuffle(2), model), head)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How a network is built, and its part of `prescreen.Training`."""
+
+    build: Any
+    recipe: dict[str, Any]
+
+
+ARCHITECTURES = {
+    "resnet": Architecture(resnet, {"optimizer": "sgd", "lr": 0.05}),
+    "convnext": Architecture(convnext, {"optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.05}),
+    "vit": Architecture(vit, {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.05}),
+}
+
+
+def build(architecture: str, seed: int) -> Network:
+    """A network with its initial weights."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        network: Network = ARCHITECTURES[architecture].build()
+    # On a CPU this makes convolutions faster; the weights' layout is enough.
+    return network.to(memory_format=torch.channels_last)

@@ -1,0 +1,120 @@
+"""What checkpoint_selection.py reads at a checkpoint, and what training itself shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from baselines.checkpoints import alignments, gwa, prediction_changes
+from torch import Tensor, nn
+from torch.nn import functional
+
+from prescreen import READOUTS, Capture, Readout, get_readout
+from prescreen.forward import capture
+from prescreen.readouts import NORMALIZATIONS, PROJECTIONS, labels
+
+# The probe of Wu & Summa 2026: these of the batch gradient with labels of training inputs.
+PROBE_SCALES = ("none", "head", "feature", "both")
+
+# Points of the grid without labels. Of their normalizations only the divisors are kept.
+ANCHORS = ("prior", "uniform", "pseudo", "expected")
+GRADIENTS = ("gradient", "batch_gradient", "centred_batch_gradient")
+POINTS = tuple(f"{anchor}/{gradient}" for anchor in ANCHORS for gradient in GRADIENTS)
+SCALES = ("head", "feature")
+
+
+class Followed:
+    """What training shows of its own samples, for methods that use its labels: see `values`.
+
+    Args:
+        model: the network that is trained.
+        labels: of all training samples, (n,), as training sees them.
+    """
+
+    def __init__(self, model: nn.Module, labels: Tensor) -> None:
+        self._labels = labels
+        self._before = torch.full_like(labels, -1)
+        self._after = torch.full_like(labels, -1)
+        self._gammas = [torch.empty(0)]
+        self._head = head = model.get_submodule("head")
+        entering: dict[str, Tensor] = {}
+        # A closure: a copy of the model has its own hook that reports to nobody else.
+        head.register_forward_pre_hook(lambda _, inputs: entering.update(features=inputs[0]))
+        self._entering = entering
+
+    def loss(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """Cross-entropy; in the place of targets come the samples' numbers."""
+        targets = self._labels[rows]
+        with torch.no_grad():
+            features, weight = self._entering["features"], self._head.weight
+            self._gammas.append(alignments(features, logits, weight, targets))
+            self._before[rows] = self._after[rows]
+            self._after[rows] = logits.argmax(1)
+        return functional.cross_entropy(logits, targets)
+
+    def values(self, epoch: int) -> dict[str, float]:
+        """GWA of the last epoch's samples, and how many predictions changed since the one before.
+
+        Args:
+            epoch: steps it has.
+        """
+        self._gammas = self._gammas[-epoch:]
+        changes = prediction_changes(self._before, self._after)
+        return {"gwa.training": gwa(torch.cat(self._gammas)), "label_wave": changes}
+
+
+def capture_all(model: nn.Module, inputs: Mapping[str, Tensor], seen: Tensor) -> dict[str, Capture]:
+    """The head on every kind of inputs in eval mode; on unseen and seen ones as in training, too."""
+    taken = {
+        kind: capture(model, batch, batch_statistics=False)
+        for kind, batch in {**inputs, "seen": seen}.items()
+    }
+    taken |= {
+        f"mirrored_{kind}": capture(model, batch.flip(3), batch_statistics=False)
+        for kind, batch in inputs.items()
+    }
+    for kind, batch in (("unseen", inputs["unseen"]), ("seen", seen)):
+        taken[f"{kind}_batch"] = capture(model, batch)
+    return taken
+
+
+def read_all(taken: Mapping[str, Capture], seen_labels: Tensor) -> dict[str, float]:
+    """All readouts of all captures, points of the grid, the paper's probe, and agreement.
+
+    Args:
+        taken: from `capture_all`.
+        seen_labels: of the seen inputs, as training sees them; only the paper's probe uses them.
+    """
+    values = {
+        f"{kind}.{name}": readout(capture)
+        for kind, capture in taken.items()
+        if kind != "mirrored_corrupted"  # only for agreement
+        for name, readout in READOUTS.items()
+    }
+    unseen = taken["unseen"]
+    values |= {f"grid.{point}": get_readout(f"{point}/none")(unseen) for point in POINTS}
+    values |= {f"scale.{scale}": NORMALIZATIONS[scale](unseen) for scale in SCALES}
+    anchor, projection = labels(seen_labels), PROJECTIONS["batch_gradient"]
+    for kind, where in (("probe", "seen"), ("probe_batch", "seen_batch")):
+        for scale in PROBE_SCALES:
+            readout = Readout(anchor, projection, NORMALIZATIONS[scale])
+            values[f"{kind}.{scale}"] = readout(taken[where])
+    values["gwa.labels"] = Readout(anchor, PROJECTIONS["gwa"])(taken["seen"])
+    for kind in ("unseen", "corrupted"):
+        if kind in taken:
+            same = predicted(taken[kind]) == predicted(taken[f"mirrored_{kind}"])
+            values[f"agreement.{kind}"] = same.double().mean().item()
+    return values
+
+
+def churn(before: Mapping[str, Tensor], taken: Mapping[str, Capture]) -> dict[str, float]:
+    """Share of inputs whose predicted class is another than at the checkpoint before."""
+    return {
+        f"churn.{kind}": (classes != predicted(taken[kind])).double().mean().item()
+        for kind, classes in before.items()
+    }
+
+
+def predicted(taken: Capture) -> Tensor:
+    """Classes, (N,)."""
+    return taken.logits.argmax(1)

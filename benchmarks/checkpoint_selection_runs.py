@@ -1,0 +1,153 @@
+"""The training runs of checkpoint_selection.py: what each is, and what is measured on its way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import torch
+from baselines import accuracy, loss
+from baselines.checkpoints import evidence, gradient_disparity
+from checkpoint_selection_data import PROBE, REGIMES, Data, training_samples
+from checkpoint_selection_networks import ARCHITECTURES, build
+from checkpoint_selection_readings import Followed, capture_all, churn, predicted, read_all
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+from where_it_fails_data import with_samples
+
+from prescreen import Reading, Training
+from prescreen.data.images import InMemory
+from prescreen.screening import CandidateFailed
+from prescreen.training import brief_training
+
+BATCH = 64
+TRAINING_IMAGES = 1000
+DISPARITY_BATCHES = 5
+EMA_DECAY = 0.998
+SWA_SHARE = 1 / 3
+SWA_BATCHES = 40
+
+# Settings are chosen on the runs of the first seed and reported on those of the second.
+SEEDS = {"tune": 0, "report": 1}
+
+# What makes two measurements of one run the same, besides the code.
+SETTINGS = {"batch": BATCH, "ema_decay": EMA_DECAY, "regimes": [repr(r) for r in REGIMES.values()]}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One training run."""
+
+    regime: str
+    architecture: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Such as ``noise vit 1``."""
+        return f"{self.regime} {self.architecture} {self.seed}"
+
+
+def plans() -> list[Plan]:
+    """All runs; those that settings are chosen on come first."""
+    return [
+        Plan(regime, architecture, seed)
+        for seed in SEEDS.values()
+        for regime in REGIMES
+        for architecture in ARCHITECTURES
+    ]
+
+
+def measure(data: Data, plan: Plan, steps_share: float = 1.0) -> list[Reading]:
+    """Train a network to the end and read it at every checkpoint.
+
+    Raises:
+        CandidateFailed: it diverged.
+    """
+    start = time.process_time()
+    samples = training_samples(data.samples, plan.regime, data.task.num_classes, plan.seed)
+    kept = torch.randperm(len(samples), generator=torch.Generator().manual_seed(plan.seed))
+    images, labels = samples.read(kept[:TRAINING_IMAGES])
+    training = data.task.batches.moments.normalize(images), labels
+    inputs = {k: x for k, x in data.inputs.items() if k == "unseen" or plan.regime == "clean"}
+    readings: list[Reading] = []
+    classes: dict[str, Tensor] = {}
+    for checkpoint in _checkpoints(data, plan, samples, steps_share):
+        model = checkpoint.model
+        taken = capture_all(model, inputs, training[0][:PROBE])
+        values = _accuracies(model, data, training) | checkpoint.values
+        values |= read_all(taken, labels[:PROBE]) | churn(classes, taken)
+        classes = {kind: predicted(taken[kind]) for kind in (*inputs, "seen")}
+        if "corrupted" in inputs:
+            labelled = data.corrupted_test, data.test[1]
+            values["test.corrupted"] = accuracy(model, *labelled, batch_statistics=False)
+        seen = taken["seen"]
+        values["evidence"] = evidence(seen.features, seen.logits, labels[:PROBE])
+        pairs = zip(*(part.split(BATCH) for part in training), strict=True)
+        values["gradient_disparity"] = gradient_disparity(
+            model, list(islice(pairs, DISPARITY_BATCHES))
+        )
+        seconds = time.process_time() - start
+        readings.append(Reading(checkpoint.step, values, seconds, checkpoint.training_loss))
+    return readings
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A network on its way: the step, the mean loss since the one before, what averages reach."""
+
+    step: int
+    model: nn.Module
+    training_loss: float
+    values: dict[str, float]
+
+
+def _checkpoints(
+    data: Data, plan: Plan, samples: InMemory, steps_share: float
+) -> Iterator[Checkpoint]:
+    regime = REGIMES[plan.regime]
+    epoch = max(1, round(steps_share * (len(samples) // BATCH)))
+    every, steps = regime.every * epoch, regime.epochs * epoch
+    model = build(plan.architecture, plan.seed)
+    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True)
+    swa = AveragedModel(model)
+    followed = Followed(model, samples.labels)
+    # Numbers of samples go where labels usually go, so that training can be followed.
+    numbered = InMemory(samples.images, torch.arange(len(samples)))
+    task = with_samples(data.task, numbered, augment=regime.augment)
+    recipe = Training(
+        steps=steps,
+        batch_size=BATCH,
+        schedule=regime.schedule,
+        warmup=0.02,
+        seed=plan.seed,
+        **ARCHITECTURES[plan.architecture].recipe,
+    )
+    losses: list[float] = []
+    for step in brief_training(model, replace(task, loss=followed.loss), recipe):
+        if step.diverged:
+            raise CandidateFailed("diverged", f"loss {step.loss} at step {step.number}")
+        losses.append(step.loss)
+        ema.update_parameters(model)
+        if step.number % every:
+            continue
+        values = followed.values(epoch)
+        values["test.ema"] = accuracy(ema.module, *data.test, batch_statistics=False)
+        if step.number > (1 - SWA_SHARE) * steps:
+            swa.update_parameters(model)
+        if step.number == steps:
+            update_bn([x for x, _ in islice(task.batches(BATCH, 0), SWA_BATCHES)], swa.module)
+            values["test.swa"] = accuracy(swa.module, *data.test, batch_statistics=False)
+        yield Checkpoint(step.number, model, sum(losses) / len(losses), values)
+        losses.clear()
+
+
+def _accuracies(model: nn.Module, data: Data, training: tuple[Tensor, Tensor]) -> dict[str, float]:
+    return {
+        "test": accuracy(model, *data.test, batch_statistics=False),
+        "validation.accuracy": accuracy(model, *data.validation, batch_statistics=False),
+        "validation.loss": loss(model, *data.validation, batch_statistics=False),
+        "training.accuracy": accuracy(model, *training, batch_statistics=False),
+    }
