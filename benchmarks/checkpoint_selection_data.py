@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from own_truth import labelled_images
@@ -15,7 +16,6 @@ from where_it_fails_data import few, long_tail, wrong_labels
 from prescreen import Task, load_task
 from prescreen.data.batches import Moments
 from prescreen.data.images import InMemory
-from prescreen.training import Schedule
 
 IMAGE_SIZE = 16
 PROBE, VALIDATION, TEST = 512, 1000, 5000
@@ -34,22 +34,24 @@ class Regime:
         epochs: of training.
         every: epochs from one checkpoint to the next.
         augment: whether training images are cropped and flipped.
-        schedule: of the learning rate.
+        recipe: part of `prescreen.Training`.
     """
 
     images: int
     epochs: int
     every: int
     augment: bool
-    schedule: Schedule
+    recipe: dict[str, Any]
 
 
-# Without augmentation and at a constant rate labels are learnt by heart.
+# Labels are learnt by heart without augmentation and weight decay, at a constant rate.
+_BY_HEART = {"schedule": "constant", "weight_decay": 0.0}
+_AS_USUAL = {"schedule": "cosine"}
 REGIMES = {
-    "clean": Regime(12000, 36, 1, True, "cosine"),
-    "noise": Regime(5000, 72, 2, False, "constant"),
-    "small": Regime(2000, 108, 3, False, "constant"),
-    "imbalance": Regime(20000, 72, 2, True, "cosine"),
+    "clean": Regime(12000, 36, 1, True, _AS_USUAL),
+    "noise": Regime(4000, 72, 2, False, _BY_HEART),
+    "small": Regime(2000, 108, 3, False, _BY_HEART),
+    "imbalance": Regime(20000, 72, 2, True, _AS_USUAL),
 }
 
 

@@ -38,7 +38,7 @@ class Followed:
         self._gammas = [torch.empty(0)]
         self._head = head = model.get_submodule("head")
         entering: dict[str, Tensor] = {}
-        # A closure: a copy of the model has its own hook that reports to nobody else.
+        # Other passes leave their features here, too; training's own comes last before its loss.
         head.register_forward_pre_hook(lambda _, inputs: entering.update(features=inputs[0]))
         self._entering = entering
 

@@ -120,10 +120,9 @@ def _checkpoints(
     recipe = Training(
         steps=steps,
         batch_size=BATCH,
-        schedule=regime.schedule,
         warmup=0.02,
         seed=plan.seed,
-        **ARCHITECTURES[plan.architecture].recipe,
+        **{**ARCHITECTURES[plan.architecture].recipe, **regime.recipe},
     )
     losses: list[float] = []
     for step in brief_training(model, replace(task, loss=followed.loss), recipe):

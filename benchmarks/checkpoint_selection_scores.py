@@ -1,0 +1,100 @@
+"""What checkpoint_selection.py compares: every series of readings that a checkpoint is chosen by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from baselines.checkpoints import first_positive, label_wave
+from checkpoint_selection_readings import POINTS, PROBE_SCALES
+from checkpoint_selection_results import Row
+from metrics import Floats
+
+from prescreen import READOUTS, get_readout
+
+# Clean runs, read and judged on corrupted images.
+CORRUPTED = "corrupted"
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """One series of readings.
+
+    Args:
+        name: the readout or method.
+        kind: how it was read: on what inputs, in which mode, divided by what.
+        labels: whose labels it uses.
+        values: one a checkpoint.
+        higher_is_better: which way is good.
+        rule: of the method's own, from values to a checkpoint's number, in the place of `pick`.
+    """
+
+    name: str
+    kind: str
+    labels: str
+    values: Floats
+    higher_is_better: bool
+    rule: Callable[[Floats], int] | None = None
+
+
+# Series by the name of their column: whose labels they use, and whether higher is better.
+OTHERS = {
+    "agreement": ("none", True),
+    "churn": ("none", False),
+    "churn.seen": ("none", False),
+    "training.loss": ("training", False),
+    "training.accuracy": ("training", True),
+    "gwa.training": ("training", True),
+    "gwa.labels": ("training", True),
+    "gradient_disparity": ("training", False),
+    "label_wave": ("training", False),
+    "validation.accuracy": ("validation", True),
+    "validation.loss": ("validation", False),
+}
+RULES: dict[str, Callable[[Floats], int]] = {
+    "label_wave": lambda values: label_wave(values.tolist()),
+    "evidence": lambda values: first_positive(values.tolist()),
+}
+
+
+def scores(run: list[Row], regime: str) -> Iterator[Score]:
+    """All series of one run; of the corrupted regime those that were read on corrupted inputs."""
+    column = partial(series, run)
+    unseen = CORRUPTED if regime == CORRUPTED else "unseen"
+    for name, readout in READOUTS.items():
+        better = readout.higher_is_better
+        read = column(f"{unseen}.{name}")
+        yield Score(name, f"{unseen}, eval", "none", read, better)
+        gap = column(f"seen.{name}") - read
+        yield Score(name, f"seen − {unseen}, eval", "none", gap, not better)
+        if regime != CORRUPTED:
+            batch = column(f"unseen_batch.{name}")
+            yield Score(name, "unseen, batch statistics", "none", batch, better)
+    for scale in PROBE_SCALES:
+        for column_name, mode in (("probe", "eval"), ("probe_batch", "batch statistics")):
+            values = column(f"{column_name}.{scale}")
+            yield Score("paper's probe", f"{scale}, {mode}", "training", values, False)
+    if regime != CORRUPTED:
+        for point in POINTS:
+            for scale, divisor in _divisors(run).items():
+                better = get_readout(f"{point}/{scale}").higher_is_better
+                values = column(f"grid.{point}") / divisor
+                yield Score(point, f"{scale}, unseen, eval", "none", values, better)
+    for name, (labels, better) in OTHERS.items():
+        suffix = f".{unseen}" if name in ("agreement", "churn") else ""
+        yield Score(name, "", labels, column(name + suffix), better)
+    for name, rule in RULES.items():
+        yield Score(name, "own rule", "training", column(name), False, rule)
+
+
+def series(run: list[Row], name: str) -> Floats:
+    """One value of all checkpoints, NaN where one lacks it."""
+    return np.array([row.get(name, math.nan) for row in run], float)
+
+
+def _divisors(run: list[Row]) -> dict[str, Floats]:
+    head, feature = series(run, "scale.head"), series(run, "scale.feature")
+    return {"none": np.ones(len(run)), "head": head, "feature": feature, "both": head * feature}

@@ -1,0 +1,164 @@
+"""The tables of checkpoint_selection.py: how far chosen checkpoints are from the best one."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from checkpoint_selection_data import REGIMES
+from checkpoint_selection_results import RESULTS, Row, read_results
+from checkpoint_selection_runs import SEEDS
+from checkpoint_selection_scores import CORRUPTED, Score, scores, series
+from metrics import Floats, bootstrap, spearman
+
+from prescreen.report import plain_table
+
+WINDOW = 0.5
+SMOOTHING = 3
+
+HEADER = (
+    *("score", "read", "labels", "gap, points", "of oracle − last", "smoothed gap"),
+    *("ρ", "ρ in window", "at edge"),
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one score's choice in one run is worth; accuracies in points."""
+
+    gap: float
+    smoothed_gap: float
+    room: float
+    rho: float
+    rho_window: float
+    at_edge: bool
+
+
+def print_tables(runs: str, path: Path = RESULTS) -> None:
+    """A table a regime and one of all of them; one line if there are no results."""
+    rows = [row for row in read_results(path) if row["seed"] == SEEDS[runs]]
+    if not rows:
+        print(f"{runs}: no results in {path}; train them first")
+        return
+    for row in rows:
+        if row["failure"]:
+            name = f"{row['regime']} {row['architecture']}"
+            print(f"left out, it failed as {row['failure']!r}: {name}")
+    by_run: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        if not row["failure"]:
+            by_run[row["regime"], row["architecture"]].append(row)
+    every: dict[tuple[str, ...], list[Choice]] = defaultdict(list)
+    for regime in (*REGIMES, CORRUPTED):
+        source = "clean" if regime == CORRUPTED else regime
+        own = [run for (of, _), run in by_run.items() if of == source]
+        if not own:
+            continue
+        choices = _choices(own, regime)
+        print(f"\n{regime}: {_summary(own, regime)}\n")
+        print(_table(choices))
+        for (name, kind, labels), made in choices.items():
+            every[name, kind.replace(CORRUPTED, "unseen"), labels] += made
+    count = max(map(len, every.values()))
+    whole = {key: made for key, made in every.items() if len(made) == count}
+    print(f"\nall regimes: {count} runs, only what was read in all of them\n\n{_table(whole)}")
+
+
+def pick(values: Floats, window: float, smoothing: int, higher_is_better: bool) -> int:
+    """The checkpoint with the best smoothed value in the tail window; the last if none is known.
+
+    Args:
+        values: one a checkpoint, (n,).
+        window: share of the checkpoints, counted from the end.
+        smoothing: over how many checkpoints around each one the mean is taken.
+        higher_is_better: which values are better.
+    """
+    smooth = moving_mean(values, smoothing) * (1 if higher_is_better else -1)
+    first = _first(len(values), window)
+    tail = smooth[first:]
+    return len(values) - 1 if np.isnan(tail).all() else first + int(np.nanargmax(tail))
+
+
+def moving_mean(values: Floats, width: int) -> Floats:
+    """The mean over so many values around each one; over fewer at the ends."""
+    half = width // 2
+    return np.array([values[max(0, i - half) : i + half + 1].mean() for i in range(len(values))])
+
+
+def choice(score: Score, test: Floats) -> Choice:
+    """Choose by one score, and judge by the test accuracies of all checkpoints."""
+    values, better = score.values, score.higher_is_better
+    index = score.rule(values) if score.rule else pick(values, WINDOW, SMOOTHING, better)
+    smooth, first = moving_mean(test, SMOOTHING), _first(len(test), WINDOW)
+    oriented = values if better else -values
+    return Choice(
+        gap=100 * float(test.max() - test[index]),
+        smoothed_gap=100 * float(smooth.max() - smooth[index]),
+        room=100 * float(test.max() - test[-1]),
+        rho=spearman(oriented, test),
+        rho_window=spearman(oriented[first:], test[first:]),
+        at_edge=index in (first, len(test) - 1),
+    )
+
+
+def _first(count: int, window: float) -> int:
+    return count - max(1, round(window * count))
+
+
+def _choices(own: Sequence[list[Row]], regime: str) -> dict[tuple[str, ...], list[Choice]]:
+    made: dict[tuple[str, ...], list[Choice]] = defaultdict(list)
+    for run in own:
+        test = _test(run, regime)
+        for score in scores(run, regime):
+            made[score.name, score.kind, score.labels].append(choice(score, test))
+        last = Score("last", "", "none", np.arange(len(run)), True, lambda v: len(v) - 1)
+        made["last checkpoint", "", "none"].append(choice(last, test))
+    return made
+
+
+def _table(choices: dict[tuple[str, ...], list[Choice]]) -> str:
+    lines = []
+    for key, made in choices.items():
+        gaps = np.array([c.gap for c in made])
+        low, high = bootstrap(lambda values, _: float(values.mean()), gaps, gaps)
+        room = sum(c.room for c in made)
+        line = [
+            *key,
+            f"{gaps.mean():.2f} [{low:.2f}, {high:.2f}]",
+            f"{gaps.sum() / room:.2f}" if room else "-",
+            f"{np.mean([c.smoothed_gap for c in made]):.2f}",
+            _mean([c.rho for c in made]),
+            _mean([c.rho_window for c in made]),
+            f"{sum(c.at_edge for c in made)} of {len(made)}",
+        ]
+        lines.append((gaps.mean(), line))
+    ordered = [line for _, line in sorted(lines, key=lambda pair: pair[0])]
+    return plain_table(HEADER, ordered, (0, 1, 2))
+
+
+def _mean(values: Sequence[float]) -> str:
+    known = [value for value in values if not math.isnan(value)]
+    return f"{np.mean(known):.2f}" if known else "-"
+
+
+def _summary(own: Sequence[list[Row]], regime: str) -> str:
+    """Mean test accuracies of what needs no choice, and of the oracle."""
+    tests = [_test(run, regime) for run in own]
+    parts = {
+        "oracle": [test.max() for test in tests],
+        "last": [test[-1] for test in tests],
+        "mean of the window": [test[_first(len(test), WINDOW) :].mean() for test in tests],
+    }
+    if regime != CORRUPTED:
+        parts["averaged weights, EMA"] = [series(run, "test.ema")[-1] for run in own]
+        parts["SWA"] = [series(run, "test.swa")[-1] for run in own]
+    figures = ", ".join(f"{name} {100 * np.mean(values):.1f}" for name, values in parts.items())
+    return f"{len(own)} runs; test accuracy in %: {figures}"
+
+
+def _test(run: list[Row], regime: str) -> Floats:
+    return series(run, "test.corrupted" if regime == CORRUPTED else "test")
