@@ -22,6 +22,7 @@ import torch
 from checkpoint_selection_data import Data, load_data
 from checkpoint_selection_results import RESULTS, write_results
 from checkpoint_selection_runs import SEEDS, SETTINGS, Plan, measure, plans
+from checkpoint_selection_table import WINDOW, print_tables
 
 from prescreen import Reading
 from prescreen.journal import Journal, Record
@@ -40,6 +41,12 @@ def main() -> None:
     parser.add_argument("do", choices=["train", "table"])
     parser.add_argument("runs", nargs="?", choices=list(SEEDS), default="report")
     parser.add_argument("--data", type=Path)
+    parser.add_argument(
+        "--window",
+        type=float,
+        default=WINDOW,
+        help="share of checkpoints, from the end, to choose of",
+    )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", default="", help="runs whose name contains this; a trial")
     parser.add_argument("--limit", type=int, help="only the first so many runs; a trial")
@@ -49,9 +56,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("prescreen-runs/checkpoint_selection"))
     args = parser.parse_args()
     if args.do == "table":
-        from checkpoint_selection_table import print_tables
-
-        print_tables(args.runs)
+        print_tables(args.runs, args.window)
         return
     if args.data is None:
         parser.error("train needs --data")

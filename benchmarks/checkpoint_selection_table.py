@@ -38,8 +38,14 @@ class Choice:
     at_edge: bool
 
 
-def print_tables(runs: str, path: Path = RESULTS) -> None:
-    """A table a regime and one of all of them; one line if there are no results."""
+def print_tables(runs: str, window: float = WINDOW, path: Path = RESULTS) -> None:
+    """A table a regime and one of all of them; one line if there are no results.
+
+    Args:
+        runs: one of `SEEDS`.
+        window: share of the checkpoints, counted from the end, that one is chosen from.
+        path: of the results.
+    """
     rows = [row for row in read_results(path) if row["seed"] == SEEDS[runs]]
     if not rows:
         print(f"{runs}: no results in {path}; train them first")
@@ -58,8 +64,8 @@ def print_tables(runs: str, path: Path = RESULTS) -> None:
         own = [run for (of, _), run in by_run.items() if of == source]
         if not own:
             continue
-        choices = _choices(own, regime)
-        print(f"\n{regime}: {_summary(own, regime)}\n")
+        choices = _choices(own, regime, window)
+        print(f"\n{regime}: {_summary(own, regime, window)}\n")
         print(_table(choices))
         for (name, kind, labels), made in choices.items():
             every[name, kind.replace(CORRUPTED, "unseen"), labels] += made
@@ -89,11 +95,11 @@ def moving_mean(values: Floats, width: int) -> Floats:
     return np.array([values[max(0, i - half) : i + half + 1].mean() for i in range(len(values))])
 
 
-def choice(score: Score, test: Floats) -> Choice:
+def choice(score: Score, test: Floats, window: float) -> Choice:
     """Choose by one score, and judge by the test accuracies of all checkpoints."""
     values, better = score.values, score.higher_is_better
-    index = score.rule(values) if score.rule else pick(values, WINDOW, SMOOTHING, better)
-    smooth, first = moving_mean(test, SMOOTHING), _first(len(test), WINDOW)
+    index = score.rule(values) if score.rule else pick(values, window, SMOOTHING, better)
+    smooth, first = moving_mean(test, SMOOTHING), _first(len(test), window)
     oriented = values if better else -values
     return Choice(
         gap=100 * float(test.max() - test[index]),
@@ -109,14 +115,16 @@ def _first(count: int, window: float) -> int:
     return count - max(1, round(window * count))
 
 
-def _choices(own: Sequence[list[Row]], regime: str) -> dict[tuple[str, ...], list[Choice]]:
+def _choices(
+    own: Sequence[list[Row]], regime: str, window: float
+) -> dict[tuple[str, ...], list[Choice]]:
     made: dict[tuple[str, ...], list[Choice]] = defaultdict(list)
     for run in own:
         test = _test(run, regime)
         for score in scores(run, regime):
-            made[score.name, score.kind, score.labels].append(choice(score, test))
+            made[score.name, score.kind, score.labels].append(choice(score, test, window))
         last = Score("last", "", "none", np.arange(len(run)), True, lambda v: len(v) - 1)
-        made["last checkpoint", "", "none"].append(choice(last, test))
+        made["last checkpoint", "", "none"].append(choice(last, test, window))
     return made
 
 
@@ -145,13 +153,13 @@ def _mean(values: Sequence[float]) -> str:
     return f"{np.mean(known):.2f}" if known else "-"
 
 
-def _summary(own: Sequence[list[Row]], regime: str) -> str:
+def _summary(own: Sequence[list[Row]], regime: str, window: float) -> str:
     """Mean test accuracies of what needs no choice, and of the oracle."""
     tests = [_test(run, regime) for run in own]
     parts = {
         "oracle": [test.max() for test in tests],
         "last": [test[-1] for test in tests],
-        "mean of the window": [test[_first(len(test), WINDOW) :].mean() for test in tests],
+        "mean of the window": [test[_first(len(test), window) :].mean() for test in tests],
     }
     if regime != CORRUPTED:
         parts["averaged weights, EMA"] = [series(run, "test.ema")[-1] for run in own]

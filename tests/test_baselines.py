@@ -471,8 +471,8 @@ def test_gradient_disparity_by_hand():
     p = math.e / (1 + math.e)
     # Losses of label 0 are -log p and log 2, of label 1 -log(1 - p) and log 2. The mean gradient of
     # the first row of W is (p - y, 1/2 - y) / 2, of the second its negative.
-    low = abs(math.log(2) + math.log(p)) / math.sqrt(2)
-    high = abs(math.log(2) + math.log(1 - p)) / math.sqrt(2)
+    low = abs(math.log(2) + math.log(p)) / 2
+    high = abs(math.log(2) + math.log(1 - p)) / 2
     first = [(p - 1) / 2 / low, -1 / 4 / low]
     second = [p / 2 / high, 1 / 4 / high]
     expected = math.sqrt(2) * math.dist(first, second)

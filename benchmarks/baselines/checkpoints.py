@@ -140,6 +140,6 @@ def _rescaled_gradient(twin: nn.Module, inputs: Tensor, labels: Tensor) -> Tenso
     parameters = list(twin.parameters())
     with torch.enable_grad():
         losses = F.cross_entropy(model_logits(twin(inputs)), labels, reduction="none")
-        loss = losses.mean() / losses.detach().std().clamp_min(1e-12)
+        loss = losses.mean() / losses.detach().std(correction=0).clamp_min(1e-12)
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
     return torch.cat([gradient.flatten() for gradient in gradients])
