@@ -49,7 +49,7 @@ _BY_HEART = {"schedule": "constant", "weight_decay": 0.0}
 _AS_USUAL = {"schedule": "cosine"}
 REGIMES = {
     "clean": Regime(12000, 36, 1, True, _AS_USUAL),
-    "noise": Regime(6000, 36, 1, False, _BY_HEART),
+    "noise": Regime(4000, 36, 1, False, _BY_HEART),
     "small": Regime(2000, 72, 2, False, _BY_HEART),
     "imbalance": Regime(20000, 72, 2, True, _AS_USUAL),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,16 +125,23 @@ def vit(width: int = 64, depth: int = 4) -> Network:
 
 @dataclass(frozen=True)
 class Architecture:
-    """How a network is built, and its part of `prescreen.Training`."""
+    """A kind of network.
 
-    build: Any
+    Args:
+        build: makes one.
+        recipe: its part of `prescreen.Training`.
+        by_heart: times as many epochs as others it needs to learn labels by heart.
+    """
+
+    build: Callable[[], Network]
     recipe: dict[str, Any]
+    by_heart: int = 1
 
 
 ARCHITECTURES = {
     "resnet": Architecture(resnet, {"optimizer": "sgd", "lr": 0.05}),
     "convnext": Architecture(convnext, {"optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.05}),
-    "vit": Architecture(vit, {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.05}),
+    "vit": Architecture(vit, {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.05}, by_heart=3),
 }
 
 
@@ -141,6 +149,6 @@ def build(architecture: str, seed: int) -> Network:
     """A network with its initial weights."""
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        network: Network = ARCHITECTURES[architecture].build()
+        network = ARCHITECTURES[architecture].build()
     # On a CPU this makes convolutions faster; the weights' layout is enough.
     return network.to(memory_format=torch.channels_last)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 
 import torch
@@ -33,7 +33,12 @@ SWA_BATCHES = 40
 SEEDS = {"tune": 0, "report": 1}
 
 # What makes two measurements of one run the same, besides the code.
-SETTINGS = {"batch": BATCH, "ema_decay": EMA_DECAY, "regimes": [repr(r) for r in REGIMES.values()]}
+SETTINGS = {
+    "batch": BATCH,
+    "ema_decay": EMA_DECAY,
+    "regimes": {name: asdict(regime) for name, regime in REGIMES.items()},
+    "architectures": {name: [a.recipe, a.by_heart] for name, a in ARCHITECTURES.items()},
+}
 
 
 @dataclass(frozen=True)
@@ -107,9 +112,10 @@ class Checkpoint:
 def _checkpoints(
     data: Data, plan: Plan, samples: InMemory, steps_share: float
 ) -> Iterator[Checkpoint]:
-    regime = REGIMES[plan.regime]
+    regime, architecture = REGIMES[plan.regime], ARCHITECTURES[plan.architecture]
     epoch = max(1, round(steps_share * (len(samples) // BATCH)))
-    every, steps = regime.every * epoch, regime.epochs * epoch
+    times = 1 if regime.augment else architecture.by_heart
+    every, steps = times * regime.every * epoch, times * regime.epochs * epoch
     model = build(plan.architecture, plan.seed)
     ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True)
     swa = AveragedModel(model)
@@ -122,7 +128,7 @@ def _checkpoints(
         batch_size=BATCH,
         warmup=0.02,
         seed=plan.seed,
-        **{**ARCHITECTURES[plan.architecture].recipe, **regime.recipe},
+        **{**architecture.recipe, **regime.recipe},
     )
     losses: list[float] = []
     for step in brief_training(model, replace(task, loss=followed.loss), recipe):
