@@ -68,7 +68,8 @@ def scores(run: list[Row], regime: str) -> Iterator[Score]:
         better = readout.higher_is_better
         read = column(f"{unseen}.{name}")
         yield Score(name, f"{unseen}, eval", "none", read, better)
-        gap = column(f"seen.{name}") - read
+        with np.errstate(invalid="ignore"):  # dispersion is −inf where all are of one class
+            gap = column(f"seen.{name}") - read
         yield Score(name, f"seen − {unseen}, eval", "none", gap, not better)
         if regime != CORRUPTED:
             batch = column(f"unseen_batch.{name}")

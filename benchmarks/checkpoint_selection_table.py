@@ -41,6 +41,9 @@ class Choice:
 def print_tables(runs: str, window: float = WINDOW, path: Path = RESULTS) -> None:
     """A table a regime and one of all of them; one line if there are no results.
 
+    Intervals are of resampled runs: of three in a regime they say little. In the last table clean
+    runs count twice, judged on clean and on corrupted images.
+
     Args:
         runs: one of `SEEDS`.
         window: share of the checkpoints, counted from the end, that one is chosen from.
