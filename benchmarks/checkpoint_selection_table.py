@@ -53,14 +53,7 @@ def print_tables(runs: str, window: float = WINDOW, path: Path = RESULTS) -> Non
     if not rows:
         print(f"{runs}: no results in {path}; train them first")
         return
-    for row in rows:
-        if row["failure"]:
-            name = f"{row['regime']} {row['architecture']}"
-            print(f"left out, it failed as {row['failure']!r}: {name}")
-    by_run: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in rows:
-        if not row["failure"]:
-            by_run[row["regime"], row["architecture"]].append(row)
+    by_run = _by_run(rows)
     every: dict[tuple[str, ...], list[Choice]] = defaultdict(list)
     for regime in (*REGIMES, CORRUPTED):
         source = "clean" if regime == CORRUPTED else regime
@@ -72,9 +65,10 @@ def print_tables(runs: str, window: float = WINDOW, path: Path = RESULTS) -> Non
         print(_table(choices))
         for (name, kind, labels), made in choices.items():
             every[name, kind.replace(CORRUPTED, "unseen"), labels] += made
-    count = max(map(len, every.values()))
+    count = max(map(len, every.values()), default=0)
     whole = {key: made for key, made in every.items() if len(made) == count}
-    print(f"\nall regimes: {count} runs, only what was read in all of them\n\n{_table(whole)}")
+    if whole:
+        print(f"\nall regimes: {count} runs, only what was read in all of them\n\n{_table(whole)}")
 
 
 def pick(values: Floats, window: float, smoothing: int, higher_is_better: bool) -> int:
@@ -116,6 +110,18 @@ def choice(score: Score, test: Floats, window: float) -> Choice:
 
 def _first(count: int, window: float) -> int:
     return count - max(1, round(window * count))
+
+
+def _by_run(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
+    """Checkpoints by regime and architecture; failed runs are told and left out."""
+    by_run: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        run = row["regime"], row["architecture"]
+        if row["failure"]:
+            print(f"left out, it failed as {row['failure']!r}: {' '.join(run)}")
+        else:
+            by_run[run].append(row)
+    return by_run
 
 
 def _choices(
