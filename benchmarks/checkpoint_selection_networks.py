@@ -141,7 +141,7 @@ class Architecture:
 ARCHITECTURES = {
     "resnet": Architecture(resnet, {"optimizer": "sgd", "lr": 0.05}),
     "convnext": Architecture(convnext, {"optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.05}),
-    "vit": Architecture(vit, {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.05}, by_heart=3),
+    "vit": Architecture(vit, {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.05}, by_heart=2),
 }
 
 
