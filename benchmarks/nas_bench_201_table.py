@@ -139,10 +139,10 @@ def print_table(cells: str) -> None:
     ordered = [cells for _, cells in sorted(lines, key=lambda line: -line[0])]
     print(f"{len(truth)} cells of {cells!r}, 95 % bootstrap intervals over cells, seed 0")
     print(plain_table(header, ordered, (0, 1, 2)))
-    print(_lead(scores(columns), truth))
+    print(lead(scores(columns), truth))
 
 
-def _lead(lines: Mapping[str, tuple[str, str, Floats, float]], truth: Floats) -> str:
+def lead(lines: Mapping[str, tuple[str, str, Floats, float]], truth: Floats) -> str:
     """What the default panel has more than the baseline with the highest ρ, on the same cells."""
     baselines = {name.strip(): v for name, (kind, _, v, _) in lines.items() if kind == "baseline"}
     best = max(baselines, key=lambda name: METRICS["ρ"](baselines[name], truth))

@@ -9,6 +9,7 @@ from benchmark_modules import load_benchmark
 ROOT = Path(__file__).parent.parent
 TRUTH = ROOT.parent / "shared" / "data" / "nas_bench_201" / "cifar10.csv"
 README = (ROOT / "README.md").read_text()
+EVIDENCE = (ROOT / "docs" / "evidence.md").read_text()
 # README's name of a score -> the table's name and kind.
 SCORES = {
     "AZ-NAS, full network": ("az_nas", "baseline"),
@@ -49,6 +50,41 @@ def test_the_ranking_table_is_what_the_results_say(quoted, columns):
         low, high = results.bootstrap(metric, values, columns["test_accuracy"])
         value = metric(values, columns["test_accuracy"])
         assert figure == f"{value:.2f} [{low:.2f}, {high:.2f}]", name
+
+
+def test_the_lead_over_the_best_baseline_is_what_the_results_say(columns):
+    (quoted,) = re.findall(r"\((ρ \+[^)]*\])\)", README)
+    assert f"less az_nas: {quoted}" in results.lead(
+        results.scores(columns), columns["test_accuracy"]
+    )
+
+
+SPACES = {
+    "TSE-E": ("tse_e", "baseline"),
+    "validation accuracy, eval mode": ("validation_accuracy", "baseline"),
+    "sample_gradient alone": ("sample_gradient", "readout"),
+    "parameters": ("parameters", "baseline"),
+    "default panel": ("prescreen (default panel)", "score"),
+    "isotropy, untrained": ("isotropy", "untrained"),
+    "synflow, untrained": ("synflow", "untrained"),
+}
+
+
+@pytest.mark.parametrize("space", ["vit"])
+def test_the_tables_of_other_spaces_are_what_the_results_say(space):
+    columns = results.read_cells(space, results.FOLDER / f"{space}.csv")
+    found = {(n.strip(), kind): rest for n, (kind, *rest) in results.scores(columns).items()}
+    text = EVIDENCE[EVIDENCE.index(f"own_truth.py table {space}") :]
+    table = text[text.index("| score |") :].partition("\n\n")[0].splitlines()[2:]
+    assert {line.split("|")[1].strip() for line in table} == set(SPACES)
+    for line in table:
+        quoted, labels, *figures = [cell.strip() for cell in line.strip("|").split("|")]
+        wanted, values, _ = found[SPACES[quoted]]
+        assert labels == wanted
+        for name, figure in zip(("ρ", "τ"), figures, strict=True):
+            metric, truth = results.METRICS[name], columns["test_accuracy"]
+            low, high = results.bootstrap(metric, values, truth)
+            assert figure == f"{metric(values, truth):.2f} [{low:.2f}, {high:.2f}]", quoted
 
 
 def test_the_report_cells_are_those_that_were_not_to_be_tuned_on(columns):

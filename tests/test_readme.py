@@ -70,7 +70,7 @@ def test_files_that_are_named_exist(name):
     text = (ROOT / name).read_text()
     links = re.findall(r"\]\((?!http)([^)#]+)\)", text)
     paths = re.findall(
-        r"`((?:prescreen|tests|docs|examples|benchmarks|search_spaces)/[\w./]*)`", text
+        r"`((?:prescreen|tests|docs|examples|benchmarks|search_spaces)/[\w./]*(?:/|\.\w+))`", text
     )
     missing = [link for link in links if not (ROOT / name).parent.joinpath(link).exists()]
     missing += [path for path in paths if not (ROOT / path).exists()]
