@@ -35,6 +35,7 @@ LAYERS = {
     "prescreen.selection": 0,
     "prescreen.failures": 2,
     "prescreen.reading": 2,
+    "prescreen.panel_reader": 2,
     "prescreen.monitor": 2,
     "prescreen.stopping": 2,
     "prescreen.checkpoints": 2,

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import warnings
-from typing import Any, Literal, get_args
+from typing import Any
 
 from optuna.pruners import BasePruner
 from optuna.trial import BaseTrial
 from torch import nn
 
-from prescreen.capture import Link, NonFiniteError
+from prescreen.capture import Link
 from prescreen.integrations.optuna.recorder import Recorder
-from prescreen.reading import Readouts, read, split
+from prescreen.panel_reader import OnError, PanelReader
+from prescreen.reading import Readouts
 from prescreen.trajectory import Reading
-
-OnError = Literal["warn", "raise"]
 
 
 class Reader:
@@ -69,23 +66,18 @@ class Reader:
         mirror: bool = False,
         on_error: OnError = "warn",
     ) -> None:
-        if on_error not in get_args(OnError):
-            raise ValueError(
-                f"on_error: one of {', '.join(get_args(OnError))} is allowed, got {on_error!r}"
-            )
         self._recorder = Recorder(trial, readouts, pruner=pruner, mirror=mirror)
-        self._number = trial.number
-        self._model = model
-        self._inputs = inputs
-        self._options: dict[str, Any] = {
-            "head": head,
-            "link": link,
-            "batch_statistics": batch_statistics,
-        }
-        self._on_error = on_error
-        self._failed = self._warned = False
-        of_network, self._of_head = split(self._recorder.readouts)
-        self._untrained = {name: one(model, inputs, head) for name, one in of_network.items()}
+        self._panel = PanelReader(
+            model,
+            inputs,
+            self._recorder.readouts,
+            who=f"trial {trial.number}",
+            head=head,
+            link=link,
+            batch_statistics=batch_statistics,
+            on_error=on_error,
+        )
+        self._failed = False
 
     def read(self, step: int) -> Reading | None:
         """Read the model and store the reading with the trial: one write to the storage.
@@ -103,33 +95,10 @@ class Reader:
             RuntimeError: the trial has ended, or the storage takes no writes.
         """
         self._recorder.require_later(step)
-        try:
-            values = self._values()
-        except Exception as error:  # a readout must not end a search, whatever it stumbles over
-            if self._on_error == "raise":
-                raise
-            self._failed = True
-            self._warn(error)
-            return None
-        self._failed = False
-        return self._recorder.record(step, values)
+        values = self._panel.values()
+        self._failed = values is None
+        return None if values is None else self._recorder.record(step, values)
 
     def should_prune(self) -> bool:
         """Whether the trial should end, as of its latest reading; if that failed, it goes on."""
         return not self._failed and self._recorder.should_prune()
-
-    def _values(self) -> dict[str, float]:
-        try:
-            values = read(self._model, self._inputs, self._of_head, **self._options)
-        except NonFiniteError:
-            values = dict.fromkeys(self._of_head, math.nan)
-        return self._untrained | values
-
-    def _warn(self, error: Exception) -> None:
-        if not self._warned:
-            line = (str(error).strip().splitlines() or ["no message"])[0]
-            warnings.warn(
-                f"trial {self._number} goes on without a reading: {type(error).__name__}: {line}",
-                stacklevel=3,
-            )
-        self._warned = True

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import warnings
-from typing import Any, Literal, get_args
+from typing import Any
 
 from torch import nn
 
-from prescreen.capture import Link, NonFiniteError
+from prescreen.capture import Link
 from prescreen.integrations.ray.results import STEP, as_result, require_free_names
-from prescreen.reading import RANKING_PANEL, Readouts, read, resolve_readouts, split
-
-OnError = Literal["warn", "raise"]
+from prescreen.panel_reader import OnError, PanelReader
+from prescreen.reading import RANKING_PANEL, Readouts, resolve_readouts
 
 
 class Reader:
@@ -54,23 +51,18 @@ class Reader:
         batch_statistics: bool = True,
         on_error: OnError = "warn",
     ) -> None:
-        if on_error not in get_args(OnError):
-            raise ValueError(
-                f"on_error: one of {', '.join(get_args(OnError))} is allowed, got {on_error!r}"
-            )
         self._readouts = resolve_readouts(readouts)
         require_free_names(self._readouts)
-        self._model = model
-        self._inputs = inputs
-        self._options: dict[str, Any] = {
-            "head": head,
-            "link": link,
-            "batch_statistics": batch_statistics,
-        }
-        self._on_error = on_error
-        self._warned = False
-        of_network, self._of_head = split(self._readouts)
-        self._untrained = {name: one(model, inputs, head) for name, one in of_network.items()}
+        self._panel = PanelReader(
+            model,
+            inputs,
+            self._readouts,
+            who="the trial",
+            head=head,
+            link=link,
+            batch_statistics=batch_statistics,
+            on_error=on_error,
+        )
 
     def read(self, step: int) -> dict[str, Any]:
         """Read the model.
@@ -85,28 +77,5 @@ class Reader:
             whatever else. The score is the panel's first readout, its sign turned so that higher is
             better. Without ``"prescreen"`` if a readout failed and ``on_error`` is ``"warn"``.
         """
-        try:
-            values = self._values()
-        except Exception as error:  # a readout must not end a search, whatever it stumbles over
-            if self._on_error == "raise":
-                raise
-            self._warn(error)
-            return {STEP: int(step)}
-        return as_result(step, self._untrained | values, self._readouts)
-
-    def _values(self) -> dict[str, float]:
-        if not self._of_head:
-            return {}
-        try:
-            return read(self._model, self._inputs, self._of_head, **self._options)
-        except NonFiniteError:
-            return dict.fromkeys(self._of_head, math.nan)
-
-    def _warn(self, error: Exception) -> None:
-        if not self._warned:
-            line = (str(error).strip().splitlines() or ["no message"])[0]
-            warnings.warn(
-                f"the trial goes on without a reading: {type(error).__name__}: {line}",
-                stacklevel=3,
-            )
-        self._warned = True
+        values = self._panel.values()
+        return {STEP: int(step)} if values is None else as_result(step, values, self._readouts)
