@@ -173,8 +173,15 @@ def as_candidates(
 def candidate_of(space: Space, config: dict[str, Any]) -> Candidate:
     """The candidate of a space's config."""
     name = space.name_of(config) or _default_name(config) or space.name
+    return Candidate(name, config, *builders(space, config))
+
+
+def builders(
+    space: Space, config: Mapping[str, Any]
+) -> tuple[Callable[..., nn.Module], Callable[..., nn.Module] | None]:
+    """What builds a config's network, and the one that is measured untrained if it is another."""
     untrained = functools.partial(space.build_untrained, config) if space.has_untrained else None
-    return Candidate(name, config, functools.partial(space.build, config), untrained)
+    return functools.partial(space.build, config), untrained
 
 
 def _draw(space: Space, num_samples: int, generator: random.Random) -> list[Candidate]:

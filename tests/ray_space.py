@@ -12,3 +12,8 @@ def sample(trial):
 def build(config):
     width = config["width"]
     return BAD[width]() if width in BAD else mlp(width)
+
+
+def build_untrained(config):
+    width = config["width"]
+    return mlp(3 if width in BAD else 2 * width)

@@ -55,7 +55,8 @@ def readings(result):
 
 
 def expected(width):
-    found = list(screen(Candidate("again", {}, lambda: mlp(width)), make_task(), BRIEF))
+    candidate = Candidate("again", {}, lambda: mlp(width), lambda: mlp(2 * width))
+    found = list(screen(candidate, make_task(), BRIEF))
     return [[reading.values[name] for name in RANKING_PANEL] for reading in found]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 from ray import tune
 
-from prescreen.candidate import Candidate
+from prescreen.candidate import Candidate, builders
 from prescreen.data import Task, load_task
 from prescreen.failures import CandidateFailed
 from prescreen.integrations.ray.results import FAILURE, PREFIX, STEP, as_result, require_free_names
@@ -106,9 +105,8 @@ class ScreeningTrainable(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another trial in the same process."""
         plan = self._plan
-        build = functools.partial(plan.space.build, new_config)
         self._screening = Screening(
-            Candidate(self.trial_name, {}, build),
+            Candidate(self.trial_name, {}, *builders(plan.space, new_config)),
             self._task,
             plan.training,
             plan.readouts,
