@@ -78,9 +78,13 @@ def read_cells(cells: str, path: Path = RESULTS) -> dict[str, Any]:
 
 def default_score(columns: Mapping[str, Any]) -> Floats:
     """What `rank` orders by, recomputed from the results: what failed comes last."""
-    score = panel_score(columns, RANKING_PANEL)
-    status = columns.get("status", ["ok"] * len(score))
-    return np.where([one == "ok" for one in status], score, -1.0)
+    good = np.array([one == "ok" for one in columns.get("status", ["ok"] * len(columns["arch"]))])
+    panel = [
+        name  # as in `rank`, what an untrained network does not define counts for none
+        for name in RANKING_PANEL
+        if name not in UNTRAINED or not np.isnan(columns[name][good]).any()
+    ]
+    return np.where(good, panel_score(columns, tuple(panel)), -1.0)
 
 
 def panel_score(columns: Mapping[str, Any], panel: tuple[str, ...]) -> Floats:

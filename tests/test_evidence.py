@@ -70,7 +70,7 @@ SPACES = {
 }
 
 
-@pytest.mark.parametrize("space", ["vit"])
+@pytest.mark.parametrize("space", ["vit", "timm"])
 def test_the_tables_of_other_spaces_are_what_the_results_say(space):
     columns = results.read_cells(space, results.FOLDER / f"{space}.csv")
     found = {(n.strip(), kind): rest for n, (kind, *rest) in results.scores(columns).items()}
