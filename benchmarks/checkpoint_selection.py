@@ -14,23 +14,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
-import torch
-from checkpoint_selection_data import Data, load_data
+from checkpoint_selection_data import load_data
 from checkpoint_selection_results import RESULTS, write_results
 from checkpoint_selection_runs import SEEDS, SETTINGS, Plan, measure, plans
 from checkpoint_selection_table import WINDOW, print_tables
+from journalled import Outcome, in_processes, journalled
 
-from prescreen import Reading
-from prescreen.journal import Journal, Record
-from prescreen.screening import CandidateFailed
-
-Outcome = list[Reading] | tuple[str, str]
-
-_data: list[Data] = []
+from prescreen.journal import Record
 
 
 def main() -> None:
@@ -71,45 +64,18 @@ def main() -> None:
 def train(args: argparse.Namespace, planned: list[Plan]) -> dict[str, Record]:
     """Measure all runs that are not in the journal yet; a failure is a result."""
     settings = {"steps_share": args.steps_share, **SETTINGS}
-    with Journal(args.out / "journal", settings) as journal:
-        waiting = [p for p in planned if not journal.records.get(p.name, Record()).done]
-        for number, (plan, outcome) in enumerate(_in_processes(args, waiting), start=1):
-            journal.started(plan.name)
-            if isinstance(outcome, tuple):
-                journal.failed(plan.name, *outcome)
-            else:
-                for reading in outcome:
-                    journal.reading(plan.name, reading)
-                journal.finished(plan.name)
-            print(f"{number} of {len(waiting)}  {plan.name}  {_told(outcome)}", flush=True)
-        return {plan.name: journal.records[plan.name] for plan in planned}
+    return journalled(
+        args.out / "journal", settings, planned, lambda plans: _in_processes(args, plans), _tell
+    )
 
 
 def _in_processes(args: argparse.Namespace, waiting: list[Plan]) -> Iterator[tuple[Plan, Outcome]]:
-    if not waiting:
-        return
-    workers = min(args.workers, len(waiting))
-    with ProcessPoolExecutor(workers, get_context("spawn"), _load, (args.data,)) as pool:
-        futures = {pool.submit(_outcome, plan, args.steps_share): plan for plan in waiting}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    one = partial(measure, steps_share=args.steps_share)
+    return in_processes(one, waiting, load_data, (args.data,), args.workers)
 
 
-def _load(data: Path) -> None:
-    torch.set_num_threads(1)
-    _data.append(load_data(data))
-
-
-def _outcome(plan: Plan, steps_share: float) -> Outcome:
-    try:
-        return measure(_data[0], plan, steps_share)
-    except CandidateFailed as error:
-        return error.kind, error.reason
-    except Exception as error:  # what a run cannot do is a result and ends no other run
-        return "run", f"{type(error).__name__}: {error}"
+def _tell(number: int, count: int, plan: Plan, outcome: Outcome) -> None:
+    print(f"{number} of {count}  {plan.name}  {_told(outcome)}", flush=True)
 
 
 def _told(outcome: Outcome) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from checkpoint_selection_runs import Plan
+from result_rows import Row, write_rows
 
 from prescreen.journal import Record
 
@@ -18,18 +17,11 @@ RESULTS = Path(__file__).parent / "results" / "checkpoint_selection.csv"
 TEXTS = ("regime", "architecture", "failure")
 KEYS = ("regime", "architecture", "seed", "failure", "step", "seconds", "training.loss")
 
-Row = dict[str, Any]
-
 
 def write_results(planned: list[Plan], records: Mapping[str, Record], path: Path = RESULTS) -> None:
     """All runs, in the order of the plans; five significant digits."""
     rows = [row for plan in planned for row in _rows(plan, records[plan.name])]
-    names = list(dict.fromkeys([*KEYS, *(name for row in rows for name in row)]))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: _text(v) for k, v in row.items()} for row in rows)
+    write_rows(path, KEYS, rows, digits=5)
 
 
 def read_results(path: Path = RESULTS) -> list[Row]:
@@ -62,9 +54,3 @@ def _rows(plan: Plan, record: Record) -> list[Row]:
         }
         for reading in record.trajectory
     ]
-
-
-def _text(value: Any) -> Any:
-    if not isinstance(value, float):
-        return value
-    return "nan" if math.isnan(value) else f"{value:.5g}"

@@ -19,7 +19,7 @@ from where_it_fails_data import with_samples
 
 from prescreen import Reading, Training
 from prescreen.data.images import InMemory
-from prescreen.screening import CandidateFailed
+from prescreen.failures import CandidateFailed
 from prescreen.training import brief_training
 
 BATCH = 64

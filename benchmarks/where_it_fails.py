@@ -14,24 +14,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 
-import torch
-from where_it_fails_data import Data, load_data
+from journalled import Outcome, in_processes, journalled
+from where_it_fails_data import load_data
 from where_it_fails_plans import EXPERIMENTS, Plan, plans
 from where_it_fails_results import RESULTS, write_results
 from where_it_fails_runs import SETTINGS, measure
 from where_it_fails_table import print_tables
 
-from prescreen import Reading
-from prescreen.journal import Journal, Record
-from prescreen.screening import CandidateFailed
-
-Outcome = list[Reading] | tuple[str, str]
-
-_data: list[Data] = []
+from prescreen.journal import Record
 
 
 def main() -> None:
@@ -68,46 +60,14 @@ def train(args: argparse.Namespace, experiment: str, planned: list[Plan]) -> dic
     settings = {"experiment": experiment, **SETTINGS}
     if experiment == "shifted":
         settings["other"] = args.other is not None
-    with Journal(args.out / experiment, settings) as journal:
-        waiting = [p for p in planned if not journal.records.get(p.name, Record()).done]
-        for number, (plan, outcome) in enumerate(_in_processes(args, waiting), start=1):
-            journal.started(plan.name)
-            if isinstance(outcome, tuple):
-                journal.failed(plan.name, *outcome)
-            else:
-                for reading in outcome:
-                    journal.reading(plan.name, reading)
-                journal.finished(plan.name)
-            print(f"{experiment}: {number} of {len(waiting)}  {plan.name}", flush=True)
-        return {plan.name: journal.records[plan.name] for plan in planned}
 
+    def tell(number: int, count: int, plan: Plan, outcome: Outcome) -> None:
+        print(f"{experiment}: {number} of {count}  {plan.name}", flush=True)
 
-def _in_processes(args: argparse.Namespace, waiting: list[Plan]) -> Iterator[tuple[Plan, Outcome]]:
-    if not waiting:
-        return
-    workers = min(args.workers, len(waiting))
-    given = (args.data, args.other)
-    with ProcessPoolExecutor(workers, get_context("spawn"), _load, given) as pool:
-        futures = {pool.submit(_outcome, plan): plan for plan in waiting}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    def measured(waiting: list[Plan]) -> Iterator[tuple[Plan, Outcome]]:
+        return in_processes(measure, waiting, load_data, (args.data, args.other), args.workers)
 
-
-def _load(data: Path, other: Path | None) -> None:
-    torch.set_num_threads(1)
-    _data.append(load_data(data, other))
-
-
-def _outcome(plan: Plan) -> Outcome:
-    try:
-        return measure(_data[0], plan)
-    except CandidateFailed as error:
-        return error.kind, error.reason
-    except Exception as error:  # what a candidate cannot do is a result and ends no other's run
-        return "run", f"{type(error).__name__}: {error}"
+    return journalled(args.out / experiment, settings, planned, measured, tell)
 
 
 if __name__ == "__main__":

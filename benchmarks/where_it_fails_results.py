@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from result_rows import Row, write_rows
 from where_it_fails_plans import Plan
 
 from prescreen.journal import Record
@@ -17,8 +18,6 @@ RESULTS = Path(__file__).parent / "results" / "where_it_fails.csv"
 # What a row has besides what was measured; `failure` is the kind, and such a row has no values.
 KEYS = ("experiment", "name", "factor", "level", "published", "failure", "step", "probe")
 
-Row = dict[str, Any]
-
 
 def write_results(
     experiment: str, planned: list[Plan], records: Mapping[str, Record], path: Path = RESULTS
@@ -27,12 +26,7 @@ def write_results(
     rows = [row for row in read_results(path) if row["experiment"] != experiment]
     for plan in planned:
         rows += _rows(plan, records[plan.name])
-    names = list(dict.fromkeys([*KEYS, *(name for row in rows for name in row)]))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: _text(v) for k, v in row.items()} for row in rows)
+    write_rows(path, KEYS, rows, digits=4)
 
 
 def read_results(path: Path = RESULTS) -> list[Row]:
@@ -66,12 +60,6 @@ def _rows(plan: Plan, record: Record) -> list[Row]:
             key = (reading.step, probe)
             rows.setdefault(key, {**row, "step": reading.step, "probe": probe})[short] = value
     return list(rows.values())
-
-
-def _text(value: Any) -> Any:
-    if not isinstance(value, float):
-        return value
-    return "nan" if math.isnan(value) else f"{value:.4g}"
 
 
 def _value(key: str, text: str) -> Any:

@@ -14,8 +14,8 @@ from where_it_fails_plans import Plan
 
 from prescreen import READOUTS, Capture, Reading, Task, Training
 from prescreen.data.images import InMemory
+from prescreen.failures import CandidateFailed
 from prescreen.forward import capture
-from prescreen.screening import CandidateFailed
 from prescreen.training import brief_training
 
 BRIEF = 300
