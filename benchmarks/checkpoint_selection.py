@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from checkpoint_selection_choice import WINDOW
 from checkpoint_selection_data import load_data
 from checkpoint_selection_results import RESULTS, write_results
 from checkpoint_selection_runs import SEEDS, SETTINGS, Plan, measure, plans
-from checkpoint_selection_table import WINDOW, print_tables
+from checkpoint_selection_table import print_tables
 from journalled import Outcome, in_processes, journalled
 
 from prescreen.journal import Record

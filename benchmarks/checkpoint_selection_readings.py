@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from baselines.checkpoints import alignments, gwa, prediction_changes
@@ -12,6 +12,8 @@ from torch.nn import functional
 from prescreen import READOUTS, Capture, Readout, get_readout
 from prescreen.forward import capture
 from prescreen.readouts import NORMALIZATIONS, PROJECTIONS, labels
+from prescreen.readouts.paired import agreement, inconsistency
+from prescreen.views import shifted
 
 # The probe of Wu & Summa 2026: these of the batch gradient with labels of training inputs.
 PROBE_SCALES = ("none", "head", "feature", "both")
@@ -21,6 +23,12 @@ ANCHORS = ("prior", "uniform", "pseudo", "expected")
 GRADIENTS = ("gradient", "batch_gradient", "centred_batch_gradient")
 POINTS = tuple(f"{anchor}/{gradient}" for anchor in ANCHORS for gradient in GRADIENTS)
 SCALES = ("head", "feature")
+
+# Other views of unlabelled images.
+VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mirrored": lambda images: images.flip(3),
+    "shifted": shifted,
+}
 
 
 class Followed:
@@ -70,8 +78,9 @@ def capture_all(model: nn.Module, inputs: Mapping[str, Tensor], seen: Tensor) ->
         for kind, batch in {**inputs, "seen": seen}.items()
     }
     taken |= {
-        f"mirrored_{kind}": capture(model, batch.flip(3), batch_statistics=False)
+        f"{view}_{kind}": capture(model, change(batch), batch_statistics=False)
         for kind, batch in inputs.items()
+        for view, change in VIEWS.items()
     }
     for kind, batch in (("unseen", inputs["unseen"]), ("seen", seen)):
         taken[f"{kind}_batch"] = capture(model, batch)
@@ -88,7 +97,7 @@ def read_all(taken: Mapping[str, Capture], seen_labels: Tensor) -> dict[str, flo
     values = {
         f"{kind}.{name}": readout(capture)
         for kind, capture in taken.items()
-        if kind != "mirrored_corrupted"  # only for agreement
+        if not kind.startswith(tuple(VIEWS))
         for name, readout in READOUTS.items()
     }
     unseen = taken["unseen"]
@@ -102,17 +111,23 @@ def read_all(taken: Mapping[str, Capture], seen_labels: Tensor) -> dict[str, flo
     values["gwa.labels"] = Readout(anchor, PROJECTIONS["gwa"])(taken["seen"])
     for kind in ("unseen", "corrupted"):
         if kind in taken:
-            same = predicted(taken[kind]) == predicted(taken[f"mirrored_{kind}"])
-            values[f"agreement.{kind}"] = same.double().mean().item()
+            for view in VIEWS:
+                one, other = taken[kind], taken[f"{view}_{kind}"]
+                values[f"agreement.{kind}.{view}"] = agreement(one, other)
+                values[f"divergence.{kind}.{view}"] = inconsistency(one, other.logits)
     return values
 
 
-def churn(before: Mapping[str, Tensor], taken: Mapping[str, Capture]) -> dict[str, float]:
-    """Share of inputs whose predicted class is another than at the checkpoint before."""
-    return {
-        f"churn.{kind}": (classes != predicted(taken[kind])).double().mean().item()
-        for kind, classes in before.items()
-    }
+def changes(before: Mapping[str, Capture], taken: Mapping[str, Capture]) -> dict[str, float]:
+    """How predictions differ from those at the checkpoint before: share of classes, divergence."""
+    values = {}
+    for kind in ("unseen", "seen", "corrupted"):
+        if kind in taken and kind in before:
+            now, then = taken[kind], before[kind]
+            moved = predicted(now) != predicted(then)
+            values[f"churn.{kind}"] = moved.double().mean().item()
+            values[f"divergence.{kind}.before"] = inconsistency(now, then.logits)
+    return values
 
 
 def predicted(taken: Capture) -> Tensor:

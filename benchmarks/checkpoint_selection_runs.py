@@ -12,12 +12,12 @@ from baselines import accuracy, loss
 from baselines.checkpoints import evidence, gradient_disparity
 from checkpoint_selection_data import PROBE, REGIMES, Data, training_samples
 from checkpoint_selection_networks import ARCHITECTURES, build
-from checkpoint_selection_readings import Followed, capture_all, churn, predicted, read_all
+from checkpoint_selection_readings import Followed, capture_all, changes, read_all
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from where_it_fails_data import with_samples
 
-from prescreen import Reading, Training
+from prescreen import Capture, Reading, Training
 from prescreen.data.images import InMemory
 from prescreen.failures import CandidateFailed
 from prescreen.training import brief_training
@@ -73,18 +73,19 @@ def measure(data: Data, plan: Plan, steps_share: float = 1.0) -> list[Reading]:
     """
     start = time.process_time()
     samples = training_samples(data.samples, plan.regime, data.task.num_classes, plan.seed)
-    kept = torch.randperm(len(samples), generator=torch.Generator().manual_seed(plan.seed))
+    # Not the seed that wrong labels are drawn with: these would be the same samples.
+    kept = torch.randperm(len(samples), generator=torch.Generator().manual_seed(plan.seed + 1000))
     images, labels = samples.read(kept[:TRAINING_IMAGES])
     training = data.task.batches.moments.normalize(images), labels
     inputs = {k: x for k, x in data.inputs.items() if k == "unseen" or plan.regime == "clean"}
     readings: list[Reading] = []
-    classes: dict[str, Tensor] = {}
+    before: dict[str, Capture] = {}
     for checkpoint in _checkpoints(data, plan, samples, steps_share):
         model = checkpoint.model
         taken = capture_all(model, inputs, training[0][:PROBE])
         values = _accuracies(model, data, training) | checkpoint.values
-        values |= read_all(taken, labels[:PROBE]) | churn(classes, taken)
-        classes = {kind: predicted(taken[kind]) for kind in (*inputs, "seen")}
+        values |= read_all(taken, labels[:PROBE]) | changes(before, taken)
+        before = taken
         if "corrupted" in inputs:
             labelled = data.corrupted_test, data.test[1]
             values["test.corrupted"] = accuracy(model, *labelled, batch_statistics=False)

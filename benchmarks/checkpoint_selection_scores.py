@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 from baselines.checkpoints import first_positive, label_wave
-from checkpoint_selection_readings import POINTS, PROBE_SCALES
+from checkpoint_selection_readings import POINTS, PROBE_SCALES, VIEWS
 from checkpoint_selection_results import Row
 from metrics import Floats
 
@@ -29,7 +29,8 @@ class Score:
         labels: whose labels it uses.
         values: one a checkpoint.
         higher_is_better: which way is good.
-        rule: of the method's own, from values to a checkpoint's number, in the place of `pick`.
+        rule: of the method's own, from values to a checkpoint's number, in the place of the
+            package's.
     """
 
     name: str
@@ -40,9 +41,14 @@ class Score:
     rule: Callable[[Floats], int] | None = None
 
 
+# The package's own choice, as a score.
+STABLE = "stable_information", "unseen, shifted, eval"
+
+# The paper chooses in a short window at the end.
+TAIL = 0.25
+
 # Series by the name of their column: whose labels they use, and whether higher is better.
 OTHERS = {
-    "agreement": ("none", True),
     "churn": ("none", False),
     "churn.seen": ("none", False),
     "training.loss": ("training", False),
@@ -54,9 +60,16 @@ OTHERS = {
     "validation.accuracy": ("validation", True),
     "validation.loss": ("validation", False),
 }
-RULES: dict[str, Callable[[Floats], int]] = {
-    "label_wave": lambda values: label_wave(values.tolist()),
-    "evidence": lambda values: first_positive(values.tolist()),
+
+
+def _highest(values: Floats) -> int:
+    return int(np.nanargmax(values))
+
+
+RULES: dict[str, tuple[str, Callable[[Floats], int]]] = {
+    "label_wave": ("training", lambda values: label_wave(values.tolist())),
+    "evidence": ("training", lambda values: first_positive(values.tolist())),
+    "validation.accuracy": ("validation", _highest),
 }
 
 
@@ -78,17 +91,38 @@ def scores(run: list[Row], regime: str) -> Iterator[Score]:
         for column_name, mode in (("probe", "eval"), ("probe_batch", "batch statistics")):
             values = column(f"{column_name}.{scale}")
             yield Score("paper's probe", f"{scale}, {mode}", "training", values, False)
+            yield Score("paper's probe", f"{scale}, {mode}, tail", "training", values, False, _tail)
     if regime != CORRUPTED:
         for point in POINTS:
             for scale, divisor in _divisors(run).items():
                 better = get_readout(f"{point}/{scale}").higher_is_better
                 values = column(f"grid.{point}") / divisor
                 yield Score(point, f"{scale}, unseen, eval", "none", values, better)
+    yield from _pairs(column, unseen)
     for name, (labels, better) in OTHERS.items():
-        suffix = f".{unseen}" if name in ("agreement", "churn") else ""
+        suffix = f".{unseen}" if name == "churn" else ""
         yield Score(name, "", labels, column(name + suffix), better)
-    for name, rule in RULES.items():
-        yield Score(name, "own rule", "training", column(name), False, rule)
+    for name, (labels, rule) in RULES.items():
+        yield Score(name, "own rule", labels, column(name), False, rule)
+
+
+def _pairs(column: Callable[[str], Floats], unseen: str) -> Iterator[Score]:
+    """Readouts of pairs: of two views, of a checkpoint and the one before."""
+    information = column(f"{unseen}.mutual_information")
+    before = column(f"divergence.{unseen}.before")
+    yield Score("information − before", f"{unseen}, eval", "none", information - before, True)
+    for view in VIEWS:
+        kind = f"{unseen}, {view}, eval"
+        yield Score("agreement", kind, "none", column(f"agreement.{unseen}.{view}"), True)
+        other = column(f"divergence.{unseen}.{view}")
+        yield Score("view_information", kind, "none", information - other, True)
+        yield Score("stable_information", kind, "none", information - other / 2 - before, True)
+
+
+def _tail(values: Floats) -> int:
+    """The lowest in the last quarter."""
+    first = len(values) - max(1, round(TAIL * len(values)))
+    return first + int(np.nanargmin(values[first:]))
 
 
 def series(run: list[Row], name: str) -> Floats:

@@ -5,37 +5,23 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from checkpoint_selection_choice import WINDOW, Choice, choice, first_of
 from checkpoint_selection_data import REGIMES
 from checkpoint_selection_results import RESULTS, Row, read_results
 from checkpoint_selection_runs import SEEDS
 from checkpoint_selection_scores import CORRUPTED, Score, scores, series
-from metrics import Floats, bootstrap, spearman
+from checkpoint_selection_stopping import stopping_table
+from metrics import Floats, bootstrap
 
 from prescreen.report import plain_table
-
-WINDOW = 0.5
-SMOOTHING = 3
 
 HEADER = (
     *("score", "read", "labels", "gap, points", "of oracle − last", "smoothed gap"),
     *("ρ", "ρ in window", "at edge"),
 )
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What one score's choice in one run is worth; accuracies in points."""
-
-    gap: float
-    smoothed_gap: float
-    room: float
-    rho: float
-    rho_window: float
-    at_edge: bool
 
 
 def print_tables(runs: str, window: float = WINDOW, path: Path = RESULTS) -> None:
@@ -63,53 +49,14 @@ def print_tables(runs: str, window: float = WINDOW, path: Path = RESULTS) -> Non
         choices = _choices(own, regime, window)
         print(f"\n{regime}: {_summary(own, regime, window)}\n")
         print(_table(choices))
+        if regime != CORRUPTED:
+            print(f"\n{regime}, stopped early:\n\n{stopping_table(own, regime)}")
         for (name, kind, labels), made in choices.items():
             every[name, kind.replace(CORRUPTED, "unseen"), labels] += made
     count = max(map(len, every.values()), default=0)
     whole = {key: made for key, made in every.items() if len(made) == count}
     if whole:
         print(f"\nall regimes: {count} runs, only what was read in all of them\n\n{_table(whole)}")
-
-
-def pick(values: Floats, window: float, smoothing: int, higher_is_better: bool) -> int:
-    """The checkpoint with the best smoothed value in the tail window; the last if none is known.
-
-    Args:
-        values: one a checkpoint, (n,).
-        window: share of the checkpoints, counted from the end.
-        smoothing: over how many checkpoints around each one the mean is taken.
-        higher_is_better: which values are better.
-    """
-    smooth = moving_mean(values, smoothing) * (1 if higher_is_better else -1)
-    first = _first(len(values), window)
-    tail = smooth[first:]
-    return len(values) - 1 if np.isnan(tail).all() else first + int(np.nanargmax(tail))
-
-
-def moving_mean(values: Floats, width: int) -> Floats:
-    """The mean over so many values around each one; over fewer at the ends."""
-    half = width // 2
-    return np.array([values[max(0, i - half) : i + half + 1].mean() for i in range(len(values))])
-
-
-def choice(score: Score, test: Floats, window: float) -> Choice:
-    """Choose by one score, and judge by the test accuracies of all checkpoints."""
-    values, better = score.values, score.higher_is_better
-    index = score.rule(values) if score.rule else pick(values, window, SMOOTHING, better)
-    smooth, first = moving_mean(test, SMOOTHING), _first(len(test), window)
-    oriented = values if better else -values
-    return Choice(
-        gap=100 * float(test.max() - test[index]),
-        smoothed_gap=100 * float(smooth.max() - smooth[index]),
-        room=100 * float(test.max() - test[-1]),
-        rho=spearman(oriented, test),
-        rho_window=spearman(oriented[first:], test[first:]),
-        at_edge=index in (first, len(test) - 1),
-    )
-
-
-def _first(count: int, window: float) -> int:
-    return count - max(1, round(window * count))
 
 
 def _by_run(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
@@ -168,7 +115,7 @@ def _summary(own: Sequence[list[Row]], regime: str, window: float) -> str:
     parts = {
         "oracle": [test.max() for test in tests],
         "last": [test[-1] for test in tests],
-        "mean of the window": [test[_first(len(test), window) :].mean() for test in tests],
+        "mean of the window": [test[first_of(len(test), window) :].mean() for test in tests],
     }
     if regime != CORRUPTED:
         parts["averaged weights, EMA"] = [series(run, "test.ema")[-1] for run in own]

@@ -24,9 +24,8 @@ def main() -> None:
         nn.Linear(16 * 64, 10),
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.002, momentum=0.9)
-    monitor = Monitor(unseen, seen=seen, readouts=["mutual_information", "gap/confidence"])
-    selector = CheckpointSelector(tempfile.mkdtemp(), ["mutual_information"])
-    stopping = EarlyStopping("mutual_information", min_delta=0.005)
+    monitor = Monitor(unseen, seen=seen, readouts=["stable_information", "gap/confidence"])
+    selector, stopping = CheckpointSelector(tempfile.mkdtemp()), EarlyStopping(min_delta=0.01)
     for step in range(1, 601):
         batch = torch.randint(len(seen), (32,))
         loss = nn.functional.cross_entropy(model(seen[batch]), labels[batch])

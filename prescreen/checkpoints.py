@@ -63,7 +63,7 @@ class CheckpointSelector:
         readouts: Sequence[str] = SELECTION_PANEL,
         *,
         start: int = 0,
-        smoothing: int = 3,
+        smoothing: int = 1,
         save_top_k: int = 1,
     ) -> None:
         if save_top_k < 1 and save_top_k != -1:
@@ -111,13 +111,14 @@ class CheckpointSelector:
         return replace(choice, step=kept[0], doubts=(*choice.doubts, lost)) if kept else None
 
     def path(self, step: int | None = None) -> Path:
-        """The file of a kept step, by default of the best.
+        """The file of a kept step, by default of the best, or the latest while none has a value.
 
         Raises:
             ValueError: there is none.
         """
         best = self.best
-        step = best.step if step is None and best is not None else step
+        if step is None:
+            step = best.step if best is not None else max(self._files, default=None)
         if self.folder is None or step not in self._files:
             kept = ", ".join(map(str, self._files)) if self.folder is not None else ""
             raise ValueError(f"step: one of the kept ({kept or 'none'}) is needed, got {step}")
@@ -145,6 +146,8 @@ class CheckpointSelector:
 
     def _worth_keeping(self) -> set[int]:
         ranked = self.selection.ranked(self._readings)
+        if not ranked:  # rather one without a value than none
+            return {self._readings[-1].step}
         if self.save_top_k == -1:
             return set(ranked)
         half = self.selection.smoothing // 2

@@ -9,7 +9,6 @@ import typer
 
 from prescreen.comparison import select
 from prescreen.data import load_task
-from prescreen.monitor import SELECTION_PANEL
 
 Flag = typer.Option
 
@@ -27,8 +26,12 @@ def select_command(
         Flag(help="digits, a torchvision data set, an image or parquet folder, or an .npz file."),
     ],
     readouts: Annotated[
-        str, Flag(help="Names by commas; gap/NAME of seen and unseen inputs; agreement.")
-    ] = ",".join(SELECTION_PANEL),
+        str | None,
+        Flag(
+            help="Names by commas; gap/NAME of seen and unseen inputs.  [stable_information; of "
+            "few files or different models view_information]"
+        ),
+    ] = None,
     smoothing: Annotated[int, Flag(help="Files of one run that a value is averaged over.")] = 1,
     probe_size: Annotated[int, Flag(help="Unlabelled inputs that heads are read on.")] = 512,
     image_size: Annotated[int | None, Flag(help="Side in pixels.  [the data's own]")] = None,
@@ -45,7 +48,7 @@ def select_command(
         checkpoints,
         model[0] if len(model) == 1 else model,
         task,
-        readouts=[name.strip() for name in readouts.split(",")],
+        readouts=None if readouts is None else [name.strip() for name in readouts.split(",")],
         smoothing=smoothing,
         head=head,
     )

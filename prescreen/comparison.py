@@ -18,10 +18,13 @@ from prescreen.importing import import_file, import_module
 from prescreen.monitor import SELECTION_PANEL, Monitor
 from prescreen.pruning import Panel
 from prescreen.report import finite, plain_table
-from prescreen.selection import Choice, Selection
+from prescreen.selection import MIN_CURVE, Choice, Selection
 from prescreen.trajectory import Reading
 
 Builder = Callable[..., nn.Module]
+
+# Of checkpoints that have none before them.
+ALONE_PANEL: tuple[str, ...] = ("view_information",)
 
 # Where training scripts put the weights, among other things that a checkpoint holds.
 _ENTRIES = ("state_dict", "model_state_dict", "model")
@@ -98,7 +101,7 @@ def select(
     models: str | Builder | Sequence[str | Builder],
     task: Task,
     *,
-    readouts: Sequence[str] = SELECTION_PANEL,
+    readouts: Sequence[str] | None = None,
     smoothing: int = 1,
     head: str | None = None,
 ) -> Comparison:
@@ -115,7 +118,9 @@ def select(
             ``"package.module:function"`` or ``"file.py:function"``. Or one for every file, for
             different architectures.
         task: whose probe batch is read; a batch of its training inputs is what models have seen.
-        readouts: what is compared; see ``Monitor``.
+        readouts: what is compared; see ``Monitor``. By default stable information, by which the
+            first file of a run cannot be judged, and of few files or different models view
+            information.
         smoothing: files of one run that a value is averaged over; an odd number.
         head: dotted name of the prediction head, where it cannot be found.
 
@@ -130,10 +135,10 @@ def select(
     if not one_run and smoothing != 1:
         raise ValueError(f"smoothing: 1 is allowed for different models, got {smoothing}")
     pairs = _pairs([Path(file) for file in checkpoints], models)
+    if readouts is None:
+        readouts = SELECTION_PANEL if one_run and len(pairs) >= MIN_CURVE else ALONE_PANEL
     seen = next(task.batches(len(task.probe), 0))[0]
-    monitor = Monitor(
-        task.probe, seen=seen, view=_mirrored, readouts=readouts, head=head, link=task.link
-    )
+    monitor = Monitor(task.probe, seen=seen, readouts=readouts, head=head, link=task.link)
     selection = Selection(Panel.of(monitor.readouts), smoothing=smoothing)
     readings = [
         monitor.read(_loaded(file, builder, task), place)
@@ -216,10 +221,6 @@ def _weights(content: Any, model: nn.Module) -> Mapping[str, Any] | None:
         if wrapped and not any(name.startswith(prefix) for name in ours):
             content = {name.removeprefix(prefix): value for name, value in content.items()}
     return content
-
-
-def _mirrored(inputs: Tensor) -> Tensor:
-    return inputs.flip(-1)
 
 
 def _numbers(file: Path) -> list[tuple[int, str]]:

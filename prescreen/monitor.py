@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
-from prescreen.capture import Link, NonFiniteError
+from prescreen.capture import Capture, Link, NonFiniteError
 from prescreen.execution import map_tensors
 from prescreen.forward import capture
 from prescreen.reading import require_names
 from prescreen.readouts import Readout
 from prescreen.readouts.paired import Paired, get_paired
 from prescreen.trajectory import Reading
+from prescreen.views import view_of
 
 # Of one run's checkpoints, in eval mode; docs/selection.md says why this one.
-SELECTION_PANEL: tuple[str, ...] = ("mutual_information",)
+SELECTION_PANEL: tuple[str, ...] = ("stable_information",)
 
 
 class Monitor:
@@ -35,9 +36,10 @@ class Monitor:
         unseen: inputs that the model is not trained on, the same all along: what the model takes.
             Tensors may lie on any device.
         seen: inputs that it is trained on, not augmented; needed for ``"gap/..."``.
-        view: makes of the unseen inputs others of the same classes, such as mirrored ones
-            (``lambda x: x.flip(-1)``); needed for ``"agreement"``.
-        readouts: names as in ``read``, ``"gap/NAME"`` of such a name, and ``"agreement"``.
+        view: makes of the unseen inputs others of the same classes; needed for
+            ``"stable_information"``, ``"view_information"`` and ``"agreement"``. By default images
+            (N, C, H, W) are shifted by a sixteenth of their width.
+        readouts: names as in ``read``, ``"gap/NAME"`` of such a name, and those three.
         head: dotted name of the prediction head, where it cannot be found.
         link: how logits become predictions.
 
@@ -56,15 +58,17 @@ class Monitor:
         link: Link = "softmax",
     ) -> None:
         self.readouts = resolve_selection(readouts)
-        inputs = {"seen": seen, "view": None if view is None else view(unseen)}
-        pairs = {name: one for name, one in self.readouts.items() if isinstance(one, Paired)}
-        for name, one in pairs.items():
-            if inputs[one.other] is None:
-                raise ValueError(f"{one.other}: needed for the readout {name!r}, got None")
-        needed = {one.other for one in pairs.values()}
-        self._inputs = {"unseen": unseen} | {k: v for k, v in inputs.items() if k in needed}
+        inputs = {"seen": seen, "view": view_of(unseen, view)}
+        needs = {n: name for name, one in self.readouts.items() for n in _needs(one)}
+        for other, name in needs.items():
+            if other in inputs and inputs[other] is None:
+                raise ValueError(f"{other}: needed for the readout {name!r}, got None")
+        self._inputs = {"unseen": unseen} | {k: v for k, v in inputs.items() if k in needs}
         self._head = head
         self._link = link
+        self._follows = "before" in needs
+        # Steps of the latest two readings, and logits of the unseen inputs.
+        self._taken: list[tuple[int, Tensor]] = []
 
     def read(self, model: nn.Module, step: int) -> Reading:
         """Read the model.
@@ -74,17 +78,19 @@ class Monitor:
             step: optimizer steps taken so far.
 
         Returns:
-            The same in every process. Values are NaN where the model has diverged.
+            The same in every process. Values are NaN where the model has diverged, and where they
+            need a reading at an earlier step, which the first one lacks, and one after a restart
+            without ``load_state_dict``.
 
         Raises:
             ValueError: the model cannot take the inputs, or its head is not found.
         """
         if not (dist.is_available() and dist.is_initialized()):
-            return Reading(step, self._values(model))
+            return Reading(step, self._values(model, step))
         told: list[dict[str, float] | Exception] = [{}]
         if dist.get_rank() == 0:
             try:
-                told = [self._values(model)]
+                told = [self._values(model, step)]
             except Exception as error:  # the other processes wait for an answer, whatever it is
                 told = [error]
         dist.broadcast_object_list(told)
@@ -92,7 +98,21 @@ class Monitor:
             raise told[0]
         return Reading(step, told[0])
 
-    def _values(self, model: nn.Module) -> dict[str, float]:
+    def state_dict(self) -> dict[str, Any]:
+        """What ``load_state_dict`` takes: the latest predictions, with which the next are compared.
+
+        Tensors and plain values; in data-parallel training those of the first process count.
+        """
+        return {
+            "steps": [step for step, _ in self._taken],
+            "logits": [logits.cpu() for _, logits in self._taken],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+        self._taken = [*zip(state["steps"], state["logits"], strict=True)]
+
+    def _values(self, model: nn.Module, step: int) -> dict[str, float]:
         weight = next(model.parameters(), torch.empty(0))
         options: dict[str, Any] = {"head": self._head, "link": self._link}
         try:
@@ -107,11 +127,27 @@ class Monitor:
             }
         except NonFiniteError:
             return dict.fromkeys(self.readouts, math.nan)
-        unseen = taken["unseen"]
-        return {
-            name: one(unseen, taken[one.other]) if isinstance(one, Paired) else one(unseen)
-            for name, one in self.readouts.items()
-        }
+        unseen = taken.pop("unseen")
+        others: dict[str, Capture | Tensor] = {**taken, **self._before(step, unseen)}
+        return {name: _value(one, unseen, others) for name, one in self.readouts.items()}
+
+    def _before(self, step: int, unseen: Capture) -> dict[str, Tensor]:
+        """Logits at the nearest earlier step, where there is one; remember these."""
+        if not self._follows:
+            return {}
+        earlier = [(at, logits) for at, logits in self._taken if at < step][-1:]
+        self._taken = [*earlier, (step, unseen.logits)]
+        return {"before": earlier[0][1]} if earlier else {}
+
+
+def _value(one: Readout | Paired, unseen: Capture, others: Mapping[str, Capture | Tensor]) -> float:
+    if isinstance(one, Readout):
+        return one(unseen)
+    return one(unseen, **others) if others.keys() >= set(one.needs) else math.nan
+
+
+def _needs(readout: Readout | Paired) -> tuple[str, ...]:
+    return readout.needs if isinstance(readout, Paired) else ()
 
 
 def resolve_selection(readouts: Sequence[str]) -> dict[str, Readout | Paired]:

@@ -17,7 +17,7 @@ from prescreen.trajectory import Reading
 Floats = NDArray[np.floating[Any]]
 
 # Fewer points than this always look monotone.
-_MIN_CURVE = 4
+MIN_CURVE = 4
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class Selection:
-    """How checkpoints are compared: the best smoothed value in a window at the end of training.
+    """How checkpoints are compared: the best value in a window at the end of training.
 
     Args:
         panel: the readouts, and which way each is good; several are aggregated by rank.
         start: first step of the window. While nothing has been read there, all readings count.
-        smoothing: an odd number of readings; each value is the mean of so many round it, of fewer
-            at the ends of the window.
+        smoothing: an odd number of readings; above 1, each value is the mean of so many round it,
+            of fewer at the ends of the window.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -56,7 +56,7 @@ class Selection:
 
     panel: Panel
     start: int = 0
-    smoothing: int = 3
+    smoothing: int = 1
 
     def __post_init__(self) -> None:
         if self.start < 0:
@@ -134,10 +134,11 @@ def _doubts(best: int, smoothed: Floats, names: Sequence[str]) -> Iterable[str]:
     if best in (0, count - 1):
         place, beyond = ("first", "earlier") if best == 0 else ("last", "later")
         yield f"it is the {place} of the window: a better one may lie {beyond}"
-    if count < _MIN_CURVE:
+    if count < MIN_CURVE:
         return
     for name, curve in zip(names, smoothed.T, strict=True):
-        changes = np.diff(curve)
+        with np.errstate(invalid="ignore"):  # of two that are −inf
+            changes = np.diff(curve)
         if (changes == 0).all():
             yield f"{name} does not change"
         elif (changes >= 0).all() or (changes <= 0).all():

@@ -33,7 +33,7 @@ class EarlyStopping:
         patience_share: patience is at least this share of the readings up to the best one.
         smoothing: how many of the latest readings are averaged.
         check_finite: stop at once when the readout is NaN or infinite; else such readings are
-            passed over.
+            passed over, as the first one always is, which may lack one before it.
 
     Raises:
         ValueError: an argument is out of its range, or there is no such readout.
@@ -43,7 +43,7 @@ class EarlyStopping:
         self,
         readout: str = SELECTION_PANEL[0],
         *,
-        patience: int = 3,
+        patience: int = 5,
         min_delta: float = 0.0,
         n_warmup_steps: int = 0,
         patience_share: float = 0.25,
@@ -69,6 +69,7 @@ class EarlyStopping:
         self.check_finite = check_finite
         self._steps: list[int] = []
         self._values: list[float] = []
+        self._is_first = True
         self.reason = ""
 
     def update(self, reading: Reading) -> bool:
@@ -87,9 +88,11 @@ class EarlyStopping:
                 f"{', '.join(reading.values) or 'nothing'}"
             )
         (value,) = self.panel.oriented(reading.values)
+        stops = self.check_finite and not self._is_first
+        self._is_first = False
         if not math.isfinite(value):
-            self.reason = f"{name} is {value} at step {reading.step}" if self.check_finite else ""
-            return self.check_finite
+            self.reason = f"{name} is {value} at step {reading.step}" if stops else ""
+            return stops
         kept = sum(step < reading.step for step in self._steps)
         self._steps[kept:] = [reading.step]
         self._values[kept:] = [value]

@@ -20,12 +20,14 @@ from prescreen.forward import capture
 from prescreen.journal import Record
 
 main = load_benchmark("checkpoint_selection")
+choices = load_benchmark("checkpoint_selection_choice")
 data = load_benchmark("checkpoint_selection_data")
 networks = load_benchmark("checkpoint_selection_networks")
 readings = load_benchmark("checkpoint_selection_readings")
 results = load_benchmark("checkpoint_selection_results")
 runs = load_benchmark("checkpoint_selection_runs")
 scores = load_benchmark("checkpoint_selection_scores")
+stopping = load_benchmark("checkpoint_selection_stopping")
 table = load_benchmark("checkpoint_selection_table")
 
 CLASSES = 10
@@ -198,7 +200,8 @@ def test_a_run_measures_what_the_tables_need(tiny, regime, architecture):
     if regime == "clean":
         expected |= needed("corrupted") | {"test.corrupted"}
     assert expected <= set(last)
-    assert expected - {"test.swa", "churn.unseen", "churn.seen", "churn.corrupted"} <= set(first)
+    late = {name for name in expected if name.startswith("churn") or name.endswith(".before")}
+    assert expected - late - {"test.swa"} <= set(first)
     assert not any(name.startswith("corrupted") for name in last if regime != "clean")
     assert math.isfinite(measured[-1].training_loss)
     assert last["probe.both"] == pytest.approx(
@@ -252,18 +255,83 @@ def test_a_resumed_journal_measures_only_what_is_missing(tmp_path, monkeypatch):
     assert rows[1]["unseen.dispersion"] == -math.inf
 
 
+def test_seen_inputs_are_not_those_with_wrong_labels(tiny, monkeypatch):
+    monkeypatch.setattr(runs, "PROBE", 32)
+    monkeypatch.setattr(runs, "TRAINING_IMAGES", 128)
+    asked = []
+    monkeypatch.setattr(
+        runs, "read_all", lambda taken, labels: asked.append((taken["seen"].logits, labels)) or {}
+    )
+    runs.measure(tiny, runs.Plan("noise", "vit", 0))
+    noisy = data.training_samples(tiny.samples, "noise", CLASSES, 0)
+    clean = data.few(tiny.samples, data.REGIMES["noise"].images, 0)
+    wrong = (noisy.labels != clean.labels).double().mean().item()
+    order = torch.randperm(len(noisy), generator=torch.Generator().manual_seed(1000))[:32]
+    assert torch.equal(asked[0][1], noisy.labels[order])
+    assert 0 < (noisy.labels != clean.labels)[order].double().mean() < 2 * wrong < 1
+
+
+def scored(values, better=True):
+    return scores.Score("made_up", "", "none", np.array(values), better)
+
+
 @pytest.mark.parametrize("better", [True, False])
 def test_pick_is_the_best_smoothed_value_of_the_window(better):
-    values = np.array([9.0, 9, 9, 0, 5, 0, 3, 3, 3, 0]) * (1 if better else -1)
-    assert table.pick(values, 0.5, 1, better) == 6
-    assert table.pick(values, 0.6, 1, better) == 4
-    assert table.pick(values, 0.6, 3, better) == 7
-    assert table.pick(values, 1.0, 3, better) in (0, 1)
+    values = np.array([9.0, 9, 9, 0, 5, 0, 3, 3.1, 3, 0]) * (1 if better else -1)
+    made = scored(values, better)
+    assert choices.pick(made, 0.5) == 7
+    assert choices.pick(made, 0.6) == 4
+    assert choices.pick(made, 0.6, smoothing=3) == 7
+    assert choices.pick(made, 1.0, smoothing=3) in (0, 1)
 
 
 def test_pick_passes_over_what_is_not_known():
-    assert table.pick(np.array([1.0, 5, math.nan, 2]), 1.0, 1, True) == 1
-    assert table.pick(np.full(4, math.nan), 0.5, 1, True) == 3
+    assert choices.pick(scored([math.nan, 1.0, 5, math.nan, 2]), 1.0) == 2
+    assert choices.pick(scored([math.nan] * 4), 0.5) == 3
+    late = choices.choice(scored([math.nan, 1.0, 2.0, 0.0]), np.array([0.9, 0.1, 0.2, 0.0]), 1.0)
+    assert (late.gap, late.rho) == (pytest.approx(70), 1)
+
+
+def run_of(**columns):
+    count = len(next(iter(columns.values())))
+    rows = [{name: values[i] for name, values in columns.items()} for i in range(count)]
+    names = needed("noise") - set(columns)
+    return [{**dict.fromkeys(names, 1.0), **row} for row in rows]
+
+
+def test_stopping_is_judged_by_what_was_chosen_until_then():
+    rise = [0.1 * i for i in range(10)]
+    test = rise + [0.9 - 0.05 * i for i in range(1, 21)]
+    run = run_of(
+        **{
+            "test": test,
+            "unseen.mutual_information": [2 + value for value in test],
+            "divergence.unseen.before": [0.0] * 30,
+            "validation.loss": [-value for value in test],
+            "validation.accuracy": [min(value, 0.5) for value in test],
+            "label_wave": [1.0, 0.9, 0.8, 0.7, 0.8, 0.9] + [1.0] * 24,
+        }
+    )
+    lines = {
+        cells[0]: cells[1:]
+        for cells in (
+            re.split(" {2,}", line.strip())
+            for line in stopping.stopping_table([run], "noise").split("\n")
+        )
+    }
+    assert lines["validation.loss, patience 3"] == [
+        "validation",
+        "57 %",
+        "-100.00",
+        "-100.00",
+        "0.00",
+    ]
+    assert lines["validation.accuracy, patience 6"][1] == "60 %"
+    assert lines["nothing: the last checkpoint"] == ["none", "0 %", "+0.00", "+0.00", "100.00"]
+    saved, lost, *_ = lines["stable_information"][1:]
+    assert lost == "-100.00"
+    assert 0 < int(saved.split()[0]) < 57
+    assert lines["label_wave"][1] == "80 %"
 
 
 def made_up(plan):
@@ -297,6 +365,8 @@ def test_tables_of_made_up_results(tmp_path, capsys, monkeypatch):
     lines = {tuple(line[:2]): line[3:] for line in cells}
     good = lines["mutual_information", "unseen, eval"]
     assert good == ["0.00 [0.00, 0.00]", "0.00", "0.00", "1.00", "1.00", "0 of 3"]
+    assert "noise, stopped early:" in out
+    assert "corrupted, stopped early:" not in out
     gap, share, *_, edge = lines["margin", "unseen, eval"]
     assert gap.startswith("28.00 [")  # in points: all that could be gained is lost
     assert (share, edge) == ("1.00", "3 of 3")

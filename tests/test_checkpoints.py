@@ -16,7 +16,7 @@ from prescreen.selection import Selection
 
 
 def reading(step, value):
-    return Reading(step, {"mutual_information": value})
+    return Reading(step, {"stable_information": value})
 
 
 def state(step):
@@ -80,13 +80,18 @@ def test_steps_are_chosen_without_a_folder():
         selector.path()
 
 
-def test_nan_is_not_kept(tmp_path):
+def test_nan_is_kept_only_until_there_is_a_value(tmp_path):
     selector = CheckpointSelector(tmp_path)
-    assert not selector.update(reading(1, math.nan), state(1))
-    assert selector.best is None
-    assert files(tmp_path) == []
-    run(selector, [1.0], first=2)
-    assert (selector.best.step, selector.best.skipped) == (2, 1)
+    for step in (1, 2):
+        assert selector.update(reading(step, math.nan), state(step))
+        assert selector.best is None
+        assert torch.equal(selector.load()["weight"], state(step)["weight"])
+        assert len(files(tmp_path)) == 1
+    run(selector, [1.0], first=3)
+    assert (selector.best.step, selector.best.skipped) == (3, 2)
+    assert not selector.update(reading(4, math.nan), state(4))
+    assert selector.path().name == files(tmp_path)[0]
+    assert len(files(tmp_path)) == 1
 
 
 def test_what_was_deleted_is_not_chosen(tmp_path):
@@ -132,7 +137,7 @@ class Killed(BaseException):
 
 def test_a_kill_at_any_moment_leaves_the_best_of_before_or_after(tmp_path, monkeypatch):
     values = [1.0, 4.0, 3.0, 2.0, 5.0, 4.0]
-    plain = Selection(Panel(("mutual_information",), (True,)), smoothing=3)
+    plain = Selection(Panel(("stable_information",), (True,)), smoothing=3)
     survived = 0
     for moment in range(200):
         folder = tmp_path / str(moment)
@@ -153,13 +158,13 @@ def test_a_kill_at_any_moment_leaves_the_best_of_before_or_after(tmp_path, monke
             for method in ("replace", "unlink", "mkdir", "write_text"):
                 patch.setattr(Path, method, dies(getattr(Path, method)))
             try:
-                selector = CheckpointSelector(folder)
+                selector = CheckpointSelector(folder, smoothing=3)
                 for done, value in enumerate(values):
                     selector.update(reading(done, value), state(done))
                 done = len(values)
             except Killed:
                 pass
-        again = CheckpointSelector(folder)
+        again = CheckpointSelector(folder, smoothing=3)
         known = [reading(step, value) for step, value in enumerate(values)]
         before, after = plain.choose(known[:done]), plain.choose(known[: done + 1])
         if again.best is not None:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from prescreen import Task, read, select
+from prescreen import Monitor, Task, read, select
 
 PROBE = torch.randn(40, 1, 6, 6, generator=torch.Generator().manual_seed(0))
 MODELS = """
@@ -76,6 +76,22 @@ def test_files_of_one_run_are_read_in_the_order_of_their_numbers(tmp_path, model
     assert found.reason == f"{files[1]} has the best confidence ({score:.4g}) of 4."
 
 
+def test_of_one_run_each_file_is_compared_with_the_one_before(tmp_path, models):
+    scales = [1.0, 5.0, 3.0, 2.0]
+    files = write(tmp_path, scales)
+    found = select(files, f"{models}:small", TASK)
+    monitor = Monitor(PROBE)
+    expected = [monitor.read(small(scale), place) for place, scale in enumerate(scales)]
+    assert found.readouts == ("stable_information",)
+    assert repr(found.readings) == repr(tuple(expected))  # NaN equals NaN
+    assert found.choice.skipped == 1
+    few = select(files[:3], f"{models}:small", TASK)
+    assert few.readouts == ("view_information",)
+    different = select(files, [f"{models}:small"] * 4, TASK)
+    assert different.readouts == ("view_information",)
+    assert [one.values for one in different.readings[:3]] == [one.values for one in few.readings]
+
+
 def test_doubts_about_the_curve_stand_in_the_reason(tmp_path, models):
     found = select(write(tmp_path, [1, 2, 3, 4]), f"{models}:small", TASK, readouts=["confidence"])
     assert found.reason.endswith(
@@ -133,14 +149,14 @@ def test_weights_are_found_where_training_scripts_put_them(tmp_path, entry, pref
 
 def test_a_diverged_checkpoint_is_passed_over(tmp_path, models):
     files = write(tmp_path, [1, math.nan, 2])
-    found = select(files, f"{models}:small", TASK)
+    found = select(files, f"{models}:small", TASK, readouts=["confidence"])
     assert found.best == files[2]
     assert found.order == (2, 0)
     assert found.choice.skipped == 1
     assert "of 2, 1 more without a value." in found.reason
     assert str(found).splitlines()[4].split() == ["-", str(files[1]), "nan"]
     content = json.loads(found.to_json())
-    assert content["checkpoints"][1]["values"] == {"mutual_information": None}
+    assert content["checkpoints"][1]["values"] == {"confidence": None}
     assert content["best"] == str(files[2])
     nothing = select(files[1:2], f"{models}:small", TASK)
     assert nothing.reason == "No checkpoint has readouts that are numbers."

@@ -26,6 +26,10 @@ UNSEEN = torch.randn(40, 6, generator=generator)
 LABELS = (INPUTS[:, 0] > 0).long()
 
 
+def negative(inputs):
+    return -inputs
+
+
 class Module(LightningModule):
     def __init__(self):
         super().__init__()
@@ -89,7 +93,7 @@ def test_the_pair_shares_readings_keeps_the_best_and_stops(tmp_path):
 
 
 def test_readings_come_every_so_many_epochs(tmp_path):
-    monitor = Counting(UNSEEN)
+    monitor = Counting(UNSEEN, view=negative)
     fit(tmp_path, [ReadoutCheckpoint(monitor, tmp_path / "best", every_n_epochs=2)], epochs=5)
     assert monitor.calls == 2
     with pytest.raises(ValueError, match="every_n_epochs: at least 1 is needed, got 0"):
@@ -98,7 +102,7 @@ def test_readings_come_every_so_many_epochs(tmp_path):
 
 def test_a_resumed_fit_goes_on_with_its_readings(tmp_path):
     def callbacks(folder):
-        monitor = Monitor(UNSEEN)
+        monitor = Monitor(UNSEEN, view=negative)
         keep = ReadoutCheckpoint(monitor, tmp_path / folder, save_top_k=-1, smoothing=1)
         return keep, ReadoutEarlyStopping(monitor, patience=50)
 

@@ -8,7 +8,7 @@ import pytest
 from prescreen import EarlyStopping, Reading
 
 
-def run(values, name="mutual_information", **arguments):
+def run(values, name="stable_information", **arguments):
     """The index at which training stops; None if it does not."""
     stopping = EarlyStopping(name, **arguments)
     for i, value in enumerate(values):
@@ -75,18 +75,31 @@ def test_a_readout_that_is_not_finite_stops_at_once_or_is_passed_over():
     assert run(values, check_finite=False, **PLAIN) is None
 
 
+def test_the_first_reading_may_lack_one_before_it():
+    assert run([math.nan, *FALLING], patience=2, **PLAIN) == 8
+    assert run([math.nan, math.nan], **PLAIN) == 1
+    stopping = EarlyStopping(patience=2, **PLAIN)
+    for i, value in enumerate(FALLING[:4]):
+        stopping.update(Reading(i, {"stable_information": value}))
+    resumed = EarlyStopping(patience=2, **PLAIN)
+    resumed.load_state_dict(stopping.state_dict())
+    assert not resumed.update(Reading(4, {"stable_information": math.nan}))
+    assert resumed.best_step == 3
+    assert resumed.update(Reading(5, {"stable_information": math.nan}))
+
+
 def test_a_resumed_run_stops_where_the_uninterrupted_one_does():
     whole = EarlyStopping(patience=2, **PLAIN)
-    decisions = [whole.update(Reading(i, {"mutual_information": v})) for i, v in enumerate(FALLING)]
+    decisions = [whole.update(Reading(i, {"stable_information": v})) for i, v in enumerate(FALLING)]
     for cut in range(len(FALLING)):
         first = EarlyStopping(patience=2, **PLAIN)
         for i, value in enumerate(FALLING[:cut]):
-            first.update(Reading(i, {"mutual_information": value}))
+            first.update(Reading(i, {"stable_information": value}))
         second = EarlyStopping(patience=2, **PLAIN)
         second.load_state_dict(json.loads(json.dumps(first.state_dict())))
         # Training goes on from a checkpoint that lies two readings back.
         for i in range(max(0, cut - 2), len(FALLING)):
-            decision = second.update(Reading(i, {"mutual_information": FALLING[i]}))
+            decision = second.update(Reading(i, {"stable_information": FALLING[i]}))
             assert decision == decisions[i]
         assert second.reason == whole.reason
         assert second.best_step == whole.best_step == 5
@@ -95,8 +108,8 @@ def test_a_resumed_run_stops_where_the_uninterrupted_one_does():
 def test_the_reason_is_said():
     stopping = EarlyStopping(patience=2, **PLAIN)
     for i, value in enumerate(FALLING[:8]):
-        stopping.update(Reading(10 * i, {"mutual_information": value}))
-    assert stopping.reason == "mutual_information has not improved in 2 readings, since step 50"
+        stopping.update(Reading(10 * i, {"stable_information": value}))
+    assert stopping.reason == "stable_information has not improved in 2 readings, since step 50"
 
 
 @pytest.mark.parametrize(
@@ -116,5 +129,5 @@ def test_bad_arguments_are_refused(arguments, message):
 
 
 def test_a_reading_without_the_readout_is_refused():
-    with pytest.raises(ValueError, match="mutual_information is needed, the one at step 3 has a"):
+    with pytest.raises(ValueError, match="stable_information is needed, the one at step 3 has a"):
         EarlyStopping().update(Reading(3, {"a": 1.0}))

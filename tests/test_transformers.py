@@ -17,6 +17,10 @@ generator = torch.Generator().manual_seed(0)
 UNSEEN = {"input_ids": torch.randint(1, 20, (32, 5), generator=generator)}
 
 
+def reversed_words(inputs):
+    return {"input_ids": inputs["input_ids"].flip(1)}
+
+
 class Words(Dataset):
     def __init__(self):
         self.tokens = torch.randint(1, 20, (32, 5), generator=torch.Generator().manual_seed(1))
@@ -54,10 +58,10 @@ def train(tmp_path, callback, epochs, resume=False):
     return trainer
 
 
-def callback(folder, patience=50, **arguments):
-    monitor = Monitor(UNSEEN)
-    selector = CheckpointSelector(folder, smoothing=1, save_top_k=-1)
-    stopping = EarlyStopping(patience=patience, smoothing=1, **arguments)
+def callback(folder, readout="stable_information", patience=50, **arguments):
+    monitor = Monitor(UNSEEN, view=reversed_words, readouts=[readout])
+    selector = CheckpointSelector(folder, [readout], smoothing=1, save_top_k=-1)
+    stopping = EarlyStopping(readout, patience=patience, smoothing=1, **arguments)
     return ReadoutCallback(monitor, selector, stopping)
 
 
@@ -67,17 +71,19 @@ def test_it_keeps_the_best_and_logs_its_readings(tmp_path):
     readings = one.selector.state_dict()["readings"]
     assert [reading["step"] for reading in readings] == [4, 8, 12]
     logged = [
-        entry["prescreen/mutual_information"]
+        entry["prescreen/stable_information"]
         for entry in trainer.state.log_history
-        if "prescreen/mutual_information" in entry
+        if "prescreen/stable_information" in entry
     ]
-    assert logged == [reading["values"]["mutual_information"] for reading in readings]
+    values = [reading["values"]["stable_information"] for reading in readings]
+    assert logged == pytest.approx([float(value) for value in values], abs=0, nan_ok=True)
     last, state = trainer.model.state_dict(), one.selector.load(12)
     assert all(torch.equal(value, state[name]) for name, value in last.items())
 
 
 def test_it_stops_training(tmp_path):
-    one = callback(tmp_path / "best", patience=1, min_delta=9.0, patience_share=0.0)
+    never_enough = {"patience": 1, "min_delta": 9.0, "patience_share": 0.0}
+    one = callback(tmp_path / "best", "mutual_information", **never_enough)
     one.every_n_steps = 2
     trainer = train(tmp_path, one, 9)
     assert trainer.state.global_step < 36
@@ -96,7 +102,7 @@ def test_a_resumed_training_goes_on_with_its_readings(tmp_path):
 
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="every_n_steps: at least 1 is needed, got 0"):
-        ReadoutCallback(Monitor(UNSEEN), every_n_steps=0)
+        ReadoutCallback(Monitor(UNSEEN, view=reversed_words), every_n_steps=0)
 
 
 def test_a_missing_extra_is_named():

@@ -41,6 +41,14 @@ class _ReadoutCallback(Callback):
             pl_module.log(f"prescreen/{name}", value)
         self._decide(trainer, pl_module, reading)
 
+    def state_dict(self) -> dict[str, Any]:
+        """The monitor's; callbacks that share one all bring it along."""
+        return {"monitor": self.monitor.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.monitor.load_state_dict(state_dict["monitor"])
+
     def _reading(self, trainer: Trainer, pl_module: LightningModule) -> Reading:
         others = [c for c in trainer.callbacks if isinstance(c, _ReadoutCallback)]
         taken = [c._taken for c in others if c.monitor is self.monitor and c._taken is not None]
@@ -75,7 +83,7 @@ class ReadoutCheckpoint(_ReadoutCallback):
         folder: str | Path,
         *,
         start: int = 0,
-        smoothing: int = 3,
+        smoothing: int = 1,
         save_top_k: int = 1,
         every_n_epochs: int = 1,
     ) -> None:
@@ -89,11 +97,12 @@ class ReadoutCheckpoint(_ReadoutCallback):
 
     def state_dict(self) -> dict[str, Any]:
         """Stands in Lightning's own checkpoints, so that a resumed run goes on."""
-        return self.selector.state_dict()
+        return {"selector": self.selector.state_dict(), **super().state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state."""
-        self.selector.load_state_dict(state_dict)
+        super().load_state_dict(state_dict)
+        self.selector.load_state_dict(state_dict["selector"])
 
 
 class ReadoutEarlyStopping(_ReadoutCallback):
@@ -113,7 +122,7 @@ class ReadoutEarlyStopping(_ReadoutCallback):
         monitor: Monitor,
         readout: str | None = None,
         *,
-        patience: int = 3,
+        patience: int = 5,
         min_delta: float = 0.0,
         every_n_epochs: int = 1,
         **arguments: Any,
@@ -132,8 +141,9 @@ class ReadoutEarlyStopping(_ReadoutCallback):
 
     def state_dict(self) -> dict[str, Any]:
         """Stands in Lightning's own checkpoints, so that a resumed run goes on."""
-        return self.stopping.state_dict()
+        return {"stopping": self.stopping.state_dict(), **super().state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state."""
-        self.stopping.load_state_dict(state_dict)
+        super().load_state_dict(state_dict)
+        self.stopping.load_state_dict(state_dict["stopping"])

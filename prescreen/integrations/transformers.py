@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from prescreen.checkpoints import CheckpointSelector
-from prescreen.files import replace_text
+from prescreen.files import load_state, save_state
 from prescreen.monitor import Monitor
 from prescreen.stopping import EarlyStopping
 
@@ -21,7 +20,7 @@ except ImportError as error:
         "pip install 'prescreen[transformers]'"
     ) from error
 
-_FILE = "prescreen_stopping.json"
+_FILE = "prescreen.pt"
 
 
 class ReadoutCallback(TrainerCallback):
@@ -29,14 +28,14 @@ class ReadoutCallback(TrainerCallback):
 
     ::
 
-        monitor = Monitor({"input_ids": unlabelled})
+        monitor = Monitor({"input_ids": unlabelled}, view=some_words_masked)
         selector = CheckpointSelector("best", [*monitor.readouts])
         trainer = Trainer(model, args, callbacks=[ReadoutCallback(monitor, selector)])
         trainer.train()
         model.load_state_dict(selector.load())
 
-    Where Trainer resumes from a checkpoint of its own, so do the selector (from its folder) and
-    the stopping rule (from a file in that checkpoint).
+    Where Trainer resumes from a checkpoint of its own, so do the selector (from its folder), and
+    the monitor and the stopping rule (from a file in that checkpoint).
 
     Args:
         monitor: reads the model; its inputs are a dict of keywords, such as ``input_ids``.
@@ -66,18 +65,24 @@ class ReadoutCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Take up the stopping rule where the checkpoint that training resumes from left it."""
+        """Take up monitor and rule where the checkpoint that training resumes from left them."""
         file = _checkpoint(args, state) / _FILE
-        if self.stopping is not None and state.global_step > 0 and file.is_file():
-            self.stopping.load_state_dict(json.loads(file.read_text()))
+        if state.global_step == 0 or not file.is_file():
+            return
+        saved = load_state(file)
+        self.monitor.load_state_dict(saved["monitor"])
+        if self.stopping is not None:
+            self.stopping.load_state_dict(saved["stopping"])
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Put the stopping rule's state beside what Trainer has just saved."""
+        """Put the state of monitor and rule beside what Trainer has just saved."""
         folder = _checkpoint(args, state)
-        if self.stopping is not None and state.is_world_process_zero and folder.is_dir():
-            replace_text(folder / _FILE, json.dumps(self.stopping.state_dict()))
+        if state.is_world_process_zero and folder.is_dir():
+            stopping = {} if self.stopping is None else self.stopping.state_dict()
+            saved = {"monitor": self.monitor.state_dict(), "stopping": stopping}
+            save_state((folder / _FILE).with_suffix(""), saved)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
