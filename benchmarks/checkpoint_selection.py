@@ -6,8 +6,8 @@
 
 Runs differ in regime (clean; 40 % wrong labels; 2,000 images; a long tail of classes),
 network and seed, and are read at 36 checkpoints; clean runs are read and judged on corrupted images
-as well. Seed 0 is there to choose settings on (`tune`), seed 1 to report. DATA is a folder of
-CIFAR-10 in parquet files.
+as well. Seeds 0 and 1 are there to choose settings on (`tune`), seed 2 to report. DATA is a folder
+of CIFAR-10 in parquet files.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def read_all(taken: Mapping[str, Capture], seen_labels: Tensor) -> dict[str, flo
     values = {
         f"{kind}.{name}": readout(capture)
         for kind, capture in taken.items()
-        if not kind.startswith(tuple(VIEWS))
+        if not kind.startswith((*VIEWS, "seen_batch"))
         for name, readout in READOUTS.items()
     }
     unseen = taken["unseen"]

@@ -14,6 +14,7 @@ from checkpoint_selection_results import Row
 from metrics import Floats
 
 from prescreen import READOUTS, get_readout
+from prescreen.readouts.paired import VIEW_WEIGHT
 
 # Clean runs, read and judged on corrupted images.
 CORRUPTED = "corrupted"
@@ -116,7 +117,9 @@ def _pairs(column: Callable[[str], Floats], unseen: str) -> Iterator[Score]:
         yield Score("agreement", kind, "none", column(f"agreement.{unseen}.{view}"), True)
         other = column(f"divergence.{unseen}.{view}")
         yield Score("view_information", kind, "none", information - other, True)
-        yield Score("stable_information", kind, "none", information - other / 2 - before, True)
+        yield Score(
+            "stable_information", kind, "none", information - VIEW_WEIGHT * other - before, True
+        )
 
 
 def _tail(values: Floats) -> int:

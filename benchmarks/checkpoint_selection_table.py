@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 from checkpoint_selection_choice import WINDOW, Choice, choice, first_of
-from checkpoint_selection_data import REGIMES
 from checkpoint_selection_results import RESULTS, Row, read_results
 from checkpoint_selection_runs import SEEDS
 from checkpoint_selection_scores import CORRUPTED, Score, scores, series
 from checkpoint_selection_stopping import stopping_table
+from checkpoint_selection_summary import COLUMNS, summary
 from metrics import Floats, bootstrap
 
 from prescreen.report import plain_table
@@ -35,18 +35,14 @@ def print_tables(runs: str, window: float = WINDOW, path: Path = RESULTS) -> Non
         window: share of the checkpoints, counted from the end, that one is chosen from.
         path: of the results.
     """
-    rows = [row for row in read_results(path) if row["seed"] == SEEDS[runs]]
-    if not rows:
+    found = runs_by_regime(runs, path)
+    if not found:
         print(f"{runs}: no results in {path}; train them first")
         return
-    by_run = _by_run(rows)
     every: dict[tuple[str, ...], list[Choice]] = defaultdict(list)
-    for regime in (*REGIMES, CORRUPTED):
-        source = "clean" if regime == CORRUPTED else regime
-        own = [run for (of, _), run in by_run.items() if of == source]
-        if not own:
-            continue
-        choices = _choices(own, regime, window)
+    by_regime = {regime: choices_of(own, regime, window) for regime, own in found.items()}
+    for regime, choices in by_regime.items():
+        own = found[regime]
         print(f"\n{regime}: {_summary(own, regime, window)}\n")
         print(_table(choices))
         if regime != CORRUPTED:
@@ -57,23 +53,37 @@ def print_tables(runs: str, window: float = WINDOW, path: Path = RESULTS) -> Non
     whole = {key: made for key, made in every.items() if len(made) == count}
     if whole:
         print(f"\nall regimes: {count} runs, only what was read in all of them\n\n{_table(whole)}")
+    if by_regime.keys() == set(COLUMNS):
+        print(f"\nmean gap by regime, in points:\n\n{summary(by_regime)}")
 
 
-def _by_run(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
-    """Checkpoints by regime and architecture; failed runs are told and left out."""
-    by_run: dict[tuple[str, str], list[Row]] = defaultdict(list)
+def runs_by_regime(runs: str, path: Path = RESULTS) -> dict[str, list[list[Row]]]:
+    """Checkpoints of every run; the corrupted regime has the runs of the clean one."""
+    by_run = _by_run([row for row in read_results(path) if row["seed"] in SEEDS[runs]])
+    found = {}
+    for regime in COLUMNS:
+        source = "clean" if regime == CORRUPTED else regime
+        if own := [run for (of, *_), run in by_run.items() if of == source]:
+            found[regime] = own
+    return found
+
+
+def _by_run(rows: list[Row]) -> dict[tuple[str, str, int], list[Row]]:
+    """Checkpoints by regime, architecture and seed; failed runs are told and left out."""
+    by_run: dict[tuple[str, str, int], list[Row]] = defaultdict(list)
     for row in rows:
-        run = row["regime"], row["architecture"]
+        run = row["regime"], row["architecture"], int(row["seed"])
         if row["failure"]:
-            print(f"left out, it failed as {row['failure']!r}: {' '.join(run)}")
+            print(f"left out, it failed as {row['failure']!r}: {' '.join(map(str, run))}")
         else:
             by_run[run].append(row)
     return by_run
 
 
-def _choices(
-    own: Sequence[list[Row]], regime: str, window: float
+def choices_of(
+    own: Sequence[list[Row]], regime: str, window: float = WINDOW
 ) -> dict[tuple[str, ...], list[Choice]]:
+    """What every score chooses in the runs of a regime: by its name, how it was read, its labels."""
     made: dict[tuple[str, ...], list[Choice]] = defaultdict(list)
     for run in own:
         test = _test(run, regime)

@@ -218,8 +218,8 @@ def test_a_run_repeats(tiny):
 
 def test_runs_are_distinct_and_tuning_ones_come_first():
     planned = runs.plans()
-    assert len({plan.name for plan in planned}) == len(planned) == 24
-    assert [plan.seed for plan in planned] == [0] * 12 + [1] * 12
+    assert len({plan.name for plan in planned}) == len(planned) == 36
+    assert [plan.seed for plan in planned] == [0] * 12 + [1] * 12 + [2] * 12
 
 
 def test_a_resumed_journal_measures_only_what_is_missing(tmp_path, monkeypatch):
@@ -342,7 +342,8 @@ def made_up(plan):
         values = dict.fromkeys(needed(plan.regime) | needed("corrupted"), 1.0)
         values |= {"test": accuracy, "test.corrupted": accuracy, "test.ema": 0.9, "test.swa": 0.8}
         values |= {f"unseen.{name}": float(i) for name in READOUTS}
-        values |= {"unseen.mutual_information": accuracy, "label_wave": -float(i)}
+        values |= {f"{kind}.mutual_information": accuracy for kind in ("unseen", "corrupted")}
+        values["label_wave"] = -float(i)
         found.append(Reading(i + 1, values, 1.0, 1.0))
     return Record(Trajectory(found), "finished")
 
@@ -351,18 +352,26 @@ def test_tables_of_made_up_results(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(table, "bootstrap", partial(table.bootstrap, rounds=20))
     planned = runs.plans()
     records = {plan.name: made_up(plan) for plan in planned}
-    records["small vit 1"] = Record(status="diverged")
+    records["small vit 2"] = Record(status="diverged")
     path = tmp_path / "results.csv"
     results.write_results(planned, records, path)
     table.print_tables("report", path=path)
     out = capsys.readouterr().out
-    assert "left out, it failed as 'diverged': small vit" in out
+    assert "left out, it failed as 'diverged': small vit 2" in out
     assert "noise: 3 runs; test accuracy in %: oracle" in out
     assert "small: 2 runs" in out
     assert "all regimes: 14 runs" in out
     noise = out.partition("\nnoise: ")[2].partition("\nsmall: ")[0]
     cells = [re.split(" {2,}", line.strip()) for line in noise.split("\n")]
     lines = {tuple(line[:2]): line[3:] for line in cells}
+    table.print_tables("tune", path=path)
+    summary = capsys.readouterr().out.partition("mean gap by regime, in points:")[2]
+    cells = [re.split(" {2,}", line.strip()) for line in summary.split("\n")]
+    gaps = {line[0]: line[1:] for line in cells}
+    assert gaps["mutual information"] == ["none", *["0.00"] * 5, "0.00", "100 %"]
+    assert gaps["last checkpoint"][-1] == "0 %"
+    assert gaps["last checkpoint"][1:6] == gaps["confidence"][1:6]  # which only rises
+    assert set(gaps) > {"stable information", "GWA", "highest validation accuracy"}
     good = lines["mutual_information", "unseen, eval"]
     assert good == ["0.00 [0.00, 0.00]", "0.00", "0.00", "1.00", "1.00", "0 of 3"]
     assert "noise, stopped early:" in out
