@@ -67,10 +67,10 @@ def _highest(values: Floats) -> int:
     return int(np.nanargmax(values))
 
 
-RULES: dict[str, tuple[str, Callable[[Floats], int]]] = {
-    "label_wave": ("training", lambda values: label_wave(values.tolist())),
-    "evidence": ("training", lambda values: first_positive(values.tolist())),
-    "validation.accuracy": ("validation", _highest),
+RULES: dict[str, tuple[str, bool, Callable[[Floats], int]]] = {
+    "label_wave": ("training", False, lambda values: label_wave(values.tolist())),
+    "evidence": ("training", True, lambda values: first_positive(values.tolist())),
+    "validation.accuracy": ("validation", True, _highest),
 }
 
 
@@ -103,8 +103,8 @@ def scores(run: list[Row], regime: str) -> Iterator[Score]:
     for name, (labels, better) in OTHERS.items():
         suffix = f".{unseen}" if name == "churn" else ""
         yield Score(name, "", labels, column(name + suffix), better)
-    for name, (labels, rule) in RULES.items():
-        yield Score(name, "own rule", labels, column(name), False, rule)
+    for name, (labels, better, rule) in RULES.items():
+        yield Score(name, "own rule", labels, column(name), better, rule)
 
 
 def _pairs(column: Callable[[str], Floats], unseen: str) -> Iterator[Score]:

@@ -58,8 +58,8 @@ class Monitor:
         link: Link = "softmax",
     ) -> None:
         self.readouts = resolve_selection(readouts)
-        inputs = {"seen": seen, "view": view_of(unseen, view)}
         needs = {n: name for name, one in self.readouts.items() for n in _needs(one)}
+        inputs = {"seen": seen, "view": view_of(unseen, view) if "view" in needs else None}
         for other, name in needs.items():
             if other in inputs and inputs[other] is None:
                 raise ValueError(f"{other}: needed for the readout {name!r}, got None")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 # Of the width: one pixel of the 16 in benchmarks/checkpoint_selection.py.
 _SHIFT = 16
@@ -21,11 +21,13 @@ def shifted(images: Tensor) -> Tensor:
         images: (N, C, H, W) with at least two columns.
     """
     columns = max(1, round(images.shape[-1] / _SHIFT))
-    return pad(images, (columns, 0, 0, 0), "reflect")[..., :-columns]
+    edge = images[..., 1 : columns + 1].flip(-1)
+    return torch.cat([edge, images[..., :-columns]], -1)
 
 
 def view_of(unseen: Any, view: Callable[[Any], Any] | None) -> Any:
     """Another view of inputs: the given one, of images ``shifted``; None if there is none."""
     if view is not None:
         return view(unseen)
-    return shifted(unseen) if isinstance(unseen, Tensor) and unseen.ndim == 4 else None
+    is_wide = isinstance(unseen, Tensor) and unseen.ndim == 4 and unseen.shape[-1] > 1
+    return shifted(unseen) if is_wide else None

@@ -194,7 +194,8 @@ def test_images_are_shifted_where_no_view_is_given():
     for images, columns in ((UNSEEN, 1), (wide, 2)):
         moved = shifted(images)
         assert torch.equal(moved[..., columns:], images[..., :-columns])
-        assert torch.equal(moved[..., 0], images[..., columns])
+        for column in range(columns):
+            assert torch.equal(moved[..., column], images[..., columns - column])
     given = Monitor(UNSEEN, view=shifted, readouts=["agreement"]).read(network(), 0)
     assert Monitor(UNSEEN, readouts=["agreement"]).read(network(), 0) == given
 
