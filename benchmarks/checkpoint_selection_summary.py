@@ -52,7 +52,7 @@ def summary_rows(by_regime: Mapping[str, Choices]) -> list[list[str]]:
     """The lines of `summary`."""
     rows = []
     for label, (name, kind) in METHODS.items():
-        made = {regime: _of(choices, regime, name, kind) for regime, choices in by_regime.items()}
+        made = {regime: of(choices, regime, name, kind) for regime, choices in by_regime.items()}
         (labels,) = {key[2] for key in by_regime[COLUMNS[0]] if key[:2] == (name, kind)}
         gaps = [np.mean([one.gap for one in made[regime]]) for regime in COLUMNS]
         hard = [one for regime in OVERFITTED for one in made[regime]]
@@ -62,7 +62,8 @@ def summary_rows(by_regime: Mapping[str, Choices]) -> list[list[str]]:
     return rows
 
 
-def _of(choices: Choices, regime: str, name: str, kind: str) -> Sequence[Choice]:
+def of(choices: Choices, regime: str, name: str, kind: str) -> Sequence[Choice]:
+    """What a score chose in a regime; of the corrupted one where it was read on such inputs."""
     if regime == CORRUPTED:
         kind = kind.replace("unseen", CORRUPTED)
     (made,) = [made for key, made in choices.items() if key[:2] == (name, kind)]
