@@ -32,6 +32,7 @@ LAYERS = {
     "prescreen.candidate": 1,
     "prescreen.untrained": 1,
     "prescreen.files": 0,
+    "prescreen.views": 0,
     "prescreen.selection": 0,
     "prescreen.failures": 2,
     "prescreen.reading": 2,
