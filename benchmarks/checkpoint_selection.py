@@ -1,8 +1,8 @@
 """Which readouts choose a good checkpoint of one run? CIFAR-10 at 16×16, three networks.
 
     python benchmarks/checkpoint_selection.py train --data DATA   # about an hour; resumable
-    python benchmarks/checkpoint_selection.py table tune          # from results/
-    python benchmarks/checkpoint_selection.py table report
+    python benchmarks/checkpoint_selection.py table report        # from results/
+    python benchmarks/checkpoint_selection.py table tune          # from what was trained here
 
 Runs differ in regime (clean; 40 % wrong labels; 2,000 images; a long tail of classes),
 network and seed, and are read at 36 checkpoints; clean runs are read and judged on corrupted images
@@ -50,16 +50,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("prescreen-runs/checkpoint_selection"))
     args = parser.parse_args()
     if args.do == "table":
-        print_tables(args.runs, args.window)
+        print_tables(args.runs, args.window, results_of(args.runs, args.out))
         return
     if args.data is None:
         parser.error("train needs --data")
     planned = [plan for plan in plans() if args.only in plan.name][: args.limit]
     whole = len(planned) == len(plans()) and args.steps_share == 1
-    # The results of a trial never replace the real ones.
-    path = RESULTS if whole else args.out / "trial" / "checkpoint_selection.csv"
-    write_results(planned, train(args, planned), path)
-    print(f"written: {path}")
+    records = train(args, planned)
+    for runs, seeds in SEEDS.items():
+        # The results of a trial never replace the real ones.
+        path = results_of(runs, args.out) if whole else args.out / "trial" / f"{runs}.csv"
+        write_results([plan for plan in planned if plan.seed in seeds], records, path)
+        print(f"written: {path}")
+
+
+def results_of(runs: str, out: Path) -> Path:
+    """Where results are: those to report are committed, those of tuning lie beside the journal."""
+    return RESULTS if runs == "report" else out / f"{runs}.csv"
 
 
 def train(args: argparse.Namespace, planned: list[Plan]) -> dict[str, Record]:

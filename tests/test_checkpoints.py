@@ -135,9 +135,10 @@ class Killed(BaseException):
     pass
 
 
-def test_a_kill_at_any_moment_leaves_the_best_of_before_or_after(tmp_path, monkeypatch):
-    values = [1.0, 4.0, 3.0, 2.0, 5.0, 4.0]
-    plain = Selection(Panel(("stable_information",), (True,)), smoothing=3)
+@pytest.mark.parametrize("smoothing", [1, 3])
+def test_a_kill_at_any_moment_leaves_the_best_of_before_or_after(tmp_path, monkeypatch, smoothing):
+    values = [1.0, 4.0, 3.0, 2.0, 5.0, 4.0, 6.0]
+    plain = Selection(Panel(("stable_information",), (True,)), smoothing=smoothing)
     survived = 0
     for moment in range(200):
         folder = tmp_path / str(moment)
@@ -158,13 +159,13 @@ def test_a_kill_at_any_moment_leaves_the_best_of_before_or_after(tmp_path, monke
             for method in ("replace", "unlink", "mkdir", "write_text"):
                 patch.setattr(Path, method, dies(getattr(Path, method)))
             try:
-                selector = CheckpointSelector(folder, smoothing=3)
+                selector = CheckpointSelector(folder, smoothing=smoothing)
                 for done, value in enumerate(values):
                     selector.update(reading(done, value), state(done))
                 done = len(values)
             except Killed:
                 pass
-        again = CheckpointSelector(folder, smoothing=3)
+        again = CheckpointSelector(folder, smoothing=smoothing)
         known = [reading(step, value) for step, value in enumerate(values)]
         before, after = plain.choose(known[:done]), plain.choose(known[: done + 1])
         if again.best is not None:

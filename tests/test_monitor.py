@@ -226,7 +226,7 @@ def decide(rank, folder, seen_by):
 def monitor_error(rank):
     try:
         Monitor(UNSEEN[:, :, :2] if rank == 0 else UNSEEN, view=mirror).read(network(), 0)
-    except Exception as error:
+    except ValueError as error:
         return str(error)
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ except ImportError as error:
     ) from error
 
 
-class _ReadoutCallback(Callback):
+class _ReadoutCallback(Callback, ABC):
     """Takes a reading at the end of training epochs; those that share a monitor share the reading."""
 
     def __init__(self, monitor: Monitor, every_n_epochs: int) -> None:
@@ -59,8 +60,9 @@ class _ReadoutCallback(Callback):
         self._taken = (trainer.current_epoch, reading)
         return reading
 
+    @abstractmethod
     def _decide(self, trainer: Trainer, pl_module: LightningModule, reading: Reading) -> None:
-        raise NotImplementedError
+        """Act on a reading, the same in every process."""
 
 
 class ReadoutCheckpoint(_ReadoutCallback):
