@@ -24,7 +24,7 @@ from checkpoint_selection_runs import SEEDS, SETTINGS, Plan, measure, plans
 from checkpoint_selection_table import print_tables
 from journalled import Outcome, in_processes, journalled
 
-from prescreen.journal import Record
+from prescreen.ranking.journal import Record
 
 
 def main() -> None:

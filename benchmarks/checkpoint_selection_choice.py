@@ -9,8 +9,8 @@ from checkpoint_selection_scores import Score
 from metrics import Floats, spearman
 
 from prescreen import Reading
+from prescreen.checkpoints.selection import Selection, smooth
 from prescreen.pruning import Panel
-from prescreen.selection import Selection, smooth
 
 WINDOW = 1.0
 SMOOTHING = 1
@@ -37,7 +37,7 @@ def pick(score: Score, window: float, smoothing: int = SMOOTHING) -> int:
     Args:
         score: one value a checkpoint, (n,).
         window: share of the checkpoints, counted from the end, that one is chosen from.
-        smoothing: see `prescreen.selection.Selection`.
+        smoothing: see `prescreen.checkpoints.selection.Selection`.
     """
     count, panel = len(score.values), Panel((score.name,), (score.higher_is_better,))
     readings = [Reading(i, {score.name: value}) for i, value in enumerate(score.values.tolist())]

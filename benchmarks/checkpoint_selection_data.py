@@ -14,8 +14,8 @@ from torch.nn import functional
 from where_it_fails_data import few, long_tail, wrong_labels
 
 from prescreen import Task, load_task
-from prescreen.data.batches import Moments
-from prescreen.data.images import InMemory
+from prescreen.tasks.images.batches import Moments
+from prescreen.tasks.images.dataset import InMemory
 
 IMAGE_SIZE = 16
 PROBE, VALIDATION, TEST = 512, 1000, 5000

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from prescreen.search_spaces.vit import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
-
-from search_spaces.vit import VisionTransformer
 
 CLASSES = 10
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from prescreen import READOUTS, Capture, Readout, get_readout
-from prescreen.forward import capture
+from prescreen.heads.capturing import capture
 from prescreen.readouts import NORMALIZATIONS, PROJECTIONS, labels
 from prescreen.readouts.paired import agreement, inconsistency
-from prescreen.views import shifted
+from prescreen.tasks.images.views import shifted
 
 # The probe of Wu & Summa 2026: these of the batch gradient with labels of training inputs.
 PROBE_SCALES = ("none", "head", "feature", "both")

@@ -9,7 +9,7 @@ from pathlib import Path
 from checkpoint_selection_runs import Plan
 from result_rows import Row, write_rows
 
-from prescreen.journal import Record
+from prescreen.ranking.journal import Record
 
 RESULTS = Path(__file__).parent / "results" / "checkpoint_selection.csv"
 

@@ -18,9 +18,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from where_it_fails_data import with_samples
 
 from prescreen import Capture, Reading, Training
-from prescreen.data.images import InMemory
 from prescreen.failures import CandidateFailed
-from prescreen.training import brief_training
+from prescreen.tasks.images.dataset import InMemory
+from prescreen.training.loop import brief_training
 
 BATCH = 64
 TRAINING_IMAGES = 1000

@@ -14,7 +14,7 @@ from checkpoint_selection_scores import STABLE, scores, series
 from metrics import Floats
 
 from prescreen import EarlyStopping, Reading
-from prescreen.report import plain_table
+from prescreen.ranking.report import plain_table
 
 PATIENCE = (3, 6)
 

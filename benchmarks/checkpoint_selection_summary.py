@@ -9,7 +9,7 @@ from checkpoint_selection_choice import Choice
 from checkpoint_selection_data import REGIMES
 from checkpoint_selection_scores import CORRUPTED, STABLE
 
-from prescreen.report import plain_table
+from prescreen.ranking.report import plain_table
 
 Choices = Mapping[tuple[str, ...], Sequence[Choice]]
 

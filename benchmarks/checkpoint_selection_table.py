@@ -16,7 +16,7 @@ from checkpoint_selection_stopping import stopping_table
 from checkpoint_selection_summary import COLUMNS, summary
 from metrics import Floats, bootstrap
 
-from prescreen.report import plain_table
+from prescreen.ranking.report import plain_table
 
 HEADER = (
     *("score", "read", "labels", "gap, points", "of oracle − last", "smoothed gap"),

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from prescreen import CandidateFailed, Reading
-from prescreen.journal import Journal, Record
+from prescreen.ranking.journal import Journal, Record
 
 # Readings, or the kind and the reason of a failure.
 Outcome = list[Reading] | tuple[str, str]

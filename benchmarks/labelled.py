@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from prescreen import Task
-from prescreen.data.images import InMemory, Layout, collect
-from prescreen.data.parquet_files import open_parquet
+from prescreen.tasks.images.dataset import InMemory, Layout, collect
+from prescreen.tasks.images.parquet import open_parquet
 
 _started = 0.0
 

@@ -20,11 +20,11 @@ from pathlib import Path
 from baselines import accuracy
 from labelled import cpu_seconds, labelled, open_test, shuffled, timed
 from nas_bench_201_table import RESULTS, print_table, write_cells
+from prescreen.search_spaces import nas_bench_201
 from untrained_scores import score_untrained
 
 from prescreen import READOUTS, UNTRAINED, Candidate, Training, load_task, rank
-from prescreen.report import Row
-from search_spaces import nas_bench_201
+from prescreen.ranking.report import Row
 
 # Rows of TRUTH after a shuffle with this seed. Rows 300 to 499 were reported on once; the panel was
 # changed after that, so that they are clean no more.

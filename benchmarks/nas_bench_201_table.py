@@ -13,8 +13,8 @@ from baselines import AFTER_TRAINING, AT_INITIALISATION, BASELINES
 from metrics import METRICS, Floats, bootstrap
 
 from prescreen import RANKING_PANEL, READOUTS, UNTRAINED, Trajectory
-from prescreen.aggregation import aggregate
-from prescreen.report import Row, plain_table
+from prescreen.ranking.report import Row, plain_table
+from prescreen.ranks import aggregate
 
 FOLDER = Path(__file__).parent / "results"
 RESULTS = FOLDER / "nas_bench_201.csv"

@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from prescreen import DEFAULT_PANEL, Reading
 from prescreen.integrations.optuna import ReadoutPruner, Recorder
 from prescreen.integrations.optuna.attributes import latest_state
-from prescreen.report import plain_table
+from prescreen.ranking.report import plain_table
 
 
 class CountingStorage(InMemoryStorage):

@@ -21,8 +21,8 @@ from labelled import labelled, open_test
 from torch import Tensor, nn
 
 from prescreen import DEFAULT_PANEL, Candidate, Task, Training, brief_training, load_task, read
-from prescreen.preserve import preserve
-from prescreen.space import resolve_space
+from prescreen.heads.preserve import preserve
+from prescreen.spaces.space import resolve_space
 
 VALIDATION_IMAGES = 1000
 

@@ -28,7 +28,7 @@ from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvin
 from optuna_recordings import Settings, chosen_cells, record
 
 from prescreen.integrations.optuna import ReadoutPruner, Recorder
-from prescreen.report import plain_table
+from prescreen.ranking.report import plain_table
 
 Cell = dict[str, Any]
 Point = dict[str, Any]

@@ -28,8 +28,8 @@ from torch import Tensor
 from untrained_scores import score_untrained
 
 from prescreen import READOUTS, UNTRAINED, Candidate, Task, Training, Trajectory, load_task, rank
-from prescreen.candidate import as_candidates
-from prescreen.data.probe import choose_probe
+from prescreen.spaces.candidate import as_candidates
+from prescreen.tasks.images.probe_batch import choose_probe
 
 TIMM = (
     # convolutional: plain and residual, depthwise, modern

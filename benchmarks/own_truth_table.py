@@ -15,7 +15,7 @@ from nas_bench_201_table import FOLDER, MIN_CELLS, read_cells, scores
 from scipy.stats import ConstantInputWarning
 
 from prescreen import Trajectory, get_readout
-from prescreen.report import plain_table
+from prescreen.ranking.report import plain_table
 
 __all__ = ["FOLDER", "GRID", "print_table", "write_results"]
 

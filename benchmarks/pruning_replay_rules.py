@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from prescreen.aggregation import aggregate
+from prescreen.ranks import aggregate
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 from pruning_replay_rules import Floats
 
-from prescreen.report import plain_table
+from prescreen.ranking.report import plain_table
 
 # What is lost on average may be this many points.
 WITHIN = 0.2

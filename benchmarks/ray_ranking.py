@@ -21,8 +21,8 @@ from typing import Any
 import torch
 
 from prescreen import Training, load_task, rank
-from prescreen.progress import Progress
-from prescreen.report import Ranking, plain_table
+from prescreen.ranking.progress import Progress
+from prescreen.ranking.report import Ranking, plain_table
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ from nas_bench_201_table import TRAJECTORIES, read_cells
 
 from prescreen import RANKING_PANEL
 from prescreen.integrations.ray import Halving, Median, ReadoutScheduler
-from prescreen.report import plain_table
+from prescreen.ranking.report import plain_table
 
 CONCURRENT = 16
 TIMED = 10_000

@@ -43,7 +43,7 @@ from prescreen.integrations.ray import (
     ReadoutScheduler,
     trainable,
 )
-from prescreen.report import plain_table
+from prescreen.ranking.report import plain_table
 
 ACCURACY = "validation_accuracy"
 SCORE = "prescreen/score"

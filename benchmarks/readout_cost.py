@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from prescreen.capture import Capture
+from prescreen.captured import Capture
+from prescreen.ranking.report import plain_table
 from prescreen.readouts import DEFAULT_PANEL, READOUTS
-from prescreen.report import plain_table
 
 HEADS = "64x10,2048x1000,1024x21841,4096x128256"
 Work = Callable[[], object]
@@ -151,11 +151,11 @@ def _kilobytes(status: Path, field: str) -> int:
 
 def share_of_training() -> None:
     """Readout arithmetic after the forward pass, as a share of brief training on a small cell."""
-    from prescreen.candidate import as_candidates
-    from prescreen.data import load_task
-    from prescreen.forward import capture
-    from prescreen.recipe import Training
-    from prescreen.training import brief_training
+    from prescreen.heads.capturing import capture
+    from prescreen.spaces.candidate import as_candidates
+    from prescreen.tasks import load_task
+    from prescreen.training.loop import brief_training
+    from prescreen.training.recipe import Training
 
     task = load_task("digits")
     (candidate,) = as_candidates("nas_bench_201", 1, seed=0)

@@ -20,7 +20,7 @@ from readout_cost import Work, timed
 from torch.nn import functional
 
 from prescreen import Monitor
-from prescreen.report import plain_table
+from prescreen.ranking.report import plain_table
 
 IMAGES, CLASSES = 1_281_167, 1000
 

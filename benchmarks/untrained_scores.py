@@ -17,7 +17,7 @@ from baselines.az_nas import PARTS
 from torch import Tensor
 
 from prescreen import Candidate, Reading, Task, Trajectory
-from prescreen.journal import Journal, Record
+from prescreen.ranking.journal import Journal, Record
 
 BATCH = 64
 SEED = 0

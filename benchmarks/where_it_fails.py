@@ -23,7 +23,7 @@ from where_it_fails_results import RESULTS, write_results
 from where_it_fails_runs import SETTINGS, measure
 from where_it_fails_table import print_tables
 
-from prescreen.journal import Record
+from prescreen.ranking.journal import Record
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from prescreen import READOUTS, Capture
-from prescreen.data.probe import probe_shift
-from prescreen.forward import capture
+from prescreen.heads.capturing import capture
+from prescreen.tasks.images.probe_batch import probe_shift
 
 # What standard deviation the logits of a sample get.
 SPREAD = 3.0

@@ -12,8 +12,8 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from prescreen import Task, load_task
-from prescreen.data.image_files import decode
-from prescreen.data.images import InMemory, Layout, fit
+from prescreen.tasks.images.dataset import InMemory, Layout, fit
+from prescreen.tasks.images.folders import decode
 
 IMAGE_SIZE = 16
 PROBE = 512

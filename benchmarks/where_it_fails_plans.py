@@ -7,10 +7,9 @@ from pathlib import Path
 
 import torch
 from nas_bench_201 import choose_cells
+from prescreen.search_spaces import nas_bench_201
 from torch import Tensor, nn
 from torch.nn import functional
-
-from search_spaces import nas_bench_201
 
 EXPERIMENTS = ("recipe", "overfit", "imbalance", "shifted")
 

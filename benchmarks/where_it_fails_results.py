@@ -11,7 +11,7 @@ from typing import Any
 from result_rows import Row, write_rows
 from where_it_fails_plans import Plan
 
-from prescreen.journal import Record
+from prescreen.ranking.journal import Record
 
 RESULTS = Path(__file__).parent / "results" / "where_it_fails.csv"
 

@@ -13,10 +13,10 @@ from where_it_fails_data import PROBE, Data, few, long_tail, with_samples, wrong
 from where_it_fails_plans import Plan
 
 from prescreen import READOUTS, Capture, Reading, Task, Training
-from prescreen.data.images import InMemory
 from prescreen.failures import CandidateFailed
-from prescreen.forward import capture
-from prescreen.training import brief_training
+from prescreen.heads.capturing import capture
+from prescreen.tasks.images.dataset import InMemory
+from prescreen.training.loop import brief_training
 
 BRIEF = 300
 LONG = 900

@@ -14,8 +14,8 @@ from where_it_fails_results import RESULTS, Row, read_results
 from where_it_fails_runs import TRUTHS
 
 from prescreen import READOUTS
-from prescreen.data.probe import SHIFT_LIMIT
-from prescreen.report import plain_table
+from prescreen.ranking.report import plain_table
+from prescreen.tasks.images.probe_batch import SHIFT_LIMIT
 
 # A readout is fooled by a factor if its ρ lies below this although the factor matters: it moves
 # the truth by more than twice what seeds move it.

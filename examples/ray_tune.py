@@ -7,6 +7,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 import optuna
 import ray
+from prescreen.search_spaces import nas_bench_201
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
@@ -18,7 +19,6 @@ from prescreen.integrations.ray import (
     ReadoutScheduler,
     trainable,
 )
-from search_spaces import nas_bench_201
 
 
 def main() -> None:

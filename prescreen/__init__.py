@@ -3,25 +3,25 @@
 candidate → brief training → capture → readout → trajectory → decision
 """
 
-from prescreen.candidate import Candidate
-from prescreen.capture import Capture
-from prescreen.checkpoints import CheckpointSelector
-from prescreen.comparison import Comparison, select
-from prescreen.data import Task, load_task
+from prescreen.captured import Capture
+from prescreen.checkpoints.compare import Comparison, select
+from prescreen.checkpoints.monitor import SELECTION_PANEL, Monitor
+from prescreen.checkpoints.selector import CheckpointSelector
+from prescreen.checkpoints.stopping import EarlyStopping
 from prescreen.failures import CandidateFailed
-from prescreen.forward import capture_heads
-from prescreen.heads import find_heads
-from prescreen.monitor import SELECTION_PANEL, Monitor
-from prescreen.ranking import rank
-from prescreen.reading import RANKING_PANEL, read
+from prescreen.heads.capturing import capture_heads
+from prescreen.heads.find import find_heads
+from prescreen.measuring import RANKING_PANEL, read
+from prescreen.ranking.report import Ranking
+from prescreen.ranking.run import rank
+from prescreen.reading import Reading, Trajectory
 from prescreen.readouts import DEFAULT_PANEL, READOUTS, Readout, get_readout
-from prescreen.recipe import Training
-from prescreen.report import Ranking
+from prescreen.readouts.network import UNTRAINED
 from prescreen.screening import screen
-from prescreen.stopping import EarlyStopping
-from prescreen.training import brief_training
-from prescreen.trajectory import Reading, Trajectory
-from prescreen.untrained import UNTRAINED
+from prescreen.spaces.candidate import Candidate
+from prescreen.tasks import Task, load_task
+from prescreen.training.loop import brief_training
+from prescreen.training.recipe import Training
 
 __all__ = [
     "DEFAULT_PANEL",

@@ -16,7 +16,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    from prescreen.cli import run
+    from prescreen.cli.app import run
 
     return run(sys.argv[1:])
 

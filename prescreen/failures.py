@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from prescreen.capture import NonFiniteError
+from prescreen.captured import NonFiniteError
 
 
 class CandidateFailed(Exception):

@@ -1,88 +1,102 @@
-"""Reading: what panels name, and the readouts of a model as it is."""
+"""Readings over steps: what every decision looks at."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
 
-from prescreen.capture import Link
-from prescreen.forward import capture
-from prescreen.readouts import DEFAULT_PANEL, Readout, get_readout
-from prescreen.untrained import UNTRAINED, Untrained
-
-Measure = Readout | Untrained
-Readouts = Sequence[str] | Mapping[str, Measure]
-
-# Three unlike measures: of the trained head, and of the untrained network's features and flow.
-RANKING_PANEL: tuple[str, ...] = ("sample_gradient", "isotropy", "synflow")
-
-
-def read(
-    model: nn.Module,
-    inputs: Any,
-    readouts: Readouts = DEFAULT_PANEL,
-    *,
-    head: str | None = None,
-    link: Link = "softmax",
-    batch_statistics: bool = True,
-) -> dict[str, float]:
-    """Read a model's prediction head on unlabelled inputs; the model is left exactly as it was.
+@dataclass(frozen=True)
+class Reading:
+    """What was read from one candidate at one step.
 
     Args:
-        model: any module with a linear or convolution head.
-        inputs: what the model takes: a tensor, a tuple of arguments or a dict of keywords.
-        readouts: names (see ``READOUTS``), grid points such as ``"prior/gradient/feature"``, or a
-            mapping from names of your own to ``Readout``.
-        head: dotted name of the head, where it cannot be found.
-        link: how logits become predictions.
-        batch_statistics: let BatchNorm use the batch's own statistics. Right while training is
-            brief; for checkpoints of a long run choose False.
-
-    Returns:
-        Readout name to value.
-
-    Raises:
-        ValueError: an unknown readout or head, inputs that the model cannot take, or a measure of
-            the untrained network, which this one need not be.
+        step: optimizer steps taken so far.
+        values: readout name to value; NaN where a readout is undefined.
+        seconds: wall seconds spent on the candidate so far, building and reading included.
+        training_loss: mean loss of the steps since the reading before.
+        parameters: the candidate's trainable parameters.
     """
-    of_network, of_head = split(resolve_readouts(readouts))
-    if of_network:
-        raise ValueError(
-            f"readouts: {', '.join(of_network)} of an untrained network are not read from a head; "
-            "rank and screen measure them"
+
+    step: int
+    values: Mapping[str, float]
+    seconds: float = math.nan
+    training_loss: float = math.nan
+    parameters: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict that strict JSON can hold: NaN and infinities, which it lacks, become strings."""
+        return {
+            "step": self.step,
+            "values": {name: _plain(value) for name, value in self.values.items()},
+            "seconds": _plain(self.seconds),
+            "training_loss": _plain(self.training_loss),
+            "parameters": self.parameters,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Reading:
+        """The reading that ``to_json`` wrote, bit for bit.
+
+        Raises:
+            KeyError, TypeError, ValueError: ``data`` is not a reading.
+        """
+        return cls(
+            step=int(data["step"]),
+            values={str(name): float(value) for name, value in data["values"].items()},
+            seconds=float(data["seconds"]),
+            training_loss=float(data["training_loss"]),
+            parameters=int(data["parameters"]),
         )
-    taken = capture(model, inputs, head=head, link=link, batch_statistics=batch_statistics)
-    return {name: readout(taken) for name, readout in of_head.items()}
 
 
-def resolve_readouts(readouts: Readouts) -> dict[str, Measure]:
-    """Names to readouts, and to measures of the untrained network.
+@dataclass
+class Trajectory:
+    """The readings of one candidate, in the order of their steps."""
 
-    Raises:
-        ValueError: a name is unknown, given twice, or there is none.
-    """
-    require_names(readouts)
-    if isinstance(readouts, Mapping):
-        return dict(readouts)
-    return {name: UNTRAINED[name] if name in UNTRAINED else get_readout(name) for name in readouts}
+    readings: list[Reading] = field(default_factory=list)
+
+    def append(self, reading: Reading) -> None:
+        """Add a reading.
+
+        Raises:
+            ValueError: its step does not lie after the last one.
+        """
+        if self.readings and reading.step <= self.readings[-1].step:
+            raise ValueError(
+                f"reading: a step after {self.readings[-1].step} is needed, got {reading.step}"
+            )
+        self.readings.append(reading)
+
+    def __len__(self) -> int:
+        return len(self.readings)
+
+    def __iter__(self) -> Iterator[Reading]:
+        return iter(self.readings)
+
+    @property
+    def last(self) -> Reading:
+        """The latest reading.
+
+        Raises:
+            IndexError: nothing has been read yet.
+        """
+        return self.readings[-1]
+
+    def series(self, name: str) -> tuple[list[int], list[float]]:
+        """Steps and values of one readout; NaN where a reading lacks it."""
+        values = [reading.values.get(name, math.nan) for reading in self.readings]
+        return [reading.step for reading in self.readings], values
+
+    def smoothed(self, name: str, window: int = 1) -> float:
+        """Mean of a readout's last ``window`` values; NaN if one of them is, or none exists."""
+        if window < 1:
+            raise ValueError(f"window: at least 1 reading is needed, got {window}")
+        values = self.series(name)[1][-window:]
+        return math.fsum(values) / len(values) if values else math.nan
 
 
-def require_names(readouts: Sequence[str] | Mapping[str, Any]) -> None:
-    """Refuse names that are none, not distinct or a single string.
-
-    Raises:
-        ValueError: as said.
-    """
-    if isinstance(readouts, str):
-        raise ValueError(f"readouts: a sequence of names is needed, got the string {readouts!r}")
-    if len(set(readouts)) != len(readouts) or not readouts:
-        raise ValueError(f"readouts: distinct names, at least one, are needed, got {[*readouts]}")
-
-
-def split(table: Mapping[str, Measure]) -> tuple[dict[str, Untrained], dict[str, Readout]]:
-    """The measures of the untrained network, and the readouts of the head."""
-    of_network = {name: one for name, one in table.items() if isinstance(one, Untrained)}
-    of_head = {name: one for name, one in table.items() if not isinstance(one, Untrained)}
-    return of_network, of_head
+def _plain(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)

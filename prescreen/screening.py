@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from prescreen.candidate import Candidate
-from prescreen.capture import Capture
-from prescreen.data import Task
+from prescreen.captured import Capture
 from prescreen.failures import CandidateFailed, failing_as
-from prescreen.forward import capture
-from prescreen.heads import find_heads
-from prescreen.preserve import preserve
-from prescreen.reading import RANKING_PANEL, Readouts, resolve_readouts, split
-from prescreen.recipe import Training
-from prescreen.training import BriefTraining
-from prescreen.trajectory import Reading
+from prescreen.heads.capturing import capture
+from prescreen.heads.find import find_heads
+from prescreen.heads.preserve import preserve
+from prescreen.measuring import RANKING_PANEL, Readouts, resolve_readouts, split
+from prescreen.reading import Reading
+from prescreen.spaces.candidate import Candidate
+from prescreen.tasks import Task
+from prescreen.training.loop import BriefTraining
+from prescreen.training.recipe import Training
 
 Extra = Mapping[str, Callable[[nn.Module], float]]
 

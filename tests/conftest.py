@@ -3,12 +3,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
+from toy import PYTHONPATH
 
-from prescreen.capture import Capture
+from prescreen.captured import Capture
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +35,7 @@ def ray_session():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         # Its processes import what tests hand to them from the tests' modules.
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        patch.setenv("PYTHONPATH", PYTHONPATH, prepend=os.pathsep)
         # "local": a cluster that somebody else runs on this machine is not joined.
         ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
         yield ray

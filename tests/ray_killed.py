@@ -7,7 +7,7 @@ import sys
 import ray
 from ray import tune
 from ray_space import __file__ as SPACE  # a space is named by its file
-from test_ranking import make_task
+from toy import make_task
 
 from prescreen import Training
 from prescreen.integrations.ray import Median, ReadoutCallback, ReadoutScheduler, trainable

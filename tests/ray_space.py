@@ -1,6 +1,6 @@
 """A search space for the tests of the Ray integration; some of its networks fail."""
 
-from test_ranking import BAD, mlp
+from toy import BAD, mlp
 
 WIDTHS = [2, 4, 8, 16, 32]
 

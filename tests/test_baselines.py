@@ -8,9 +8,8 @@ import math
 import pytest
 import torch
 from benchmark_modules import load_benchmark
+from prescreen.search_spaces import nas_bench_201
 from torch import nn
-
-from search_spaces import nas_bench_201
 
 baselines = load_benchmark("baselines")
 

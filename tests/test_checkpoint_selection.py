@@ -12,9 +12,9 @@ from selection_columns import needed
 from torch import nn
 
 from prescreen import Reading, Task
-from prescreen.data.batches import DatasetBatches, Moments
-from prescreen.data.images import InMemory
-from prescreen.forward import capture
+from prescreen.heads.capturing import capture
+from prescreen.tasks.images.batches import DatasetBatches, Moments
+from prescreen.tasks.images.dataset import InMemory
 
 main = load_benchmark("checkpoint_selection")
 data = load_benchmark("checkpoint_selection_data")

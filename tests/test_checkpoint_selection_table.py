@@ -10,7 +10,7 @@ from benchmark_modules import load_benchmark
 from selection_columns import needed
 
 from prescreen import READOUTS, Reading, Trajectory
-from prescreen.journal import Record
+from prescreen.ranking.journal import Record
 
 choices = load_benchmark("checkpoint_selection_choice")
 results = load_benchmark("checkpoint_selection_results")

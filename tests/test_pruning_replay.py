@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from benchmark_modules import load_benchmark
 
-from prescreen.aggregation import aggregate
 from prescreen.pruning import Population
+from prescreen.ranks import aggregate
 
 rules = load_benchmark("pruning_replay_rules")
 replay = load_benchmark("pruning_replay")

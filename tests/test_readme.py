@@ -6,13 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import prescreen.search_spaces.nas_bench_201
 import pytest
 
-import search_spaces.nas_bench_201
-from prescreen.candidate import as_candidates
-from prescreen.cli import run
-from prescreen.reading import RANKING_PANEL
+from prescreen.cli.app import run
+from prescreen.measuring import RANKING_PANEL
 from prescreen.readouts import ANCHORS, NORMALIZATIONS, PROJECTIONS, READOUTS
+from prescreen.spaces.candidate import as_candidates
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -53,7 +53,7 @@ def test_the_table_is_of_the_first_command():
     drawn = {c.name: c.config for c in as_candidates("nas_bench_201", 12, 0)}
     assert sorted(row.split()[1] for row in rows) == sorted(drawn)
     for row in rows:
-        network = search_spaces.nas_bench_201.build(drawn[row.split()[1]], in_channels=1)
+        network = prescreen.search_spaces.nas_bench_201.build(drawn[row.split()[1]], in_channels=1)
         parameters = sum(p.numel() for p in network.parameters())
         assert row.split()[-3] == f"{parameters:,}"
 

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from test_ranking import make_task, mlp
+from toy import make_task, mlp
 
-from prescreen.candidate import Candidate
-from prescreen.recipe import Training
 from prescreen.screening import Screening, screen
+from prescreen.spaces.candidate import Candidate
+from prescreen.training.recipe import Training
 
 BRIEF = Training(steps=6, batch_size=16)
 

@@ -7,9 +7,9 @@ import torch
 from benchmark_modules import load_benchmark
 
 from prescreen import CandidateFailed, Capture, Task
-from prescreen.data.batches import DatasetBatches, Moments
-from prescreen.data.images import InMemory
-from prescreen.data.probe import probe_shift
+from prescreen.tasks.images.batches import DatasetBatches, Moments
+from prescreen.tasks.images.dataset import InMemory
+from prescreen.tasks.images.probe_batch import probe_shift
 
 corrections = load_benchmark("where_it_fails_corrections")
 data = load_benchmark("where_it_fails_data")

@@ -8,7 +8,7 @@ from benchmark_modules import load_benchmark
 from scipy.stats import spearmanr
 
 from prescreen import Reading, Trajectory
-from prescreen.journal import Record
+from prescreen.ranking.journal import Record
 
 corrections = load_benchmark("where_it_fails_corrections")
 metrics = load_benchmark("metrics")

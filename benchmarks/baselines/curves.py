@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prescreen.preserve import preserve
-from prescreen.training import model_logits
+from prescreen.heads.preserve import preserve
+from prescreen.training.loop import model_logits
 
 
 def tse(losses: Sequence[float]) -> float:

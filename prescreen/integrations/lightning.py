@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-from prescreen.checkpoints import CheckpointSelector
-from prescreen.monitor import Monitor
-from prescreen.stopping import EarlyStopping
-from prescreen.trajectory import Reading
+from prescreen.checkpoints.monitor import Monitor
+from prescreen.checkpoints.selector import CheckpointSelector
+from prescreen.checkpoints.stopping import EarlyStopping
+from prescreen.reading import Reading
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer

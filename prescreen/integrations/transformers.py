@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from prescreen.checkpoints import CheckpointSelector
+from prescreen.checkpoints.monitor import Monitor
+from prescreen.checkpoints.selector import CheckpointSelector
+from prescreen.checkpoints.stopping import EarlyStopping
 from prescreen.files import load_state, save_state
-from prescreen.monitor import Monitor
-from prescreen.stopping import EarlyStopping
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments

@@ -6,10 +6,10 @@ A host without a rule of its own leaves all that to a ``Judge``, with one of our
 All of them are small, pickle, and depend on nothing but what they were given.
 """
 
+from prescreen.panel import Panel
 from prescreen.pruning.guard import Guard, among_best
 from prescreen.pruning.hindsight import hindsight
 from prescreen.pruning.judge import Judge
-from prescreen.pruning.panel import Panel
 from prescreen.pruning.population import Population
 from prescreen.pruning.rules import Halving, Median, Rule
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prescreen.aggregation import aggregate
 from prescreen.pruning.population import Floats
+from prescreen.ranks import aggregate
 
 
 @dataclass(frozen=True)

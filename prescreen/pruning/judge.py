@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from prescreen.panel import Panel
 from prescreen.pruning.guard import Guard, among_best
 from prescreen.pruning.hindsight import hindsight
-from prescreen.pruning.panel import Panel
 from prescreen.pruning.population import Population
 from prescreen.pruning.rules import Halving, Median, Rule
 

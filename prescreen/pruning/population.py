@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prescreen.aggregation import aggregate
+from prescreen.ranks import aggregate
 
 Floats = NDArray[np.floating[Any]]
 

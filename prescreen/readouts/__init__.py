@@ -21,7 +21,7 @@ from prescreen.readouts.projections import PROJECTIONS, Projection
 from prescreen.readouts.statistics import STATISTICS, Statistic
 
 if TYPE_CHECKING:
-    from prescreen.capture import Capture
+    from prescreen.captured import Capture
 
 __all__ = [
     "ANCHORS",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from prescreen.capture import Capture
+    from prescreen.captured import Capture
 
 
 class Expected:

@@ -17,7 +17,7 @@ from prescreen.readouts.anchors import require_link
 from prescreen.readouts.residuals import centred
 
 if TYPE_CHECKING:
-    from prescreen.capture import Capture
+    from prescreen.captured import Capture
 
 Normalization = Callable[["Capture"], float]
 

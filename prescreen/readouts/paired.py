@@ -14,12 +14,12 @@ from prescreen.readouts import Readout, get_readout
 from prescreen.readouts.anchors import require_link
 
 if TYPE_CHECKING:
-    from prescreen.capture import Capture
+    from prescreen.captured import Capture
 
 _GAP = "gap/"
 
-# What inconsistency of two views weighs, where that with the reading before weighs 1: chosen for
-# `prescreen.views.shifted` on runs of benchmarks/checkpoint_selection.py that are not reported.
+# What inconsistency of two views weighs, where that with the reading before weighs 1: chosen for images
+# that are shifted, on runs of benchmarks/checkpoint_selection.py that are not reported.
 VIEW_WEIGHT = 0.75
 
 Other = Literal["seen", "view", "before"]

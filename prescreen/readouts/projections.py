@@ -21,7 +21,7 @@ from prescreen.readouts.linear_algebra import singular_values
 from prescreen.readouts.residuals import centred, outer_norm, residual_block, residual_norms
 
 if TYPE_CHECKING:
-    from prescreen.capture import Capture
+    from prescreen.captured import Capture
 
 Projection = Callable[["Capture", Target], Tensor]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from prescreen.readouts.anchors import Expected, Target
 
 if TYPE_CHECKING:
-    from prescreen.capture import Capture
+    from prescreen.captured import Capture
 
 
 def residual_block(

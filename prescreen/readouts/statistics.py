@@ -17,7 +17,7 @@ from prescreen.readouts.linear_algebra import gram, gram_singular_values, singul
 from prescreen.readouts.residuals import centred
 
 if TYPE_CHECKING:
-    from prescreen.capture import Capture
+    from prescreen.captured import Capture
 
 Statistic = Callable[["Capture"], Tensor]
 

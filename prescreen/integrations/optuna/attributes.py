@@ -16,7 +16,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import BaseTrial, FrozenTrial
 
-from prescreen.trajectory import Reading, Trajectory
+from prescreen.reading import Reading, Trajectory
 
 _PREFIX = "prescreen"
 

@@ -11,9 +11,9 @@ from optuna.trial import BaseTrial
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from prescreen.candidate import Candidate
-from prescreen.data import Task
 from prescreen.failures import CandidateFailed
+from prescreen.spaces.candidate import Candidate
+from prescreen.tasks import Task
 
 Cost = Literal["parameters", "flops"]
 

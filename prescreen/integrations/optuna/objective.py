@@ -13,18 +13,18 @@ from optuna.study import StudyDirection
 from optuna.trial import BaseTrial, Trial
 from torch import nn
 
-from prescreen.candidate import Candidate, candidate_of
-from prescreen.data import Task
 from prescreen.failures import CandidateFailed
 from prescreen.integrations.optuna.attributes import write_attribute
 from prescreen.integrations.optuna.costs import costs_of, require_costs, set_limits
 from prescreen.integrations.optuna.recorder import Recorder
-from prescreen.reading import Measure, Readouts, resolve_readouts
+from prescreen.measuring import Measure, Readouts, resolve_readouts
+from prescreen.reading import Reading
 from prescreen.readouts import DEFAULT_PANEL
-from prescreen.recipe import Training
 from prescreen.screening import screen
-from prescreen.space import Space, resolve_space
-from prescreen.trajectory import Reading
+from prescreen.spaces.candidate import Candidate, candidate_of
+from prescreen.spaces.space import Space, resolve_space
+from prescreen.tasks import Task
+from prescreen.training.recipe import Training
 
 Value = str | Callable[[nn.Module], float]
 

@@ -8,11 +8,11 @@ from optuna.pruners import BasePruner
 from optuna.trial import BaseTrial
 from torch import nn
 
-from prescreen.capture import Link
+from prescreen.captured import Link
 from prescreen.integrations.optuna.recorder import Recorder
-from prescreen.panel_reader import OnError, PanelReader
-from prescreen.reading import Readouts
-from prescreen.trajectory import Reading
+from prescreen.integrations.panel_reader import OnError, PanelReader
+from prescreen.measuring import Readouts
+from prescreen.reading import Reading
 
 
 class Reader:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from prescreen.aggregation import aggregate
 from prescreen.integrations.optuna.memory import Memory
 from prescreen.integrations.optuna.twins import Readings
 from prescreen.pruning import Population
+from prescreen.ranks import aggregate
 
 # Two ways lead to a score: rounding keeps equal readings equal to the last bit.
 _DECIMALS = 12

@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import nn
 
-from prescreen.capture import Link
+from prescreen.captured import Link
+from prescreen.integrations.panel_reader import OnError, PanelReader
 from prescreen.integrations.ray.results import STEP, as_result, require_free_names
-from prescreen.panel_reader import OnError, PanelReader
-from prescreen.reading import RANKING_PANEL, Readouts, resolve_readouts
+from prescreen.measuring import RANKING_PANEL, Readouts, resolve_readouts
 
 
 class Reader:

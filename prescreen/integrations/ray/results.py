@@ -14,8 +14,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from prescreen.reading import Measure
-from prescreen.trajectory import Reading
+from prescreen.measuring import Measure
+from prescreen.reading import Reading
 
 PREFIX = "prescreen"
 STEP = "step"

@@ -10,8 +10,8 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler
 
 from prescreen.integrations.ray.results import FAILURE, PREFIX, STEP, reading_in
+from prescreen.measuring import RANKING_PANEL, Readouts, resolve_readouts
 from prescreen.pruning import Guard, Judge, Median, Panel, Rule
-from prescreen.reading import RANKING_PANEL, Readouts, resolve_readouts
 
 logger = logging.getLogger(__name__)
 

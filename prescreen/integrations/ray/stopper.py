@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from ray.tune import Stopper
 
 from prescreen.integrations.ray.results import STEP, reading_in
-from prescreen.trajectory import Reading
+from prescreen.reading import Reading
 
 
 class StoppingRule(Protocol):

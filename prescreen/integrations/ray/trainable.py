@@ -12,15 +12,15 @@ from typing import Any
 import torch
 from ray import tune
 
-from prescreen.candidate import Candidate, builders
-from prescreen.data import Task, load_task
 from prescreen.failures import CandidateFailed
 from prescreen.integrations.ray.results import FAILURE, PREFIX, STEP, as_result, require_free_names
-from prescreen.reading import RANKING_PANEL, Measure, Readouts, resolve_readouts
-from prescreen.recipe import Training
+from prescreen.measuring import RANKING_PANEL, Measure, Readouts, resolve_readouts
+from prescreen.reading import Reading
 from prescreen.screening import Extra, Screening
-from prescreen.space import Space, resolve_space
-from prescreen.trajectory import Reading
+from prescreen.spaces.candidate import Candidate, builders
+from prescreen.spaces.space import Space, resolve_space
+from prescreen.tasks import Task, load_task
+from prescreen.training.recipe import Training
 
 _FILE = "screening.pt"
 

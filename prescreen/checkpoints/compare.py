@@ -1,0 +1,229 @@
+"""Comparison: which of these checkpoint files is best, from unlabelled inputs alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from prescreen.checkpoints.monitor import SELECTION_PANEL, Monitor
+from prescreen.checkpoints.selection import MIN_CURVE, Choice, Selection
+from prescreen.files import load_state
+from prescreen.importing import import_file, import_module
+from prescreen.pruning import Panel
+from prescreen.ranking.report import finite, plain_table
+from prescreen.reading import Reading
+from prescreen.spaces.candidate import Candidate
+from prescreen.tasks import Task
+
+Builder = Callable[..., nn.Module]
+
+# Of checkpoints that have none before them.
+ALONE_PANEL: tuple[str, ...] = ("view_information",)
+
+# Where training scripts put the weights, among other things that a checkpoint holds.
+_ENTRIES = ("state_dict", "model_state_dict", "model")
+# What wrappers and trainers put before every name.
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Checkpoint files and which of them reads best.
+
+    Args:
+        files: in the order of training, as far as their names tell.
+        readings: of each file; their step is the place in ``files``.
+        choice: the best one; its step is the place in ``files``. None if all have diverged.
+        order: places in ``files``, best first; without those that were not compared.
+        readouts: what was compared.
+    """
+
+    files: tuple[Path, ...]
+    readings: tuple[Reading, ...]
+    choice: Choice | None
+    order: tuple[int, ...]
+    readouts: tuple[str, ...]
+
+    @property
+    def best(self) -> Path:
+        """The file that reads best.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if self.choice is None:
+            raise ValueError("checkpoints: one whose readouts are numbers is needed, got none")
+        return self.files[self.choice.step]
+
+    @property
+    def reason(self) -> str:
+        """Why the best is the best, and what speaks against it."""
+        if self.choice is None:
+            return "No checkpoint has readouts that are numbers."
+        best, panel = self.choice, " and ".join(self.readouts)
+        what = f"the best {panel}" if len(self.readouts) == 1 else f"the best mean rank in {panel}"
+        skipped = f", {best.skipped} more without a value" if best.skipped else ""
+        said = f"{self.best} has {what} ({best.score:.4g}) of {best.candidates}{skipped}."
+        return " ".join([said, *(f"But {doubt}." for doubt in best.doubts)])
+
+    def to_json(self) -> str:
+        """Strict JSON; values that are not finite become null."""
+        content = {
+            "best": None if self.choice is None else str(self.best),
+            "reason": self.reason,
+            "choice": None if self.choice is None else asdict(self.choice),
+            "order": [str(self.files[place]) for place in self.order],
+            "checkpoints": [
+                {"file": str(file), "values": dict(reading.values)}
+                for file, reading in zip(self.files, self.readings, strict=True)
+            ],
+        }
+        return json.dumps(finite(content), indent=2)
+
+    def __str__(self) -> str:
+        places = {place: str(rank) for rank, place in enumerate(self.order, start=1)}
+        rows = [
+            [places.get(i, "-"), str(file), *(f"{v:.4g}" for v in reading.values.values())]
+            for i, (file, reading) in enumerate(zip(self.files, self.readings, strict=True))
+        ]
+        rows.sort(key=lambda row: (row[0] == "-", row[0] != "-" and int(row[0])))
+        return f"{plain_table(['rank', 'checkpoint', *self.readouts], rows, (1,))}\n{self.reason}"
+
+
+def select(
+    checkpoints: Sequence[str | Path],
+    models: str | Builder | Sequence[str | Builder],
+    task: Task,
+    *,
+    readouts: Sequence[str] | None = None,
+    smoothing: int = 1,
+    head: str | None = None,
+) -> Comparison:
+    """Read checkpoint files on a task's probe batch and say which is best, without labels.
+
+    Files are loaded as weights; nothing in them is executed. With one model they are taken for
+    checkpoints of one run, in the order of the numbers in their names.
+
+    Args:
+        checkpoints: .safetensors files, or what ``torch.save`` wrote: a state dict, or a dict that
+            holds one as ``state_dict``, ``model_state_dict`` or ``model``.
+        models: a function that builds the network (it is given those of ``num_classes``,
+            ``in_channels`` and ``image_size`` that its signature names) or its name,
+            ``"package.module:function"`` or ``"file.py:function"``. Or one for every file, for
+            different architectures.
+        task: whose probe batch is read; a batch of its training inputs is what models have seen.
+        readouts: what is compared; see ``Monitor``. By default stable information, by which the
+            first file of a run cannot be judged, and of few files or different models view
+            information.
+        smoothing: files of one run that a value is averaged over; an odd number.
+        head: dotted name of the prediction head, where it cannot be found.
+
+    Returns:
+        The files with their readings, the choice and the reasons.
+
+    Raises:
+        ValueError: a file that holds no weights of its model, a function that is not found, or an
+            argument that is out of its range.
+    """
+    one_run = isinstance(models, str) or callable(models)
+    if not one_run and smoothing != 1:
+        raise ValueError(f"smoothing: 1 is allowed for different models, got {smoothing}")
+    pairs = _pairs([Path(file) for file in checkpoints], models)
+    if readouts is None:
+        readouts = SELECTION_PANEL if one_run and len(pairs) >= MIN_CURVE else ALONE_PANEL
+    seen = next(task.batches(len(task.probe), 0))[0]
+    monitor = Monitor(task.probe, seen=seen, readouts=readouts, head=head, link=task.link)
+    selection = Selection(Panel.of(monitor.readouts), smoothing=smoothing)
+    readings = [
+        monitor.read(_loaded(file, builder, task), place)
+        for place, (file, builder) in enumerate(pairs)
+    ]
+    choice = selection.choose(readings)
+    if not one_run and choice is not None:  # the files are no curve, whose shape could be doubted
+        choice = Choice(choice.step, choice.score, choice.candidates, choice.skipped)
+    return Comparison(
+        files=tuple(file for file, _ in pairs),
+        readings=tuple(readings),
+        choice=choice,
+        order=tuple(selection.ranked(readings)),
+        readouts=tuple(monitor.readouts),
+    )
+
+
+def _pairs(
+    files: list[Path], models: str | Builder | Sequence[str | Builder]
+) -> list[tuple[Path, str | Builder]]:
+    """Files with what builds their networks; those of one run in the order of training."""
+    if not files:
+        raise ValueError("checkpoints: at least one file is needed, got none")
+    if isinstance(models, str) or callable(models):
+        return [(file, models) for file in sorted(files, key=_numbers)]
+    if len(models) != len(files):
+        raise ValueError(
+            f"models: one, or one for each of the {len(files)} files is needed, got {len(models)}"
+        )
+    return list(zip(files, models, strict=True))
+
+
+def _loaded(file: Path, builder: str | Builder, task: Task) -> nn.Module:
+    """The network of a checkpoint, with its weights."""
+    build = _imported(builder) if isinstance(builder, str) else builder
+    model = Candidate(str(file), {}, build).model(
+        num_classes=task.num_classes, in_channels=task.in_channels, image_size=task.image_size
+    )
+    state = _weights(load_state(file), model)
+    if state is None:
+        raise ValueError(f"checkpoint: a state dict is needed, {file} holds none")
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, ValueError) as error:
+        problem = " ".join(str(error).split())
+        raise ValueError(
+            f"checkpoint: weights of the model are needed, got {file}: {problem}"
+        ) from None
+    return model
+
+
+def _imported(name: str) -> Builder:
+    where, _, function = name.rpartition(":")
+    if not where:
+        raise ValueError(f"models: package.module:function or FILE.py:function, got {name!r}")
+    found = import_file if where.endswith(".py") else import_module
+    module = found(where, "models")
+    build = getattr(module, function, None)
+    if not callable(build):
+        problem = "it is not there" if module is None else f"it has no function {function}"
+        raise ValueError(
+            f"models: package.module:function or FILE.py:function, got {name!r}: {problem}"
+        )
+    return build
+
+
+def _weights(content: Any, model: nn.Module) -> Mapping[str, Any] | None:
+    """The state dict in a checkpoint, under the names of the model."""
+    for entry in _ENTRIES:
+        if isinstance(content, Mapping) and isinstance(content.get(entry), Mapping):
+            content = content[entry]
+            break
+    if not isinstance(content, Mapping) or not content:
+        return None
+    if not any(isinstance(value, Tensor) for value in content.values()):
+        return None
+    ours = model.state_dict()
+    for prefix in _PREFIXES:
+        wrapped = all(name.startswith(prefix) for name in content)
+        if wrapped and not any(name.startswith(prefix) for name in ours):
+            content = {name.removeprefix(prefix): value for name, value in content.items()}
+    return content
+
+
+def _numbers(file: Path) -> list[tuple[int, str]]:
+    """Sorts epoch=9 before epoch=10."""
+    parts: Sequence[str] = re.split(r"(\d+)", str(file))
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]

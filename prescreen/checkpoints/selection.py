@@ -1,0 +1,146 @@
+"""Selection: which checkpoint of one run is best, from its readings alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prescreen.pruning import Panel
+from prescreen.ranks import aggregate
+from prescreen.reading import Reading
+
+Floats = NDArray[np.floating[Any]]
+
+# Fewer points than this always look monotone.
+MIN_CURVE = 4
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A chosen checkpoint, and what speaks against the choice.
+
+    Args:
+        step: of the checkpoint.
+        score: its smoothed value, with the readout's own sign; of several readouts the mean rank
+            within the window, from 0 (worst in all) to 1 (best in all).
+        candidates: how many checkpoints of the window were compared.
+        skipped: how many were not, because a readout was NaN.
+        doubts: reasons not to trust the choice, each a clause.
+    """
+
+    step: int
+    score: float
+    candidates: int
+    skipped: int = 0
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How checkpoints are compared: the best value in a window at the end of training.
+
+    Args:
+        panel: the readouts, and which way each is good; several are aggregated by rank.
+        start: first step of the window. While nothing has been read there, all readings count.
+        smoothing: an odd number of readings; above 1, each value is the mean of so many round it,
+            of fewer at the ends of the window.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    panel: Panel
+    start: int = 0
+    smoothing: int = 1
+
+    def __post_init__(self) -> None:
+        if self.start < 0:
+            raise ValueError(f"start: a step of at least 0 is needed, got {self.start}")
+        if self.smoothing < 1 or self.smoothing % 2 == 0:
+            raise ValueError(f"smoothing: an odd number from 1 is needed, got {self.smoothing}")
+
+    def ranked(self, readings: Iterable[Reading]) -> list[int]:
+        """Steps of the window's readings without a NaN, best first; of equals the later first."""
+        steps, _, scores = self._scores(readings)
+        return [steps[i] for i in _order(steps, scores)]
+
+    def choose(self, readings: Iterable[Reading]) -> Choice | None:
+        """The best checkpoint; None if no reading has all its values.
+
+        Raises:
+            ValueError: a reading lacks a readout of the panel.
+        """
+        readings = self.window(readings)
+        steps, smoothed, scores = self._scores(readings)
+        if not steps:
+            return None
+        best = _order(steps, scores)[0]
+        one = len(self.panel) == 1
+        return Choice(
+            step=steps[best],
+            score=self.panel.published((float(scores[best]),)) if one else float(scores[best]),
+            candidates=len(steps),
+            skipped=len(readings) - len(steps),
+            doubts=tuple(_doubts(best, smoothed, self.panel.names)),
+        )
+
+    def window(self, readings: Iterable[Reading]) -> list[Reading]:
+        """The readings that are compared, those with NaN among them."""
+        readings = list(readings)
+        return [reading for reading in readings if reading.step >= self.start] or readings
+
+    def _scores(self, readings: Iterable[Reading]) -> tuple[list[int], Floats, Floats]:
+        """Steps, smoothed values (steps, readouts) that are better when higher, and scores."""
+        rows: list[tuple[float, ...]] = []
+        steps: list[int] = []
+        for reading in self.window(readings):
+            if lacking := self.panel.lacking(reading.values):
+                raise ValueError(
+                    f"reading: {', '.join(lacking)} is needed, the one at step {reading.step} has "
+                    f"{', '.join(reading.values) or 'nothing'}"
+                )
+            row = self.panel.oriented(reading.values)
+            if not any(math.isnan(value) for value in row):
+                steps.append(reading.step)
+                rows.append(row)
+        smoothed = smooth(np.array(rows).reshape(-1, len(self.panel)), self.smoothing)
+        scores = smoothed[:, 0] if len(self.panel) == 1 else aggregate(smoothed)
+        return steps, smoothed, scores
+
+
+def _order(steps: Sequence[int], scores: Floats) -> list[int]:
+    """Indices, best first; of equals the later first, which was trained longer."""
+    return sorted(range(len(steps)), key=lambda i: (-scores[i], -steps[i]))
+
+
+def smooth(values: Floats, window: int) -> Floats:
+    """Running means along the first axis, over fewer values at the ends."""
+    half = window // 2
+    parts = [values[max(0, i - half) : i + half + 1] for i in range(len(values))]
+    return np.array([part.mean(axis=0) for part in parts]).reshape(values.shape)
+
+
+def _doubts(best: int, smoothed: Floats, names: Sequence[str]) -> Iterable[str]:
+    """What the shape of the curves says against a choice."""
+    count = len(smoothed)
+    if count == 1:
+        yield "it is the only checkpoint"
+        return
+    if best in (0, count - 1):
+        place, beyond = ("first", "earlier") if best == 0 else ("last", "later")
+        yield f"it is the {place} of the window: a better one may lie {beyond}"
+    if count < MIN_CURVE:
+        return
+    for name, curve in zip(names, smoothed.T, strict=True):
+        with np.errstate(invalid="ignore"):  # of two that are −inf
+            changes = np.diff(curve)
+        if (changes == 0).all():
+            yield f"{name} does not change"
+        elif (changes >= 0).all() or (changes <= 0).all():
+            way = "better" if changes.sum() > 0 else "worse"
+            yield f"{name} only gets {way}: it may follow training, not generalization"

@@ -1,0 +1,143 @@
+"""Stopping: when training no longer helps, from the readings of one run alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from prescreen.checkpoints.monitor import SELECTION_PANEL, resolve_selection
+from prescreen.pruning import Panel
+from prescreen.reading import Reading
+
+# The highest of many readings that are nothing but noise rarely lies so many usual changes above
+# the first.
+_RISE = 3
+
+
+class EarlyStopping:
+    """Says when a readout of one run has stopped to improve, without labels.
+
+    Patience is counted on a running mean, and grows with training: readouts have plateaus and
+    second descents that last the longer the later they come. Nothing is decided before the readout
+    is valid, that is, has risen above its first value by three times its usual change between
+    readings.
+
+    Args:
+        readout: one name; see ``Monitor``.
+        patience: readings without improvement after which training stops, at least.
+        min_delta: smallest improvement that counts as one, in the readout's units.
+        n_warmup_steps: no stop before this step.
+        patience_share: patience is at least this share of the readings up to the best one.
+        smoothing: how many of the latest readings are averaged.
+        check_finite: stop at once when the readout is NaN or infinite; else such readings are
+            passed over, as the first one always is, which may lack one before it.
+
+    Raises:
+        ValueError: an argument is out of its range, or there is no such readout.
+    """
+
+    def __init__(
+        self,
+        readout: str = SELECTION_PANEL[0],
+        *,
+        patience: int = 5,
+        min_delta: float = 0.0,
+        n_warmup_steps: int = 0,
+        patience_share: float = 0.25,
+        smoothing: int = 3,
+        check_finite: bool = True,
+    ) -> None:
+        for name, count, least in (
+            ("patience", patience, 1),
+            ("n_warmup_steps", n_warmup_steps, 0),
+            ("smoothing", smoothing, 1),
+        ):
+            if isinstance(count, bool) or not isinstance(count, int) or count < least:
+                raise ValueError(f"{name}: an integer of at least {least} is needed, got {count!r}")
+        for name, number in (("min_delta", min_delta), ("patience_share", patience_share)):
+            if not 0 <= number < math.inf:
+                raise ValueError(f"{name}: a number of at least 0 is needed, got {number!r}")
+        self.panel = Panel.of(resolve_selection([readout]))
+        self.patience = patience
+        self.min_delta = min_delta
+        self.n_warmup_steps = n_warmup_steps
+        self.patience_share = patience_share
+        self.smoothing = smoothing
+        self.check_finite = check_finite
+        self._steps: list[int] = []
+        self._values: list[float] = []
+        self._is_first = True
+        self.reason = ""
+
+    def update(self, reading: Reading) -> bool:
+        """Take a reading; where training went back to an earlier step, forget those after it.
+
+        Returns:
+            Whether training should stop; ``reason`` says why.
+
+        Raises:
+            ValueError: the reading lacks the readout.
+        """
+        name = self.panel.names[0]
+        if self.panel.lacking(reading.values):
+            raise ValueError(
+                f"reading: {name} is needed, the one at step {reading.step} has "
+                f"{', '.join(reading.values) or 'nothing'}"
+            )
+        (value,) = self.panel.oriented(reading.values)
+        stops = self.check_finite and not self._is_first
+        self._is_first = False
+        if not math.isfinite(value):
+            self.reason = f"{name} is {value} at step {reading.step}" if stops else ""
+            return stops
+        kept = sum(step < reading.step for step in self._steps)
+        self._steps[kept:] = [reading.step]
+        self._values[kept:] = [value]
+        self.reason = self._reason(name)
+        return bool(self.reason)
+
+    @property
+    def best_step(self) -> int | None:
+        """The step of the latest improvement; None before a reading."""
+        return self._steps[self._best()[0]] if self._steps else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What ``load_state_dict`` takes; strict JSON."""
+        return {"steps": list(self._steps), "values": list(self._values)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+        self._steps = [int(step) for step in state["steps"]]
+        self._values = [float(value) for value in state["values"]]
+
+    def _reason(self, name: str) -> str:
+        """Why training should stop; empty while it should not."""
+        best, smoothed = self._best()
+        waited = len(smoothed) - 1 - best
+        if self._steps[-1] < self.n_warmup_steps or not self._is_valid(max(smoothed)):
+            return ""
+        if waited < max(self.patience, self.patience_share * (best + 1)):
+            return ""
+        return f"{name} has not improved in {waited} readings, since step {self._steps[best]}"
+
+    def _best(self) -> tuple[int, list[float]]:
+        """Index of the latest improvement, and the running means."""
+        smoothed = [
+            math.fsum(part) / len(part)
+            for i in range(len(self._values))
+            if (part := self._values[max(0, i - self.smoothing + 1) : i + 1])
+        ]
+        best = 0
+        for i, value in enumerate(smoothed):
+            if value > smoothed[best] + self.min_delta:
+                best = i
+        return best, smoothed
+
+    def _is_valid(self, highest: float) -> bool:
+        if len(self._values) <= self.smoothing:
+            return False
+        usual = float(np.median(np.abs(np.diff(self._values))))
+        return highest - self._values[0] > _RISE * usual

@@ -1,0 +1,57 @@
+"""The command line's `select`: which of these checkpoint files is best."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prescreen.checkpoints.compare import select
+from prescreen.tasks import load_task
+
+Flag = typer.Option
+
+
+def select_command(
+    checkpoints: Annotated[
+        list[Path], typer.Argument(help="Checkpoint files: .safetensors, or torch's.")
+    ],
+    model: Annotated[
+        list[str],
+        Flag(help="What builds the network: FILE.py:function or module:function; one, or a file."),
+    ],
+    data: Annotated[
+        str,
+        Flag(help="digits, a torchvision data set, an image or parquet folder, or an .npz file."),
+    ],
+    readouts: Annotated[
+        str | None,
+        Flag(
+            help="Names by commas; gap/NAME of seen and unseen inputs.  [stable_information; of "
+            "few files or different models view_information]"
+        ),
+    ] = None,
+    smoothing: Annotated[int, Flag(help="Files of one run that a value is averaged over.")] = 1,
+    probe_size: Annotated[int, Flag(help="Unlabelled inputs that heads are read on.")] = 512,
+    image_size: Annotated[int | None, Flag(help="Side in pixels.  [the data's own]")] = None,
+    head: Annotated[str | None, Flag(help="Dotted name of the head, if it is not found.")] = None,
+    as_json: Annotated[bool, Flag("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say which of these checkpoint files is best, from unlabelled data alone.
+
+    With one --model they are checkpoints of one run, in the order of the numbers in their names;
+    with one for each file, different architectures. Nothing in the files is executed.
+    """
+    task = load_task(data, probe_size=probe_size, image_size=image_size)
+    comparison = select(
+        checkpoints,
+        model[0] if len(model) == 1 else model,
+        task,
+        readouts=None if readouts is None else [name.strip() for name in readouts.split(",")],
+        smoothing=smoothing,
+        head=head,
+    )
+    print(comparison.to_json() if as_json else comparison)
+    if comparison.choice is None:
+        raise typer.Exit(1)

@@ -1,0 +1,153 @@
+"""Execution: run a model once and record what entered and left its layers."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from prescreen.heads.find import Head, layers_of
+from prescreen.heads.positions import Call
+
+# Without a known name, the head is looked for among the executions that came last: to hold every
+# layer's input would cost the memory of a training step.
+WINDOW = 16
+
+# What models raise about inputs that they cannot take: timm asserts, Python misses an argument.
+_MODEL_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
+_OUT_OF_MEMORY = ("not enough memory", "can't allocate memory")
+
+
+class Execution(NamedTuple):
+    """One execution of a layer, and the versions of the tensors, which in-place changes raise."""
+
+    head: Head
+    call: Call
+    versions: tuple[int, ...]
+
+
+def execute_heads(
+    model: nn.Module, inputs: Any, known: tuple[Head, ...]
+) -> tuple[dict[Head, list[Call]], Any]:
+    """Run the model; the calls of each head and the model's output.
+
+    Where no head is known, it is the layer executed last whose output (or a view of it) the model
+    returns or, if it returns none, the layer executed last.
+
+    Raises:
+        ValueError: the model cannot take the inputs, or does not execute the heads.
+    """
+    executions, counts, output = _run(
+        model, inputs, known or layers_of(model), window=None if known else WINDOW
+    )
+    if not executions:
+        names = ", ".join(repr(head.name) for head in known) or "a Linear or Conv layer"
+        raise ValueError(f"head: the model's forward pass does not execute {names} on a tensor")
+    heads = list(known) or [_last_head(executions, output)]
+    calls = {head: [_unchanged(e) for e in executions if e.head == head] for head in heads}
+    if any(len(calls[head]) < counts[head] for head in heads):
+        return execute_heads(model, inputs, tuple(heads))  # it runs more often than the window
+    return {head: made for head, made in calls.items() if made}, output
+
+
+def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """The same tuples, lists and dicts with every tensor replaced."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, Mapping):
+        return {key: map_tensors(item, function) for key, item in value.items()}
+    return (
+        [map_tensors(item, function) for item in value]
+        if isinstance(value, tuple | list)
+        else value
+    )
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """All tensors of a tensor, or of nested tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping | tuple | list):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from tensors_in(item)
+
+
+def _last_head(executions: list[Execution], output: Any) -> Head:
+    returned = {_storage(tensor) for tensor in tensors_in(output)}
+    matching = (e.head for e in reversed(executions) if _storage(e.call.outputs) in returned)
+    return next(matching, executions[-1].head)
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _unchanged(execution: Execution) -> Call:
+    """The call as it was, though the model may have gone on to change the output in place."""
+    head, call, versions = execution
+    entered, left = (before == now for before, now in zip(versions, _versions(call), strict=True))
+    if not entered:
+        raise ValueError(f"head: the model changes what enters {head.name!r} in place afterwards")
+    return call if left else call._replace(outputs=head.module.forward(call.inputs))
+
+
+def _versions(call: Call) -> tuple[int, ...]:
+    return tuple(0 if tensor.is_inference() else tensor._version for tensor in call)
+
+
+def _run(
+    model: nn.Module, inputs: Any, layers: Iterable[Head], window: int | None
+) -> tuple[list[Execution], Counter[Head], Any]:
+    """The last ``window`` executions of some layers, how often each ran, the model's output."""
+    executions: deque[Execution] = deque(maxlen=window)
+    counts: Counter[Head] = Counter()
+
+    def record(head: Head, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        entered = args[0] if args else kwargs.get("input")
+        if not isinstance(entered, Tensor) or not isinstance(output, Tensor):
+            return
+        call = Call(entered.detach(), output.detach())
+        counts[head] += 1
+        executions.append(Execution(head, call, _versions(call)))
+
+    handles = [
+        head.module.register_forward_hook(
+            lambda _, args, kwargs, output, head=head: record(head, args, kwargs, output),
+            with_kwargs=True,
+        )
+        for head in layers
+    ]
+    try:
+        output = call(model, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return list(executions), counts, output
+
+
+def call(model: nn.Module, inputs: Any) -> Any:
+    """The model's output for a tensor, a tuple or list of arguments, or a dict of keywords.
+
+    Raises:
+        ValueError: the model cannot take the inputs.
+    """
+    args = () if isinstance(inputs, Mapping) else inputs
+    args = (args,) if isinstance(args, Tensor) else args
+    kwargs = inputs if isinstance(inputs, Mapping) else {}
+    try:
+        return model(*args, **kwargs)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except _MODEL_ERRORS as error:
+        message = str(error).strip()
+        if any(text in message for text in _OUT_OF_MEMORY):
+            raise
+        got = ", ".join(
+            f"{str(t.dtype).removeprefix('torch.')} {tuple(t.shape)} on {t.device}"
+            for t in tensors_in(inputs)
+        )
+        said = message.splitlines()[0] if message else type(error).__name__
+        raise ValueError(f"inputs: the model cannot run on {got}: {said}") from error

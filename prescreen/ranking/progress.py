@@ -1,0 +1,53 @@
+"""How far a ranking is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from prescreen.ranking.executors.processes import STARTED, Event
+from prescreen.reading import Reading
+from prescreen.spaces.candidate import Candidate
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a ranking is, in candidates and in readings.
+
+    Args:
+        name: the candidate that something happened to.
+        finished: candidates finished or failed, those of an earlier run included.
+        candidates: in all.
+        share: of this run's readings, from 0 to 1.
+    """
+
+    name: str
+    finished: int
+    candidates: int
+    share: float
+
+
+def reporter(
+    progress: Callable[[Progress], None] | None,
+    chosen: Sequence[Candidate],
+    waiting: Sequence[Candidate],
+    readings: int,
+) -> Callable[[Candidate, Event], None]:
+    """A function that turns the events of the candidates that wait into calls of ``progress``."""
+    done: dict[str, int] = {}
+    finished = len(chosen) - len(waiting)
+
+    def report(candidate: Candidate, event: Event) -> None:
+        nonlocal finished
+        if isinstance(event, Reading):
+            done[candidate.key] += 1
+        elif event == STARTED:
+            done[candidate.key] = 0  # once more, where a node was lost
+        else:
+            done[candidate.key] = readings
+            finished += 1
+        if progress is not None:
+            share = sum(done.values()) / (readings * len(waiting))
+            progress(Progress(candidate.name, finished, len(chosen), share))
+
+    return report

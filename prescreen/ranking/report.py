@@ -1,0 +1,140 @@
+"""A ranking as people and machines read it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from prescreen.reading import Trajectory
+
+
+@dataclass(frozen=True)
+class Row:
+    """One candidate of a ranking.
+
+    Args:
+        rank: 1 is best; None for a candidate that failed.
+        name: the candidate's name.
+        score: aggregated over the readouts, from 0 to 1; NaN for a candidate that failed.
+        status: ``"ok"``, or the kind of the failure (see ``CandidateFailed``).
+        reason: why it failed.
+        values: its last readings.
+        step: optimizer steps it was trained for.
+        seconds: wall seconds it took.
+        training_loss: mean over the last part of the budget.
+        parameters: trainable ones.
+        config: what it was built from.
+        trajectory: all its readings; not part of the JSON and CSV, a journal keeps them.
+    """
+
+    rank: int | None
+    name: str
+    score: float
+    status: str
+    reason: str
+    values: Mapping[str, float]
+    step: int
+    seconds: float
+    training_loss: float
+    parameters: int
+    config: Mapping[str, Any]
+    trajectory: Trajectory = field(repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the trajectory."""
+        kept = (f.name for f in fields(self) if f.name != "trajectory")
+        return {name: getattr(self, name) for name in kept}
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Candidates from best to worst.
+
+    Args:
+        rows: those that failed come last, with a reason.
+        readouts: the panel.
+        left_out: what of the panel is not in the scores, as it is not defined for all candidates.
+    """
+
+    rows: tuple[Row, ...]
+    readouts: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def best(self) -> Row:
+        """The first row.
+
+        Raises:
+            ValueError: every candidate failed.
+        """
+        if not self.rows or self.rows[0].rank is None:
+            raise ValueError("ranking: a candidate that did not fail is needed, got none")
+        return self.rows[0]
+
+    def to_json(self) -> str:
+        """Strict JSON; values that are not finite become null."""
+        rows = [row.to_dict() for row in self.rows]
+        panel = {"readouts": self.readouts, "left_out": self.left_out}
+        return json.dumps({**panel, "rows": finite(rows)}, indent=2)
+
+    def to_csv(self) -> str:
+        """One line a candidate, one column a readout; the configuration is a JSON column."""
+        fixed = ["rank", "name", "score", "status", "reason", "step", "seconds", "training_loss"]
+        names = [*fixed, "parameters", *self.readouts, "config"]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows:
+            config = json.dumps(dict(row.config))
+            writer.writerow({**row.to_dict(), **row.values, "config": config})
+        return text.getvalue()
+
+    def __str__(self) -> str:
+        header = ["rank", "candidate", "score", *self.readouts, "params", "loss", "seconds"]
+        good = [row for row in self.rows if row.rank is not None]
+        cells = [
+            [str(row.rank), row.name, f"{row.score:.3f}"]
+            + [f"{row.values[name]:.4g}" for name in self.readouts]
+            + [f"{row.parameters:,}", f"{row.training_loss:.3f}", f"{row.seconds:.1f}"]
+            for row in good
+        ]
+        failed = [f"   -  {row.name}  {row.status}: {row.reason}" for row in self.rows[len(good) :]]
+        names = ", ".join(self.left_out)
+        notes = [f"Not in the score, as not defined for all: {names}"] if names else []
+        return "\n".join([plain_table(header, cells, left=(1,)), *failed, *notes])
+
+
+def plain_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)
+) -> str:
+    """Aligned columns of text; the columns in ``left`` are aligned to the left."""
+    columns = list(zip(header, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if index in left else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (header, *rows)
+    ]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def finite(value: Any) -> Any:
+    """The same value for strict JSON: null for numbers that are not finite."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,70 @@
+"""Features: whether those of an untrained network differ."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prescreen.heads.capturing import capture
+from prescreen.heads.find import unwrap
+
+# Outputs held while the model runs, to choose from: the features are among the last.
+_WINDOW = 32
+
+
+def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
+    """−Σ_d s_d log s_d, with s_d the share of principal direction d in the variance of features.
+
+    0 if all features lie on a line, log D if they vary alike in all D directions; NaN if they do
+    not vary. Features are taken before they are averaged over places: of outputs as wide as the
+    head's input, those with the most places; of these the latest that no activation function made.
+
+    Reference: after the expressivity of Lee & Ham 2024, arXiv 2403.19232, which sums it over blocks
+    and feeds noise.
+    """
+    with _outputs(unwrap(model)) as outputs:
+        features = capture(model, inputs, head=head).features
+    width = features.shape[1]
+    for output in outputs:
+        if width in output.shape[1:] and output.numel() >= features.numel() and _varies(output):
+            # Where a side is as long: tokens have their channels last, maps have them first.
+            last = output.ndim == 3 and output.shape[-1] == width
+            axis = -1 if last else output.shape.index(width, 1)
+            features = output.movedim(axis, -1).flatten(0, -2)
+    covariance = torch.atleast_2d(features.double().T.cov(correction=0))
+    variances = torch.linalg.eigvalsh(covariance).clamp(min=0)
+    shares = variances / variances.sum()
+    return -torch.special.xlogy(shares, shares).sum().item()
+
+
+def _varies(output: Tensor) -> bool:
+    """Branches that are initialised to zero say nothing."""
+    return bool(output.amax() > output.amin())
+
+
+@contextmanager
+def _outputs(model: nn.Module) -> Iterator[deque[Tensor]]:
+    """The latest outputs of three and more dimensions, as they were when they left."""
+    outputs: deque[Tensor] = deque(maxlen=_WINDOW)
+
+    def record(module: nn.Module, args: object, output: object) -> None:
+        is_activation = "activation" in type(module).__module__
+        if isinstance(output, Tensor) and output.ndim > 2 and not is_activation:
+            outputs.append(output)
+
+    inplace: list[Any] = [m for m in model.modules() if getattr(m, "inplace", False) is True]
+    handles = [module.register_forward_hook(record) for module in model.modules()]
+    try:
+        for module in inplace:
+            module.inplace = False  # else an activation would overwrite what is held
+        yield outputs
+    finally:
+        for module in inplace:
+            module.inplace = True
+        for handle in handles:
+            handle.remove()

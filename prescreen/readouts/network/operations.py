@@ -1,0 +1,49 @@
+"""Operations: what a forward pass computes, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from prescreen.heads.execute import call, tensors_in
+from prescreen.heads.find import unwrap
+from prescreen.heads.preserve import preserve
+
+
+def flops(model: nn.Module, inputs: Any, head: str | None = None) -> float:
+    """Floating-point operations of one sample's forward pass.
+
+    Those of matrix products, convolutions and attention, two for each multiplication with its
+    addition, as torch counts them.
+    """
+    root = unwrap(model)
+    with preserve(root), _countable(root), FlopCounterMode(display=False) as counter:
+        call(root, inputs)
+    return counter.get_total_flops() / len(next(tensors_in(inputs)))
+
+
+@contextmanager
+def _countable(model: nn.Module) -> Iterator[None]:
+    """Without torch's fused attention, which its counter does not see, and without gradients.
+
+    The counter follows gradients through modules, and fails where a tensor has none though the
+    parameter that it is a view of has.
+    """
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    fused = torch.backends.mha.get_fastpath_enabled()
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)
+        for parameter in trainable:
+            parameter.requires_grad_(False)
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+        torch.backends.mha.set_fastpath_enabled(fused)

@@ -1,0 +1,157 @@
+"""Training batches without end: from the images of a data set, or from the user's own loader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sized
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from prescreen.tasks.images.dataset import InMemory, OnDemand
+
+# Where images are read on demand, so many of them give the mean and the standard deviation.
+_MEASURED_ON_DEMAND = 1024
+
+
+class Moments(NamedTuple):
+    """Mean and standard deviation of every channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) of any dtype to float32, less the mean, over the deviation."""
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in self)
+        return (images.float() - mean) / std
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetBatches:
+    """batches(batch_size, seed): reshuffled, augmented and normalised images, epoch after epoch.
+
+    An incomplete last batch of an epoch is dropped; a data set smaller than a batch is the batch.
+    """
+
+    samples: InMemory | OnDemand
+    moments: Moments
+    crop: bool
+    flip: bool
+
+    def __call__(self, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Endless (inputs (B, C, H, W) float32, class indices (B,)); `seed` decides on them all."""
+        if batch_size < 1:
+            raise ValueError(f"batch_size: at least 1 is allowed, got {batch_size}")
+        return self._epochs(min(batch_size, len(self.samples)), seed)
+
+    def digest(self) -> str:
+        """What makes two of them the same training data, read the same way."""
+        return f"{self.samples.digest()} {len(self.samples)} {self.crop} {self.flip}"
+
+    def _epochs(self, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = Generator().manual_seed(seed)
+        while True:
+            order = torch.randperm(len(self.samples), generator=generator)
+            for start in range(0, len(order) - size + 1, size):
+                images, labels = self.samples.read(order[start : start + size])
+                if self.crop:
+                    images = pad_crop(images, generator)
+                if self.flip:
+                    images = flip_half(images, generator)
+                yield self.moments.normalize(images), labels
+
+
+@dataclass(frozen=True, eq=False)
+class LoaderBatches:
+    """batches(batch_size, seed) of a DataLoader, cycled; its batch size is its own."""
+
+    loader: DataLoader[Any]
+
+    def __call__(self, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Endless (inputs, targets); `batch_size` is not used."""
+        own = getattr(self.loader, "generator", None)
+        if own is not None:
+            own.manual_seed(seed)
+        return self._epochs(Generator().manual_seed(seed))
+
+    def digest(self) -> str:
+        """The number of samples, all that is known of a loader's data without reading them."""
+        dataset: object = getattr(self.loader, "dataset", None)
+        return f"loader {len(dataset) if isinstance(dataset, Sized) else 'of unknown length'}"
+
+    def _epochs(self, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            with _global_randomness_from(generator):
+                epoch = iter(self.loader)
+            empty = True
+            while True:
+                with _global_randomness_from(generator):
+                    batch = next(epoch, None)
+                if batch is None:
+                    break
+                empty = False
+                yield _pair(batch)
+            if empty:
+                raise ValueError("loader: at least one batch is needed on every pass, got none")
+
+
+def measure(samples: InMemory | OnDemand, generator: Generator) -> Moments:
+    """Mean and deviation per channel of all images, or of 1,024 where they are read on demand."""
+    rows = torch.arange(len(samples))
+    if isinstance(samples, OnDemand):
+        rows = torch.randperm(len(samples), generator=generator)[:_MEASURED_ON_DEMAND]
+    count, total, squares = 0, torch.zeros(()), torch.zeros(())
+    for some in torch.split(rows, 256):
+        images = samples.read(some)[0].double()
+        count += images.numel() // images.shape[1]
+        total = total + images.sum((0, 2, 3))
+        squares = squares + images.square().sum((0, 2, 3))
+    mean = total / count
+    if not bool(torch.isfinite(mean).all()):
+        raise ValueError("images: finite values are needed, got NaN or infinity")
+    std = (squares / count - mean.square()).clamp_min(0).sqrt()
+    # A channel that never varies stays as it is instead of being divided by rounding errors.
+    std = torch.where(std > 1e-6 * mean.abs(), std, 1.0)
+    return Moments(tuple(mean.tolist()), tuple(std.tolist()))
+
+
+def pad_crop(images: Tensor, generator: Generator) -> Tensor:
+    """Pad images (B, C, H, W) with zeros by an eighth of their size and crop each at random."""
+    count, _, height, width = images.shape
+    down, right = height // 8, width // 8
+    top = torch.randint(2 * down + 1, (count,), generator=generator)
+    left = torch.randint(2 * right + 1, (count,), generator=generator)
+    padded = functional.pad(images, (right, right, down, down))
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)
+    return windows[torch.arange(count), :, top, left]
+
+
+def flip_half(images: Tensor, generator: Generator) -> Tensor:
+    """Flip each of the images (B, C, H, W) from left to right with probability one half."""
+    flipped = torch.rand(len(images), generator=generator) < 0.5
+    return torch.where(flipped.view(-1, 1, 1, 1), images.flip(3), images)
+
+
+def _pair(batch: object) -> tuple[Tensor, Tensor]:
+    if isinstance(batch, (tuple, list)) and len(batch) == 2:
+        return batch[0], batch[1]
+    raise ValueError(f"loader: batches must be (inputs, targets), got {type(batch).__name__}")
+
+
+@contextmanager
+def _global_randomness_from(generator: Generator) -> Iterator[None]:
+    """What torch draws globally inside comes from the generator; outside nothing has moved.
+
+    A DataLoader without a generator of its own draws its order from the global generator.
+    """
+    outside = torch.get_rng_state()
+    torch.set_rng_state(generator.get_state())
+    try:
+        yield
+    finally:
+        generator.set_state(torch.get_rng_state())
+        torch.set_rng_state(outside)

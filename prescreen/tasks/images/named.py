@@ -1,0 +1,166 @@
+"""load_task: a task from the name of a data set, or from the user's files."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset, TensorDataset
+
+from prescreen.tasks.images.folders import Splits, from_pillow, open_folder, required
+from prescreen.tasks.images.npz import open_npz
+from prescreen.tasks.images.parquet import list_parquet, open_parquet
+from prescreen.tasks.images.task import Augment, Task
+
+_CACHE = Path("~/.cache/prescreen")
+
+
+def _split(train: str, probe: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    return {"split": train}, {"split": probe}
+
+
+_FLAG: tuple[dict[str, Any], dict[str, Any]] = ({"train": True}, {"train": False})
+
+# The torchvision data sets: what their class is called with for the training images, and for those
+# that the probe batch is drawn from; None where torchvision has no split of them. Validation comes
+# before test, so that test images stay unseen for a check at the end.
+_TORCHVISION: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
+    "Caltech101": ({}, None),
+    "Caltech256": ({}, None),
+    "CIFAR10": _FLAG,
+    "CIFAR100": _FLAG,
+    "Country211": _split("train", "valid"),
+    "DTD": _split("train", "val"),
+    "EMNIST": ({"split": "balanced", "train": True}, {"split": "balanced", "train": False}),
+    "EuroSAT": ({}, None),
+    "FashionMNIST": _FLAG,
+    "FGVCAircraft": _split("train", "val"),
+    "Flowers102": _split("train", "val"),
+    "Food101": _split("train", "test"),
+    "GTSRB": _split("train", "test"),
+    "Imagenette": _split("train", "val"),
+    "KMNIST": _FLAG,
+    "MNIST": _FLAG,
+    "OxfordIIITPet": _split("trainval", "test"),
+    "PCAM": _split("train", "val"),
+    "QMNIST": _FLAG,
+    "RenderedSST2": _split("train", "val"),
+    "SEMEION": ({}, None),
+    "STL10": _split("train", "test"),
+    "SUN397": ({}, None),
+    "SVHN": _split("train", "test"),
+    "USPS": _FLAG,
+}
+
+# Characters and signs are others in the mirror.
+_NOT_FLIPPED = (
+    *("digits", "emnist", "gtsrb", "kmnist", "mnist", "qmnist"),
+    *("renderedsst2", "semeion", "svhn", "usps"),
+)
+
+
+def load_task(
+    data: str | Path = "digits",
+    *,
+    probe_size: int = 256,
+    seed: int = 0,
+    root: str | Path | None = None,
+    augment: Augment = True,
+    image_size: int | None = None,
+) -> Task:
+    """A classification task from the name of a data set or the path of the user's own.
+
+    Names come before paths (``./digits`` is a folder) and are, in upper or lower case: ``digits``
+    (8×8 grey, part of scikit-learn), or torchvision's, such as ``cifar10``, ``mnist``, ``svhn``,
+    which are downloaded if they are not there. A path is one of
+
+    - a folder with a sub-folder of images for every class, or with such a folder ``train``;
+    - a .parquet file or a folder of them, in the Hugging Face image schema: ``image`` or ``img``,
+      and ``label`` or ``labels``;
+    - an .npz archive with ``x`` and ``y``, ``images`` and ``labels``, ``x_train`` and ``y_train``,
+      or ``train_images`` and ``train_labels``.
+
+    The probe batch is drawn from the validation images, else the test images, else it is held out
+    of the training images; of its labels nothing is kept. All images get zero mean and unit
+    deviation per channel of the training images, and one size; grey ones become RGB where others
+    are. Up to 4 GiB of them are held in memory.
+
+    Args:
+        data: a name or a path.
+        probe_size: N, the number of images in the probe batch.
+        seed: what draws the probe batch.
+        root: the folder of downloaded data sets; by default ``~/.cache/prescreen``.
+        augment: True pads by an eighth of the size, crops, and flips from left to right unless the
+            images are known to be of characters or signs; ``"crop"`` never flips.
+        image_size: height and width in pixels that all images get; by default their own, or the
+            median of 64 of them where they differ. The aspect is not kept.
+
+    Raises:
+        ValueError: data that are not there, cannot be read or have too few images.
+        ImportError: the `images` extra is missing.
+    """
+    name = str(data)
+    splits = _named(name, root) if isinstance(data, str) else None
+    if splits is None:
+        splits = _open_path(data)
+    elif augment is True and name.lower() in _NOT_FLIPPED:
+        augment = "crop"
+    return Task.from_dataset(
+        splits.train,
+        num_classes=splits.num_classes,
+        probe=splits.probe,
+        probe_size=probe_size,
+        seed=seed,
+        augment=augment,
+        image_size=image_size,
+        name=name,
+    )
+
+
+def _named(name: str, root: str | Path | None) -> Splits | None:
+    """The data set of a name, or None if there is none."""
+    if name.lower() == "digits":
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        images = torch.from_numpy(digits.images).to(torch.uint8)[:, None]
+        return Splits(TensorDataset(images, torch.from_numpy(digits.target).long()), None, 10)
+    for known, (train, probe) in _TORCHVISION.items():
+        if name.lower() == known.lower():
+            folder = Path(root or _CACHE).expanduser()
+            held = None if probe is None else _torchvision(known, folder, probe)
+            return Splits(_torchvision(known, folder, train), held, None)
+    return None
+
+
+def _torchvision(name: str, root: Path, options: dict[str, Any]) -> Dataset[Any]:
+    """A torchvision data set, downloaded if it is not there."""
+    kind = getattr(required("torchvision.datasets", f"the data set {name}"), name)
+    opened: Dataset[Any]
+    try:
+        opened = kind(root, download=False, transform=from_pillow, **options)
+    except (OSError, RuntimeError):
+        root.mkdir(parents=True, exist_ok=True)
+        try:
+            opened = kind(root, download=True, transform=from_pillow, **options)
+        except (OSError, RuntimeError) as error:
+            line = f"data: {name} is not in {root} and could not be downloaded: {error}"
+            raise ValueError(line.splitlines()[0]) from error
+    return opened
+
+
+def _open_path(data: str | Path) -> Splits:
+    path = Path(data).expanduser()
+    if path.is_dir():
+        return open_parquet(path) if list_parquet(path) else open_folder(path)
+    if path.is_file() and path.suffix in (".npz", ".parquet"):
+        return open_npz(path) if path.suffix == ".npz" else open_parquet(path)
+    names = ["digits", *(known.lower() for known in _TORCHVISION)]
+    close = difflib.get_close_matches(str(data).lower(), names, n=3)
+    meant = f"; did you mean {' or '.join(close)}?" if close else ""
+    raise ValueError(
+        f"data: a folder, a .parquet or .npz file, or one of {', '.join(names)} is allowed, "
+        f"got {str(data)!r}{meant}"
+    )

@@ -1,0 +1,188 @@
+"""Task: what to train on briefly, and the fixed unlabelled probe batch that is read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+
+from prescreen.captured import Link
+from prescreen.tasks import images
+from prescreen.tasks.images.batches import DatasetBatches, LoaderBatches, measure
+from prescreen.tasks.images.probe_batch import check_probe, choose_probe, warn_of_shift
+
+Augment = bool | Literal["crop"]
+Batches = Callable[[int, int], Iterator[tuple[Tensor, Tensor]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Training batches and a fixed unlabelled probe batch, the same for every candidate.
+
+    Args:
+        name: what the user asked for; two names may mean the same task.
+        probe: inputs that training does not use, float32 (N, C, H, W), normalised as training
+            inputs are; there are no labels to them.
+        num_classes: K, the width of a candidate's head.
+        in_channels: C.
+        image_size: (H, W) in pixels.
+        batches: ``batches(batch_size, seed)`` gives (inputs, targets) without end; one seed always
+            gives the same batches, and the global random state is neither read nor moved.
+        loss: what training minimises, ``loss(logits, targets)``.
+        link: how logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``.
+
+    Raises:
+        ValueError: a probe batch or number of classes that no candidate can be read on.
+    """
+
+    name: str
+    probe: Tensor
+    num_classes: int
+    in_channels: int
+    image_size: tuple[int, int]
+    batches: Batches
+    loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy
+    link: Link = "softmax"
+
+    def __post_init__(self) -> None:
+        if self.link not in get_args(Link):
+            raise ValueError(
+                f"link: one of {', '.join(get_args(Link))} is allowed, got {self.link!r}"
+            )
+        least = 2 if self.link == "softmax" else 1
+        if self.num_classes < least:
+            raise ValueError(
+                f"num_classes: at least {least} is allowed with link={self.link!r}, "
+                f"got {self.num_classes}"
+            )
+        check_probe(self.probe)
+        if self.probe.shape[1:] != (self.in_channels, *self.image_size):
+            raise ValueError(
+                f"probe: shape (N, {self.in_channels}, {self.image_size[0]}, {self.image_size[1]}) "
+                f"is needed for this in_channels and image_size, got {tuple(self.probe.shape)}"
+            )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short hash, equal where two tasks are the same measurement under whatever name.
+
+        It covers the probe batch, classes, link, the loss's name, the number of training samples
+        and augmentation, and the training data where they are in memory.
+        """
+        digest = getattr(self.batches, "digest", None)
+        parts = (
+            images.digest(self.probe),
+            self.num_classes,
+            self.link,
+            getattr(self.loss, "__qualname__", type(self.loss).__qualname__),
+            digest() if digest is not None else "",
+        )
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: Dataset[Any],
+        *,
+        num_classes: int | None = None,
+        probe: Tensor | Dataset[Any] | None = None,
+        probe_size: int = 256,
+        seed: int = 0,
+        augment: Augment = False,
+        image_size: int | None = None,
+        name: str = "dataset",
+    ) -> Task:
+        """A classification task from a map-style data set of (image tensor, class index).
+
+        Images are uint8 or float, (C, H, W) or (H, W), and get zero mean and unit deviation per
+        channel of the training images. Up to 4 GiB of them (``images.MEMORY_LIMIT``) are read once
+        and kept; above that they are read anew for every batch. A random transform inside the data
+        set is therefore either frozen or outside what `seed` promises: leave it out.
+
+        Args:
+            dataset: the training data.
+            num_classes: K; by default the data set's ``classes``, or its largest label and one.
+            probe: unlabelled inputs that training does not use, in the data set's form: a tensor
+                (N, C, H, W), or a data set that `probe_size` images are drawn from (labels in it
+                are not looked at). By default they are held out of `dataset`.
+            probe_size: N, where the probe batch is drawn.
+            seed: what draws the probe batch.
+            augment: True pads by an eighth of the size, crops and flips from left to right;
+                ``"crop"`` does not flip.
+            image_size: height and width in pixels that all images get; by default their own, or
+                the median of 64 of them where they differ. The aspect is not kept.
+            name: the task's name.
+
+        Warns:
+            UserWarning: a probe batch that is unlike the training images.
+
+        Raises:
+            ValueError: items, labels or a probe size that the data set cannot serve.
+        """
+        if augment not in (True, False, "crop"):
+            raise ValueError(f"augment: True, False or 'crop' is allowed, got {augment!r}")
+        if image_size is not None and image_size < 1:
+            raise ValueError(f"image_size: at least 1 pixel is allowed, got {image_size}")
+        generator = Generator().manual_seed(seed)
+        source, chosen, rows = choose_probe(dataset, probe, probe_size, generator)
+        samples, num_classes = images.load(dataset, rows, num_classes, image_size)
+        moments = measure(samples, generator)
+        layout = samples.layout
+        inputs = torch.cat(
+            [images.fit(images.read_image(source, row)[None], layout) for row in chosen.tolist()]
+        )
+        normalized = moments.normalize(inputs)
+        if probe is not None:  # else it is a sample of the same images
+            warn_of_shift(normalized)
+        return cls(
+            name=name,
+            probe=normalized,
+            num_classes=num_classes,
+            in_channels=layout.channels,
+            image_size=(layout.height, layout.width),
+            batches=DatasetBatches(samples, moments, crop=bool(augment), flip=augment is True),
+        )
+
+    @classmethod
+    def from_loader(
+        cls,
+        loader: DataLoader[Any],
+        *,
+        probe: Tensor,
+        num_classes: int,
+        loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
+        link: Link = "softmax",
+        name: str = "loader",
+    ) -> Task:
+        """A task from a DataLoader of (inputs, targets), taken as they come and cycled.
+
+        The loader keeps its own batch size, whatever training asks for. A seed decides on all that
+        the loader draws from torch on the CPU: its order, and the transforms of a loader without
+        workers. What transforms draw from NumPy or ``random``, from a sampler's own generator or
+        on a GPU is outside what a seed promises, and the fingerprint knows of the training data
+        only how many they are. The generator of a loader that has one is re-seeded, so
+        only one iterator of its batches can be used at a time.
+
+        Args:
+            loader: training batches; every pass over it is an epoch.
+            probe: inputs that training does not use, float32 (N, C, H, W), prepared as the
+                loader's are. A loader's own inputs are all training data, so none can be drawn.
+            num_classes: K.
+            loss: what training minimises, ``loss(logits, targets)``.
+            link: how logits become predictions.
+            name: the task's name.
+
+        Raises:
+            ValueError: a probe batch or number of classes that no candidate can be read on.
+        """
+        check_probe(probe)
+        _, channels, height, width = probe.shape
+        batches = LoaderBatches(loader)
+        return cls(name, probe, num_classes, channels, (height, width), batches, loss, link)

@@ -1,0 +1,203 @@
+"""Brief training: a generator over optimizer steps that owns seed, device and precision."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prescreen.tasks import Task
+from prescreen.training.recipe import Training, peak_lr, schedule_factor
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """One optimizer step.
+
+    Args:
+        number: counted from 1.
+        loss: of the step's batch; one that is not finite ends the training.
+        share: of the budget spent, 1 or more at the last step.
+    """
+
+    number: int
+    loss: float
+    share: float
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the loss became NaN or infinite."""
+        return not math.isfinite(self.loss)
+
+
+def brief_training(model: nn.Module, task: Task, training: Training) -> Iterator[TrainingStep]:
+    """Train ``model`` in place and yield after every optimizer step.
+
+    The caller may read the model, stop early or change nothing at all between steps: randomness is
+    kept apart from the caller's in both directions, so that on a CPU equal seeds give bit-identical
+    weights whatever happens in between. A step that diverges is yielded and is the last one.
+    """
+    yield from BriefTraining(model, task, training)
+
+
+class BriefTraining:
+    """What ``brief_training`` runs; between steps it can be saved, and resumed bit for bit.
+
+    Args:
+        model: trained in place.
+        task: where batches come from; resuming draws those again that were trained on.
+        training: budget and recipe.
+
+    Raises:
+        ValueError: a model without parameters to train.
+    """
+
+    def __init__(self, model: nn.Module, task: Task, training: Training) -> None:
+        self._task = task
+        self._training = training
+        self._device = torch.device(training.device)
+        self._model = model.to(self._device).train()
+        self._optimizer = _optimizer(model, training)
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=training.amp == "fp16")
+        self._batches = task.batches(training.batch_size, training.seed)
+        self._rng = _RandomState(training.seed, self._device)
+        self._spent = 0.0
+        self._last = TrainingStep(0, 0.0, 0.0)
+
+    def __iter__(self) -> BriefTraining:
+        return self
+
+    def __next__(self) -> TrainingStep:
+        if self._last.share >= 1 or self._last.diverged:
+            raise StopIteration
+        training, start = self._training, time.perf_counter()
+        for group in self._optimizer.param_groups:
+            group["lr"] = peak_lr(training) * schedule_factor(training, self._last.share)
+        batch = next(self._batches)
+        inputs, targets = (tensor.to(self._device, non_blocking=True) for tensor in batch)
+        with self._rng.active():
+            loss = _step(
+                self._model, self._task, training, self._optimizer, self._scaler, inputs, targets
+            )
+        number = self._last.number + 1
+        self._spent += time.perf_counter() - start
+        self._last = TrainingStep(number, loss, _share_spent(training, number, self._spent))
+        return self._last
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on, the task excepted; tensors are those in use."""
+        return {
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "rng": self._rng.state_dict(),
+            "seconds": self._spent,
+            "last": astuple(self._last),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on after the step at which the state was saved; no step may have been taken yet."""
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        self._rng.load_state_dict(state["rng"])
+        self._spent = state["seconds"]
+        self._last = TrainingStep(*state["last"])
+        # Batches have no state of their own to be saved: a seed decides on all of them.
+        for _ in range(self._last.number):
+            next(self._batches)
+
+
+def model_logits(outputs: Any) -> Tensor:
+    """The logits among a model's outputs: the tensor itself, ``.logits``, or the first of several."""
+    if isinstance(outputs, Tensor):
+        return outputs
+    logits = getattr(outputs, "logits", None)
+    if logits is None and isinstance(outputs, (tuple, list)) and outputs:
+        logits = outputs[0]
+    if not isinstance(logits, Tensor):
+        raise ValueError(
+            "model: must return a tensor, an object with .logits or a tuple that begins with a "
+            f"tensor, got {type(outputs).__name__}"
+        )
+    return logits
+
+
+def _step(
+    model: nn.Module,
+    task: Task,
+    training: Training,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    inputs: Tensor,
+    targets: Tensor,
+) -> float:
+    dtype = torch.bfloat16 if training.amp == "bf16" else torch.float16
+    with torch.enable_grad():
+        with torch.autocast(inputs.device.type, dtype, enabled=training.amp is not None):
+            loss = task.loss(model_logits(model(inputs)), targets)
+        optimizer.zero_grad(set_to_none=True)
+        scaler.scale(loss).backward()
+    if training.clip is not None:
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), training.clip)
+    scaler.step(optimizer)
+    scaler.update()
+    return loss.item()
+
+
+def _share_spent(training: Training, steps: int, seconds: float) -> float:
+    return steps / training.steps if training.seconds is None else seconds / training.seconds
+
+
+def _optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": training.weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if not groups:
+        raise ValueError("model: parameters to train are needed, got none")
+    lr = peak_lr(training)
+    if training.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=lr)
+    nesterov = training.momentum > 0
+    return torch.optim.SGD(groups, lr=lr, momentum=training.momentum, nesterov=nesterov)
+
+
+class _RandomState:
+    """A random state of our own for torch's global generators, which layers such as dropout use."""
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self._devices = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(self._devices):
+            torch.manual_seed(seed)
+            self._save()
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        with torch.random.fork_rng(self._devices):
+            torch.set_rng_state(self._cpu)
+            for device, state in zip(self._devices, self._cuda, strict=True):
+                torch.cuda.set_rng_state(state, device)
+            yield
+            self._save()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"cpu": self._cpu, "cuda": self._cuda}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        # A checkpoint may have been loaded onto a GPU; generators take states from the CPU.
+        self._cpu = state["cpu"].cpu()
+        self._cuda = [one.cpu() for one in state["cuda"]]
+
+    def _save(self) -> None:
+        self._cpu = torch.get_rng_state()
+        self._cuda = [torch.cuda.get_rng_state(device) for device in self._devices]

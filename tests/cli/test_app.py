@@ -1,0 +1,219 @@
+"""The command line: what it prints, and one line with exit code 2 for everything it refuses."""
+
+import csv
+import io
+import json
+import re
+import socket
+import subprocess
+import sys
+
+import pytest
+from toy import SPACE
+
+from prescreen.cli.app import run
+from prescreen.measuring import RANKING_PANEL
+from prescreen.readouts import ANCHORS, NORMALIZATIONS, PROJECTIONS, READOUTS
+from prescreen.readouts.network import UNTRAINED
+
+QUICK = ("--steps", "4", "--workers", "0")
+
+
+@pytest.fixture
+def space(tmp_path, monkeypatch):
+    """A file with a search space of three candidates, in the working directory."""
+    (tmp_path / "space.py").write_text(SPACE)
+    monkeypatch.chdir(tmp_path)
+    return "space.py"
+
+
+def test_rank_prints_a_table_and_continues(space, capsys):
+    assert run(["rank", space, *QUICK]) == 0
+    first = capsys.readouterr()
+    header, _, *rows = first.out.splitlines()
+    assert header.split() == [
+        *("rank", "candidate", "score"),
+        *RANKING_PANEL,
+        *("params", "loss", "seconds"),
+    ]
+    assert [row.split()[0] for row in rows] == ["1", "2", "3"]
+    assert sorted(row.split()[1] for row in rows) == ["width=16", "width=4", "width=8"]
+    assert "3 of 3 candidates done, 0 s left: width=" in first.err
+    assert run(["rank", space, *QUICK]) == 0
+    again = capsys.readouterr()
+    assert again.out == first.out  # the seconds, too: nothing was measured again
+    assert "candidates done" not in again.err
+
+
+def test_rank_for_machines(space, tmp_path, capsys):
+    arguments = [
+        "rank",
+        space,
+        *QUICK,
+        "--out",
+        "run",
+        "--readouts",
+        "entropy, prior/gradient/head",
+    ]
+    assert run([*arguments, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["readouts"] == ["entropy", "prior/gradient/head"]
+    assert [row["rank"] for row in data["rows"]] == [1, 2, 3]
+    assert run([*arguments, "--csv"]) == 0
+    table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [float(row["entropy"]) for row in table] == [
+        row["values"]["entropy"] for row in data["rows"]
+    ]
+    assert json.loads((tmp_path / "run" / "ranking.json").read_text()) == data
+
+
+def test_options_reach_the_measurement(space, tmp_path, capsys):
+    options = ["--samples", "2", "--seed", "3", "--batch-size", "16", "--optimizer", "adamw"]
+    options += ["--lr", "0.01", "--probe-size", "32", "--readings", "2", "--head", "3"]
+    assert run(["rank", space, *QUICK, *options, "--out", "run", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == 2
+    header, *events = map(json.loads, (tmp_path / "run" / "journal.jsonl").read_text().splitlines())
+    settings = header["settings"]
+    assert (settings["steps"], settings["seed"], settings["batch_size"]) == (4, 3, 16)
+    assert (settings["optimizer"], settings["lr"], settings["head"]) == ("adamw", 0.01, "3")
+    steps = [event["reading"]["step"] for event in events if event["event"] == "reading"]
+    assert steps == [2, 4, 2, 4]
+
+
+def test_a_ranking_of_failures_only_ends_with_1(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    broken = SPACE.replace(
+        "    width = config", "    raise RuntimeError('no such layer')\n    width = config"
+    )
+    (tmp_path / "broken.py").write_text(broken)
+    assert run(["rank", "broken.py", *QUICK]) == 1
+    out = capsys.readouterr().out
+    assert out.count("build: RuntimeError: no such layer") == 3
+
+
+def test_rank_on_a_cluster_prints_results_only(space, ray_session, capsys):
+    data = []
+    for place in (["--workers", "0"], ["--ray", "auto"]):
+        assert run(["rank", space, "--steps", "4", "--out", place[0], "--json", *place]) == 0
+        data.append(json.loads(capsys.readouterr().out))
+        for row in data[-1]["rows"]:
+            del row["seconds"]
+    assert data[0] == data[1]
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(space):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound and not listening: nobody else answers there
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        command = [sys.executable, "-m", "prescreen", "rank", space, "--ray", address]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"prescreen: ray: a running cluster is needed at {address}, got ")
+
+
+BAD = {
+    "rank nas_bench_202": "space: .* got 'nas_bench_202'; did you mean nas_bench_201",
+    "rank nowhere.py": "space: .* no file at nowhere.py",
+    "rank empty.py": "space: .*empty.py has no sample",
+    "rank damaged.py": "space: .*damaged.py, line 1: SyntaxError",
+    "rank --data nope": "data: .* got 'nope'",
+    "rank --readouts entropi": "readouts: entropy .* got 'entropi'",
+    "rank --readouts prior/gradient/feet": "readouts: normalization .* got 'feet'",
+    "rank --head no.such.layer": "head: .* got 'no.such.layer', which is unknown",
+    "rank --head 1": "head: .* got '1', which is ReLU",
+    "rank --steps 0": "steps: .* got 0",
+    "rank --seconds 0": "seconds: .* got 0",
+    "rank --batch-size 0": "batch_size: .* got 0",
+    "rank --lr -1": "lr: .* got -1",
+    "rank --optimizer adam": "optimizer: one of sgd, adamw .* got 'adam'",
+    "rank --amp int8": "amp: one of bf16, fp16 .* got 'int8'",
+    "rank --device abacus": "device: 'abacus' cannot be used here",
+    "rank --probe-size 1": "probe_size: at least 2 .* got 1",
+    "rank --probe-size 1797": "probe_size: .* at most 1796 .* got 1797",
+    "rank --readings 0": "readings: at least 1 .* got 0",
+    "rank --workers -1": "workers: at least 0 .* got -1",
+    "rank --threads 0": "threads: at least 1 .* got 0",
+    "rank --ray here": "ray: auto, local, HOST:PORT .* got 'here'",
+    "rank --ray auto --gpus 0.5": "gpus: device cuda is needed .* got 0.5",
+    "rank --gpus 0.5": "gpus: a cluster is needed .* got 0.5 without one",
+    "rank --out space.py": "out: a folder .* got 'space.py'",
+    "rank --out foreign": "out: an empty folder .* got 'foreign', which holds other files",
+    "rank --json --csv": "json: one of --json and --csv",
+    "rank --samples -1": "--samples",
+    "rank --samples many": "--samples",
+    "rank --seed": "--seed",
+    "rank --sed 1": "--sed",
+    "order": "order",
+}
+
+
+@pytest.mark.parametrize("command", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(command, space, tmp_path, capsys):
+    (tmp_path / "empty.py").touch()
+    (tmp_path / "damaged.py").write_text("def")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.txt").touch()
+    before = sorted(tmp_path.rglob("*"))
+    assert run(command.replace("rank --", f"rank {space} --workers 0 --").split()) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
+    assert line.startswith("prescreen: ")
+    assert re.search(BAD[command], line), line
+    new = {path.name for path in set(tmp_path.rglob("*")) - set(before)} - {"__pycache__"}
+    assert not {name for name in new if name.startswith(("journal", "ranking"))}
+
+
+def test_a_damaged_journal_is_refused_and_left_as_it_is(space, tmp_path, capsys):
+    assert run(["rank", space, *QUICK, "--out", "run"]) == 0
+    journal = tmp_path / "run" / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2][:20] + b"\n"
+    journal.write_bytes(b"".join(lines))
+    capsys.readouterr()
+    assert run(["rank", space, *QUICK, "--out", "run"]) == 2
+    assert "out: line 3 of" in capsys.readouterr().err
+    assert journal.read_bytes() == b"".join(lines)
+    # As the message says: without the line, only its candidate is measured again.
+    journal.write_bytes(b"".join(lines[:2] + lines[3:]))
+    assert run(["rank", space, *QUICK, "--out", "run"]) == 0
+    assert capsys.readouterr().err.count("candidates done") == 1
+
+
+def test_readouts_are_listed(capsys):
+    assert run(["readouts"]) == 0
+    out = capsys.readouterr().out
+    listed = [line.split()[0] for line in out.split("\n\n")[0].splitlines()[2:]]
+    assert listed == [*READOUTS, *UNTRAINED]
+    for part in (*ANCHORS, *PROJECTIONS, *NORMALIZATIONS):
+        assert part in out
+
+
+def test_spaces_are_listed(capsys):
+    assert run(["spaces"]) == 0
+    out = capsys.readouterr().out
+    assert "nas_bench_201" in out
+    assert "timm_models" in out
+
+
+def test_no_arguments_print_the_help(capsys):
+    assert run([]) == 0
+    assert "rank" in capsys.readouterr().out
+
+
+def test_as_a_module():
+    command = [sys.executable, "-W", "error", "-m", "prescreen", "rank", "--steps", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == "prescreen: steps: an integer of at least 1 is allowed, got 0\n"
+
+
+def test_the_missing_extra_is_named(monkeypatch, capsys):
+    from prescreen.__main__ import main
+
+    monkeypatch.setitem(sys.modules, "typer", None)
+    assert main() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "pip install 'prescreen[cli]'" in line

@@ -1,0 +1,177 @@
+"""Reading trials: what is stored, what goes wrong, what is reported."""
+
+import json
+import math
+import warnings
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from optuna.trial import FixedTrial, TrialState
+from optuna_studies import (
+    FREE,
+    INPUTS,
+    KINDS,
+    filled,
+    make_model,
+    open_storage,
+    panel,
+)
+
+from prescreen.integrations.optuna import Reader, ReadoutPruner, Recorder, trajectory
+from prescreen.integrations.optuna.attributes import latest_state
+from prescreen.measuring import RANKING_PANEL, read
+from prescreen.readouts.network import UNTRAINED
+
+
+class Counting(optuna.storages.InMemoryStorage):
+    """Counts every write to a trial."""
+
+    writes = 0
+
+    def set_trial_user_attr(self, *args):
+        self.writes += 1
+        super().set_trial_user_attr(*args)
+
+    def set_trial_system_attr(self, *args):
+        self.writes += 1
+        super().set_trial_system_attr(*args)
+
+    def set_trial_intermediate_value(self, *args):
+        self.writes += 1
+        super().set_trial_intermediate_value(*args)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_reading_is_stored_in_every_storage(kind, tmp_path):
+    study = optuna.create_study(storage=open_storage(kind, tmp_path))
+    trial = study.ask()
+    Reader(trial, make_model(), INPUTS).read(3)
+    odd = {"a": np.float32(0.5), "b": math.nan, "c": -math.inf, "d": np.int64(2)}
+    Recorder(trial).record(np.int64(4), {**panel(0.1), **odd})
+    study.tell(trial, 1.0)
+    first, second = trajectory(study.trials[0])
+    assert (first.step, second.step) == (3, 4)
+    assert first.values == pytest.approx(read(make_model(), INPUTS))
+    assert second.values["a"] == 0.5
+    assert math.isnan(second.values["b"])
+    assert second.values["c"] == -math.inf
+    assert study.trials[0].intermediate_values == {}
+    for key, value in study.trials[0].user_attrs.items():
+        assert key.startswith("prescreen:0:")
+        assert len(json.dumps(value, allow_nan=False)) < 1000
+
+
+def test_a_reading_is_one_write():
+    storage = Counting()
+    study = optuna.create_study(storage=storage)
+    filled(study, [0.1, 0.5, 0.9])
+    reader = Reader(study.ask(), make_model(), INPUTS)
+    before = storage.writes
+    reader.read(1)
+    reader.should_prune()
+    assert storage.writes == before + 1
+
+
+def test_a_diverged_model_reads_nan():
+    study = optuna.create_study(pruner=ReadoutPruner())
+    model = make_model()
+    with torch.no_grad():
+        model[2].weight.fill_(math.nan)
+    reader = Reader(study.ask(), model, INPUTS)
+    assert all(math.isnan(value) for value in reader.read(1).values.values())
+    assert reader.should_prune()
+
+
+def test_a_failing_readout_warns_once_and_keeps_the_trial():
+    study = optuna.create_study(pruner=ReadoutPruner(**FREE))
+    reader = Reader(study.ask(), make_model(), INPUTS[:, :3])
+    with pytest.warns(UserWarning, match="trial 0 goes on without a reading: ValueError: inputs"):
+        assert reader.read(1) is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert reader.read(2) is None
+        assert not reader.should_prune()
+    strict = Reader(study.ask(), make_model(), INPUTS[:, :3], on_error="raise")
+    with pytest.raises(ValueError, match=r"^inputs"):
+        strict.read(1)
+
+
+def test_readings_of_a_dead_attempt_are_not_the_retrys():
+    study = optuna.create_study(pruner=ReadoutPruner())
+    dead = study.ask()
+    Recorder(dead).record(5, panel(math.nan))
+    study.tell(dead, state=TrialState.FAIL)
+    study.enqueue_trial({}, user_attrs=study.trials[0].user_attrs)
+    retried = study.ask()
+    recorder = Recorder(retried)
+    assert "prescreen:0:5" in retried.user_attrs
+    assert len(trajectory(retried)) == 0
+    assert not recorder.should_prune()
+    recorder.record(5, panel(0.5))  # the same step again
+    assert not recorder.should_prune()
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("maximize", 1), ("minimize", -1)])
+def test_mirror_reports_what_the_pruner_is_shown(direction, sign):
+    study = optuna.create_study(direction=direction, pruner=ReadoutPruner())
+    filled(study, [-9.0, 9.0, 99.0])  # a real reading beats one of three in every readout
+    trial = study.ask()
+    Reader(trial, make_model(), INPUTS, mirror=True).read(1)
+    (score,) = latest_state(trial).intermediate_values.values()
+    assert score == pytest.approx(sign / 3)
+    lower = optuna.create_study(direction=direction, pruner=ReadoutPruner(readouts=["entropy"]))
+    trial = lower.ask()
+    Recorder(trial, mirror=True).record(1, {"entropy": 0.3})
+    assert latest_state(trial).intermediate_values == {1: -sign * 0.3}
+
+
+def test_a_fixed_trial_is_read_and_kept():
+    trial = FixedTrial({})
+    reader = Reader(trial, make_model(), INPUTS)
+    reader.read(1)
+    assert not reader.should_prune()
+    assert len(trajectory(trial)) == 1
+
+
+@pytest.mark.parametrize("step", [3, 2, -1, 4.5, True, None])
+def test_steps_must_rise(step):
+    recorder = Recorder(optuna.create_study().ask())
+    recorder.record(3, panel(0.5))
+    with pytest.raises(ValueError, match=r"^step: an integer above 3 is needed, got"):
+        recorder.record(step, panel(0.5))
+
+
+def test_a_reading_after_the_end_is_refused():
+    study = optuna.create_study()
+    trial = study.ask()
+    reader = Reader(trial, make_model(), INPUTS)
+    study.tell(trial, 1.0)
+    with pytest.raises(
+        RuntimeError, match=r"^trial: a running trial is needed, got trial 0, which"
+    ):
+        reader.read(1)
+
+
+def test_a_storage_that_is_gone_is_named():
+    class Closed(optuna.storages.InMemoryStorage):
+        def set_trial_user_attr(self, *args):
+            raise OSError("closed\nsecond line")
+
+    recorder = Recorder(optuna.create_study(storage=Closed()).ask())
+    with pytest.raises(RuntimeError, match=r"^storage: .* got OSError: closed$"):
+        recorder.record(1, panel(0.5))
+
+
+def test_what_a_panel_wants_of_the_untrained_network_is_measured_before_training():
+    model = make_model()
+    before = {name: UNTRAINED[name](model, INPUTS) for name in ("isotropy", "synflow")}
+    reader = Reader(optuna.create_study().ask(), model, INPUTS, RANKING_PANEL)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)
+    reading = reader.read(1)
+    assert {name: reading.values[name] for name in before} == before
+    assert reading.values["sample_gradient"] == read(model, INPUTS)["sample_gradient"]
+    assert {*reading.values} == {*RANKING_PANEL}

@@ -1,0 +1,199 @@
+"""Stock pruners decide on readings as they do on reported values: a native study is the oracle."""
+
+import random
+import uuid
+
+import numpy as np
+import optuna
+import pytest
+from optuna.pruners import (
+    MedianPruner,
+    PercentilePruner,
+    SuccessiveHalvingPruner,
+    ThresholdPruner,
+)
+from optuna.trial import TrialState
+from optuna_studies import KINDS, open_storage, panel, patient, wilcoxon
+
+from prescreen.integrations.optuna import AllOf, AnyOf, ReadoutPruner, Recorder
+from prescreen.integrations.optuna.attributes import latest_state
+from prescreen.integrations.optuna.memory import memory_of
+from prescreen.integrations.optuna.view import StudyView
+from prescreen.ranks import aggregate
+from prescreen.readouts import DEFAULT_PANEL
+
+STOCK = {
+    "median": lambda: MedianPruner(n_startup_trials=2, n_warmup_steps=2),
+    "percentile": lambda: PercentilePruner(30.0, n_startup_trials=2, interval_steps=2),
+    "halving": lambda: SuccessiveHalvingPruner(min_resource=2, reduction_factor=2),
+    "halving, auto": lambda: SuccessiveHalvingPruner(reduction_factor=2),
+    "patient": lambda: patient(None),
+    "patient median": lambda: patient(MedianPruner(n_startup_trials=2)),
+    "patient halving": lambda: patient(SuccessiveHalvingPruner(min_resource=1)),
+    "threshold": lambda: ThresholdPruner(lower=-0.2, upper=1.2),
+    "wilcoxon": lambda: wilcoxon(0.3),
+    "any": lambda: AnyOf(MedianPruner(n_startup_trials=2), ThresholdPruner(lower=0.0)),
+    "all": lambda: AllOf(MedianPruner(n_startup_trials=2), patient(None)),
+}
+UNGUARDED = {"n_startup_trials": 0, "min_agreement": None, "on_nan": "keep"}
+
+
+def curves(trials=25, steps=8, seed=0):
+    rng = random.Random(seed)
+    for _ in range(trials):
+        quality = rng.random()
+        yield quality, [quality + rng.gauss(0, 0.25) for _ in range(steps)]
+
+
+def decisions(study, tell, judge):
+    """Run the curves through a study; at which step each trial was pruned."""
+    pruned = []
+    for quality, curve in curves():
+        trial = study.ask()
+        for step, value in enumerate(curve, start=1):
+            if judge(trial, step, value):
+                pruned.append(step)
+                study.tell(trial, state=TrialState.PRUNED)
+                break
+        else:
+            pruned.append(None)
+            study.tell(trial, tell(quality))
+    return pruned
+
+
+def native(pruner, direction):
+    study = optuna.create_study(direction=direction, pruner=pruner)
+
+    def judge(trial, step, value):
+        trial.report(value, step)
+        return trial.should_prune()
+
+    return decisions(study, lambda quality: quality, judge)
+
+
+def by_readings(study, readout, tell):
+    def judge(trial, step, value):
+        recorder = Recorder(trial, [readout])
+        recorder.record(step, {readout: value})
+        return recorder.should_prune()
+
+    return decisions(study, tell, judge)
+
+
+@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize(
+    ("readout", "direction"), [("confidence", "maximize"), ("cot", "minimize")]
+)
+def test_decisions_are_those_of_a_native_study(name, readout, direction):
+    expected = native(STOCK[name](), direction)
+    assert any(expected), "the oracle prunes nothing"
+    assert None in expected, "the oracle prunes everything"
+    pruner = ReadoutPruner(STOCK[name](), [readout], **UNGUARDED)
+    same = optuna.create_study(direction=direction, pruner=pruner)
+    assert by_readings(same, readout, lambda quality: quality) == expected
+    # The study's own direction plays no part, except that its best trial is Wilcoxon's reference.
+    other = {"maximize": "minimize", "minimize": "maximize"}[direction]
+    turned = optuna.create_study(direction=other, pruner=pruner)
+    assert by_readings(turned, readout, lambda quality: -quality) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["median", "halving", "patient median"])
+def test_several_objectives_in_every_storage(kind, name, tmp_path):
+    study = optuna.create_study(
+        directions=["maximize", "minimize"],
+        storage=open_storage(kind, tmp_path),
+        study_name=f"view-{uuid.uuid4()}",
+        pruner=ReadoutPruner(STOCK[name](), ["confidence"], **UNGUARDED),
+    )
+    done = by_readings(study, "confidence", lambda quality: (quality, 1.0))
+    assert done == native(STOCK[name](), "maximize")
+    assert all(not trial.intermediate_values for trial in study.trials)
+
+
+def test_wilcoxon_with_several_objectives_compares_with_the_best_last_score():
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    for last in (0.2, 0.9, 0.5):
+        trial = study.ask()
+        Recorder(trial, ["confidence"]).record(1, {"confidence": last})
+        study.tell(trial, (0.0, 0.0))
+    judged = study.ask()
+    pruner = ReadoutPruner(readouts=["confidence"])
+    view = StudyView(study, latest_state(judged), memory_of(study, pruner.panel), everyone=False)
+    assert view.best_trial.number == 1
+
+
+@pytest.mark.parametrize("everyone", [False, True])
+def test_a_panel_is_shown_as_mean_rank_at_the_step(everyone):
+    rng = np.random.default_rng(0)
+    study = optuna.create_study()
+    readings = {}  # trial number -> step -> values
+    complete = set()
+    for number in range(12):
+        trial = study.ask()
+        recorder = Recorder(trial)
+        readings[number] = {}
+        for step in range(1, rng.integers(2, 7)):
+            values = rng.integers(0, 5, size=len(DEFAULT_PANEL)).astype(float)
+            values[rng.random(len(values)) < 0.1] = np.nan
+            readings[number][step] = values
+            recorder.record(step, dict(zip(DEFAULT_PANEL, values, strict=True)))
+        if number % 3 == 0:
+            study.tell(trial, 0.0)
+            complete.add(number)
+        elif number % 3 == 1:
+            study.tell(trial, state=TrialState.PRUNED)
+    judged = latest_state(trial)  # the last one, number 11, is still running
+    pruner = ReadoutPruner()
+    view = StudyView(study, judged, memory_of(study, pruner.panel), everyone=everyone)
+    pool = set(range(12)) if everyone else complete | {11}
+    shown = {twin.number: twin.intermediate_values for twin in view.get_trials(deepcopy=False)}
+    for number, by_step in readings.items():
+        assert list(shown[number]) == list(by_step)
+        for step in by_step:
+            others = sorted(n for n in pool - {number} if step in readings[n])
+            column = np.array([readings[n][step] for n in [*others, number]])
+            expected = aggregate(column)[-1]
+            assert shown[number][step] == pytest.approx(expected), (number, step)
+            assert dict(shown[number].items())[step] == shown[number][step]
+            assert max(shown[number].values()) <= 1
+    assert 99 not in shown[0]
+    with pytest.raises(KeyError):
+        shown[0][99]
+
+
+def test_a_view_can_be_copied_and_leaves_the_study_alone():
+    study = optuna.create_study()
+    for value in (0.1, 0.7):
+        trial = study.ask()
+        trial.set_user_attr("list", [1])
+        Recorder(trial).record(1, panel(value))
+        study.tell(trial, value)
+    judged = latest_state(study.ask())
+    view = StudyView(study, judged, memory_of(study, ReadoutPruner().panel), everyone=False)
+    copies = view.trials
+    copies[1].intermediate_values[1] = 7.0
+    copies[1].user_attrs["list"].append(2)
+    copies[1].params["x"] = 3
+    assert view.trials[1].intermediate_values == {1: 1.0}
+    assert study.trials[1].user_attrs["list"] == [1]
+    assert study.trials[1].params == {}
+    assert view.study_name == study.study_name
+    assert view._storage.get_trial(0).number == 0
+    assert [t.number for t in view.get_trials(states=(TrialState.COMPLETE,))] == [0, 1]
+
+
+def test_halving_notes_steps_under_names_of_its_own():
+    halving = SuccessiveHalvingPruner(min_resource=1)
+    study = optuna.create_study(pruner=AnyOf(ReadoutPruner(halving), halving))
+    for value in (0.3, 0.8):
+        trial = study.ask()
+        recorder = Recorder(trial)
+        recorder.record(5, panel(value))
+        trial.report(value, 5)
+        recorder.should_prune()
+        study.tell(trial, value)
+    rungs = study.trials[1].system_attrs
+    assert rungs["completed_rung_0"] == 0.8  # the native pruner's
+    ours = [key for key in rungs if key.startswith("prescreen:1:") and key.endswith("_rung_0")]
+    assert [rungs[key] for key in ours] == [5]

@@ -1,0 +1,205 @@
+"""The Ray integration on a real Ray of this machine."""
+
+import json
+import math
+from pathlib import Path
+
+import optuna
+import pytest
+import ray_space
+import torch
+from optuna_studies import INPUTS
+from optuna_studies import make_model as small_model
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search.optuna import OptunaSearch
+from ray.tune.utils.serialization import TuneFunctionDecoder
+from toy import BAD, make_task, mlp
+
+from prescreen import RANKING_PANEL, Candidate, Training, screen
+from prescreen.integrations.ray import (
+    Halving,
+    PrunedSearch,
+    Reader,
+    ReadoutCallback,
+    ReadoutScheduler,
+    ReadoutStopper,
+    trainable,
+)
+
+SPACE = Path(ray_space.__file__)
+BRIEF = Training(steps=8, batch_size=16)
+STEPS = [2, 4, 6, 8]
+
+
+def fit(what, folder, scheduler=None, *, stop=None, callbacks=(), **config):
+    """Run an experiment; the readings of every trial in the order of their results."""
+    param_space = config.pop("param_space", None)
+    tuner = tune.Tuner(
+        what,
+        param_space=param_space,
+        tune_config=tune.TuneConfig(
+            scheduler=scheduler, reuse_actors=True, **{"max_concurrent_trials": 1, **config}
+        ),
+        run_config=tune.RunConfig(
+            storage_path=str(folder), name="run", verbose=0, stop=stop, callbacks=list(callbacks)
+        ),
+    )
+    return tuner.fit()
+
+
+def readings(result):
+    frame = result.metrics_dataframe
+    columns = [f"prescreen/{name}" for name in RANKING_PANEL]
+    return frame["step"].tolist(), frame[columns].to_numpy().tolist()
+
+
+def expected(width):
+    candidate = Candidate("again", {}, lambda: mlp(width), lambda: mlp(2 * width))
+    found = list(screen(candidate, make_task(), BRIEF))
+    return [[reading.values[name] for name in RANKING_PANEL] for reading in found]
+
+
+def test_a_plain_grid_is_screened_by_reused_processes(ray_session, tmp_path):
+    widths = [2, 4, 8, "broken", "constant", "explosive"]
+    results = fit(
+        trainable(SPACE, make_task(), BRIEF, extra={"twice": lambda model: 2.0}),
+        tmp_path,
+        param_space={"width": tune.grid_search(widths)},
+    )
+    assert results.num_errors == 0
+    by_width = {result.config["width"]: result for result in results}
+    assert set(by_width) == set(widths)
+    for width in (2, 4, 8):
+        assert readings(by_width[width]) == (STEPS, expected(width))
+        metrics = by_width[width].metrics
+        assert metrics["prescreen"]["score"] == metrics["prescreen"]["sample_gradient"]
+        assert metrics["twice"] == 2.0
+        assert metrics["parameters"] == sum(p.numel() for p in mlp(width).parameters())
+        assert by_width[width].checkpoint is not None
+    for width in BAD.keys() & set(widths):
+        metrics = by_width[width].metrics
+        kind = {"broken": "build", "constant": "collapsed", "explosive": "diverged"}[width]
+        assert metrics["prescreen"]["failure"].startswith(f"{kind}: ")
+        assert all(math.isnan(metrics["prescreen"][name]) for name in RANKING_PANEL)
+        assert metrics["prescreen"]["score"] == -math.inf
+        assert metrics["done"]
+    assert len({result.metrics["pid"] for result in results}) == 1
+
+
+def test_optunas_search_learns_which_trials_were_stopped(ray_session, tmp_path):
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    scheduler = ReadoutScheduler(Halving(2, 2), n_startup_trials=0, min_agreement=None)
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    search = OptunaSearch(ray_space.sample, metric="prescreen/score", mode="max", sampler=sampler)
+    results = fit(
+        trainable(SPACE, make_task(), BRIEF),
+        tmp_path,
+        scheduler,
+        search_alg=PrunedSearch(search),
+        num_samples=8,
+        callbacks=[ReadoutCallback(scheduler)],
+    )
+    assert results.num_errors == 0
+    stopped = [result for result in results if result.metrics["prescreen"].get("stopped")]
+    assert 0 < len(stopped) == len(scheduler.stopped) < 8
+    assert all(result.metrics["step"] in (2, 4) for result in stopped)
+    states = [trial.state.name for trial in search._ot_study.trials]
+    assert states.count("PRUNED") == len(stopped)
+    assert states.count("COMPLETE") == 8 - len(stopped)
+
+
+def test_a_stopped_trial_is_complete_to_optunas_search_alone(ray_session, tmp_path):
+    # What PrunedSearch is there for; should Tune change it, the wrapper can go.
+    class StopsAll(FIFOScheduler):
+        def on_trial_result(self, controller, trial, result):
+            return self.STOP
+
+    search = OptunaSearch(ray_space.sample, metric="prescreen/score", mode="max")
+    what = trainable(SPACE, make_task(), BRIEF)
+    fit(what, tmp_path, StopsAll(), search_alg=search, num_samples=1)
+    assert [trial.state.name for trial in search._ot_study.trials] == ["COMPLETE"]
+
+
+def test_a_trainable_of_the_users_own_reports_readings(ray_session, tmp_path):
+    def own(config):
+        model = small_model()
+        reader = Reader(model, INPUTS, ["confidence"])
+        for step in range(10, 50, 10):
+            with torch.no_grad():
+                model[2].weight.mul_(config["factor"])
+            tune.report({"accuracy": step / 100, **reader.read(step)})
+
+    class Falls:
+        last = -math.inf
+
+        def update(self, reading):
+            falls, self.last = (
+                reading.values["confidence"] < self.last,
+                reading.values["confidence"],
+            )
+            return falls
+
+        def state_dict(self):
+            return {"last": self.last}
+
+        def load_state_dict(self, state):
+            self.last = state["last"]
+
+    scheduler = ReadoutScheduler(
+        readouts=["confidence"], n_startup_trials=2, n_warmup_steps=20, min_agreement=None
+    )
+    results = fit(
+        own,
+        tmp_path,
+        scheduler,
+        stop=ReadoutStopper(Falls),
+        metric="accuracy",
+        mode="max",
+        param_space={"factor": tune.grid_search([1.2, 1.3, 1.1, 0.9])},
+    )
+    assert results.num_errors == 0
+    assert {r.config["factor"]: r.metrics["step"] for r in results} == {
+        1.2: 40, 1.3: 40, 1.1: 20, 0.9: 20,
+    }  # fmt: skip
+    assert len(scheduler.stopped) == 1  # the last trial was stopped by its own curve
+    (saved,) = tmp_path.glob("run/experiment_state*.json")
+    state = json.loads(saved.read_text(), cls=TuneFunctionDecoder, allow_cloudpickle=True)
+    assert len(state["runner_data"]["_stopper"]._rules) == 4  # Tune saves stoppers itself
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4])
+def test_a_trial_goes_on_from_its_checkpoint_bit_for_bit(ray_session, tmp_path, stop):
+    make = trainable(SPACE, make_task(), BRIEF)
+    first = make({"width": 8})
+    begun = [first.train() for _ in range(stop)]
+    saved = first.save(str(tmp_path))
+    first.stop()
+    resumed = make({"width": 2})
+    assert resumed.reset({"width": 8})
+    resumed.restore(saved)
+    rest = []
+    while not (rest or begun)[-1]["done"] or not rest:
+        rest.append(resumed.train())
+    resumed.stop()
+    if stop == 4:  # nothing was left, and the last reading is reported again
+        begun.pop()
+    found = [[result["prescreen"][name] for name in RANKING_PANEL] for result in begun + rest]
+    assert found == expected(8)
+    assert [result["step"] for result in begun + rest] == STEPS
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"training": Training(seconds=1.0)}, "training: a budget in steps is needed"),
+        ({"readings": 0}, "readings: at least 1 is needed, got 0"),
+        ({"readouts": ["entropie"]}, "readouts: .* got 'entropie'"),
+        ({"space": "no_such_space"}, "space: .* got 'no_such_space'"),
+        ({"task": "no_such_data"}, "data: .* got 'no_such_data'"),
+        ({"extra": {"step": abs}}, "extra: names that no result has are needed, got step"),
+    ],
+)
+def test_arguments_are_checked_before_an_experiment_begins(changes, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        trainable(**{"space": SPACE, "task": make_task(), "training": BRIEF, **changes})

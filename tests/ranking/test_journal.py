@@ -1,0 +1,164 @@
+import json
+import math
+import os
+
+import pytest
+
+from prescreen.ranking.journal import Journal
+from prescreen.reading import Reading
+
+SETTINGS = {"steps": 10, "readouts": ["a"]}
+
+
+def write_example(folder):
+    """Two candidates: one finished, one failed; the second was started twice."""
+    with Journal(folder, SETTINGS) as journal:
+        journal.started("x")
+        journal.reading("x", Reading(5, {"a": 0.5}, 1.0, 2.0, 7))
+        journal.started("y")
+        journal.reading("y", Reading(5, {"a": math.nan}))
+        journal.reading("x", Reading(10, {"a": 0.25}))
+        journal.finished("x")
+        journal.started("y")
+        journal.reading("y", Reading(5, {"a": -math.inf}))
+        journal.failed("y", "diverged", "loss nan at step 7")
+    return folder / "journal.jsonl"
+
+
+def summary(journal):
+    return {
+        key: (record.status, record.reason, [r.to_json() for r in record.trajectory])
+        for key, record in journal.records.items()
+    }
+
+
+def test_what_was_written_comes_back(tmp_path):
+    write_example(tmp_path)
+    with Journal(tmp_path, SETTINGS) as journal:
+        x, y = journal.records["x"], journal.records["y"]
+        assert x.done
+        assert [r.step for r in x.trajectory] == [5, 10]
+        assert x.trajectory.readings[0] == Reading(5, {"a": 0.5}, 1.0, 2.0, 7)
+        assert (y.status, y.reason) == ("diverged", "loss nan at step 7")
+        assert y.trajectory.series("a") == ([5], [-math.inf])
+
+
+def test_a_cut_at_any_byte_is_survived(tmp_path):
+    whole = write_example(tmp_path / "whole").read_bytes()
+    ends = [i + 1 for i, byte in enumerate(whole) if byte == ord("\n")]
+    for cut in range(len(whole) + 1):
+        folder = tmp_path / str(cut)
+        folder.mkdir()
+        path = folder / "journal.jsonl"
+        path.write_bytes(whole[:cut])
+        with Journal(folder, SETTINGS) as journal:
+            kept = summary(journal)
+            journal.started("z")
+        intact = max((end for end in ends if end <= cut), default=0)
+        # Nothing of the whole lines is lost or altered, and what is appended can be read again.
+        lines = path.read_bytes().splitlines(keepends=True)
+        assert b"".join(lines[:-1]) == (whole[:intact] or whole[: ends[0]])
+        with Journal(folder, SETTINGS) as journal:
+            assert journal.records.pop("z").status == "running"
+            assert summary(journal) == kept
+
+
+def test_memory_journal_records_without_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Journal(None, SETTINGS) as journal:
+        journal.started("x")
+        journal.finished("x")
+        assert journal.records["x"].done
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\x00\x01",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"event": "finished", "candidate": "x"}',
+        b'{"event": "other", "candidate": "x"}',
+        b'{"event": "reading", "candidate": "x"}',
+    ],
+)
+def test_a_damaged_line_is_named_and_nothing_is_changed(tmp_path, line):
+    path = write_example(tmp_path)
+    lines = path.read_bytes().splitlines()
+    lines[2] = line
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    before = path.read_bytes()
+    with pytest.raises(
+        ValueError, match=r"^out: line 3 of .*journal.jsonl must be an event"
+    ) as error:
+        Journal(tmp_path, SETTINGS)
+    assert "\n" not in str(error.value)
+    assert path.read_bytes() == before
+    # Without the line, a reading of x, the rest is there and x is measured again.
+    del lines[2]
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    with Journal(tmp_path, SETTINGS) as journal:
+        assert not journal.records["x"].done
+        assert journal.records["y"].status == "diverged"
+
+
+def test_other_settings_are_refused_by_name(tmp_path):
+    write_example(tmp_path)
+    with pytest.raises(ValueError, match=r"out: .* steps 10 instead of 20$"):
+        Journal(tmp_path, {**SETTINGS, "steps": 20})
+
+
+def test_other_schema_is_refused(tmp_path):
+    path = write_example(tmp_path)
+    path.write_text(path.read_text().replace('"prescreen_journal": 1', '"prescreen_journal": 99'))
+    with pytest.raises(ValueError, match="out: journal schema 1 is needed, got 99"):
+        Journal(tmp_path, SETTINGS)
+
+
+@pytest.mark.parametrize("content", [b"name,score\na,1\n", b"no newline", b'{"other": 1}\n'])
+def test_a_foreign_journal_file_is_left_alone(tmp_path, content):
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="out: a journal of prescreen is needed, got another file"):
+        Journal(tmp_path, SETTINGS)
+    assert path.read_bytes() == content
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(ValueError, match=r"out: an empty folder .* holds other files"):
+        Journal(tmp_path, SETTINGS)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ValueError, match="out: a folder that can be written is needed"):
+            Journal(folder, SETTINGS)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_an_unwritable_folder_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ValueError, match="out: a folder that can be written is needed"):
+        Journal(tmp_path, SETTINGS)
+
+
+def test_a_folder_in_use_is_refused_until_it_is_released(tmp_path):
+    with (
+        Journal(tmp_path, SETTINGS),
+        pytest.raises(ValueError, match="out: a folder no other run uses is needed"),
+    ):
+        Journal(tmp_path, SETTINGS)
+    Journal(tmp_path, SETTINGS).close()
+
+
+def test_every_line_is_strict_json(tmp_path):
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    for line in write_example(tmp_path).read_text().splitlines():
+        json.loads(line, parse_constant=refuse)

@@ -1,0 +1,237 @@
+import csv
+import io
+import json
+import math
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+from toy import BAD, GOOD, TRAINING, batches, broken, make_task, mlp, suicidal, without_seconds
+
+from prescreen.measuring import RANKING_PANEL
+from prescreen.ranking.run import rank
+from prescreen.readouts import READOUTS
+from prescreen.readouts.network import UNTRAINED
+from prescreen.spaces.candidate import Candidate
+
+
+def test_candidates_are_ordered_by_the_mean_of_their_ranks():
+    ranking = rank(GOOD, make_task(), training=TRAINING)
+    assert [row.rank for row in ranking] == [1, 2, 3]
+    assert sorted(row.name for row in ranking) == sorted(GOOD)
+    expected = {row.name: 0.0 for row in ranking}
+    for name in RANKING_PANEL:
+        by_score = sorted(
+            ranking, key=lambda row: (READOUTS | UNTRAINED)[name].score(row.values[name])
+        )
+        for place, row in enumerate(by_score):
+            expected[row.name] += place / 2 / len(RANKING_PANEL)
+    assert {row.name: row.score for row in ranking} == pytest.approx(expected)
+    assert ranking.best is ranking.rows[0]
+    assert all([reading.step for reading in row.trajectory] == [2, 4, 6, 8] for row in ranking)
+    assert all(row.trajectory.last.values == row.values for row in ranking)
+    assert all(row.step == 8 and row.parameters > 0 and row.seconds > 0 for row in ranking)
+
+
+def test_failures_are_rows_with_a_reason_and_come_last():
+    ranking = rank({**BAD, **GOOD}, make_task(), training=TRAINING)
+    assert {row.name for row in ranking.rows[:3]} == set(GOOD)
+    failed = {row.name: (row.status, row.reason) for row in ranking.rows[3:]}
+    assert failed["broken"] == ("build", "RuntimeError: no such layer")
+    assert failed["greedy"] == ("memory", "MemoryError: can't allocate memory")
+    assert failed["explosive"][0] == "diverged"
+    assert failed["constant"][0] == "collapsed"
+    assert "for all 32 probe samples" in failed["constant"][1]
+    assert all(row.rank is None and math.isnan(row.score) for row in ranking.rows[3:])
+    only_bad = rank(BAD, make_task(), training=TRAINING)
+    with pytest.raises(ValueError, match="ranking: a candidate that did not fail is needed"):
+        _ = only_bad.best
+
+
+def test_worker_processes_change_nothing():
+    alone = rank({**GOOD, **BAD}, make_task(), training=TRAINING)
+    together = rank({**GOOD, **BAD}, make_task(), training=TRAINING, workers=2)
+    assert without_seconds(alone) == without_seconds(together)
+
+
+def test_the_death_of_a_worker_is_a_row_and_the_others_go_on():
+    ranking = rank({"suicidal": suicidal, **GOOD}, make_task(), training=TRAINING, workers=1)
+    assert {row.name for row in ranking.rows[:3]} == set(GOOD)
+    assert ranking.rows[3].status == "killed"
+    assert "SIGKILL, out of memory?" in ranking.rows[3].reason
+
+
+def test_a_run_continues_without_repeating_what_is_finished(tmp_path):
+    whole = rank({**GOOD, **BAD}, make_task(), training=TRAINING, out=tmp_path / "whole")
+    built = []
+
+    class Stop(Exception):
+        pass
+
+    def stop(progress):
+        built.append(progress.name)
+        if progress.finished == 2:
+            raise Stop
+
+    candidates = [Candidate(name, {}, build) for name, build in {**GOOD, **BAD}.items()]
+    with pytest.raises(Stop):
+        rank(candidates, make_task(), training=TRAINING, out=tmp_path / "cut", progress=stop)
+    assert set(built) == {"tiny", "small"}
+    built.clear()
+    again = rank(
+        candidates,
+        make_task(),
+        training=TRAINING,
+        out=tmp_path / "cut",
+        progress=lambda progress: built.append(progress.name),
+    )
+    assert not set(built) & {"tiny", "small"}
+    assert without_seconds(again) == without_seconds(whole)
+    built.clear()
+    rank(
+        candidates,
+        make_task(),
+        training=TRAINING,
+        out=tmp_path / "cut",
+        progress=lambda progress: built.append(progress.name),
+    )
+    assert built == []
+
+
+def unruly(model):
+    assert not model.training
+    model.train()
+    model(torch.randn(3, 1, 4, 4))
+    torch.manual_seed(0)
+    return model[1].weight.abs().sum()
+
+
+def test_measurements_of_ones_own_stand_beside_readouts_and_change_nothing(tmp_path):
+    plain = rank(GOOD, make_task(), training=TRAINING)
+    extra = {"size": unruly}
+    more = rank(GOOD, make_task(), training=TRAINING, extra=extra, workers=1, out=tmp_path)
+    assert [(row.name, row.score) for row in more] == [(row.name, row.score) for row in plain]
+    for row, without in zip(more, plain, strict=True):
+        assert row.values["size"] > 0
+        assert {**row.values, "size": 0} == {**without.values, "size": 0}
+    lines = (tmp_path / "journal.jsonl").read_text().splitlines()
+    readings = [event["reading"] for event in map(json.loads, lines) if event.get("reading")]
+    assert len(readings) == 12
+    assert all(reading["values"]["size"] > 0 for reading in readings)
+    with pytest.raises(ValueError, match="extra: names that no readout has are needed, got sam"):
+        rank(GOOD, make_task(), training=TRAINING, extra={"sample_gradient": unruly})
+
+
+def test_progress_ends_at_one():
+    seen = []
+    rank({**GOOD, "broken": broken}, make_task(), training=TRAINING, progress=seen.append)
+    assert [p.share for p in seen] == sorted(p.share for p in seen)
+    assert seen[-1].share == 1.0
+    assert (seen[-1].finished, seen[-1].candidates) == (4, 4)
+
+
+def test_results_for_machines(tmp_path):
+    ranking = rank({**GOOD, "broken": broken}, make_task(), training=TRAINING, out=tmp_path / "run")
+    data = json.loads(ranking.to_json())
+    assert [row["name"] for row in data["rows"]] == [row.name for row in ranking]
+    assert data["rows"][-1]["score"] is None
+    table = list(csv.DictReader(io.StringIO(ranking.to_csv())))
+    assert [row["name"] for row in table] == [row.name for row in ranking]
+    for name in RANKING_PANEL:
+        assert float(table[0][name]) == ranking.best.values[name]
+    assert (tmp_path / "run" / "ranking.json").read_text() == ranking.to_json()
+    assert (tmp_path / "run" / "ranking.csv").read_text() == ranking.to_csv()
+    assert "build: RuntimeError: no such layer" in str(ranking)
+
+
+def test_other_data_or_settings_do_not_mix_in_one_folder(tmp_path):
+    rank(GOOD, make_task(), training=TRAINING, out=tmp_path)
+    before = (tmp_path / "journal.jsonl").read_bytes()
+    other_probe = replace(make_task(), probe=next(batches(32, 2))[0])
+    for task, changes, word in (
+        (other_probe, {}, "task"),
+        (make_task(), {"training": replace(TRAINING, steps=9)}, "steps 8 instead of 9"),
+        (make_task(), {"readouts": ["entropy"]}, "readouts"),
+    ):
+        with pytest.raises(ValueError, match=f"^out: a folder of the same settings.*{word}"):
+            rank(GOOD, task, **{"training": TRAINING, "out": tmp_path, **changes})
+    assert (tmp_path / "journal.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"workers": -1}, "workers: at least 0"),
+        ({"threads": 0}, "threads: at least 1"),
+        ({"readings": 0}, "readings: at least 1"),
+        ({"readouts": []}, "readouts: distinct names"),
+        ({"readouts": ["entropy", "entropy"]}, "readouts: distinct names"),
+        ({"readouts": "entropy"}, "readouts: a sequence of names"),
+        ({"readouts": ["entropie"]}, "readouts: entropy .* got 'entropie'"),
+        ({"samples": 3}, "samples"),
+    ],
+)
+def test_arguments_are_checked_before_anything_is_trained(changes, message):
+    with pytest.raises(ValueError, match=message):
+        rank({"suicidal": suicidal}, make_task(), **changes)
+
+
+def test_what_does_not_pickle_is_refused_before_workers_start():
+    with pytest.raises(ValueError, match="workers: candidate 'local' must pickle"):
+        rank({"local": lambda: mlp(2)}, make_task(), training=TRAINING, workers=1)
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+from toy import GOOD, BAD, TRAINING, make_task
+from prescreen.ranking.run import rank
+
+if __name__ == "__main__":
+    rank({{**GOOD, **BAD}}, make_task(), training=TRAINING, out={out!r}, workers={workers})
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_sigkill_at_any_moment_is_survived(tmp_path, workers):
+    """Kill the run again and again, a little later every time, until it gets through."""
+    out = tmp_path / "run"
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(SCRIPT).format(
+            tests=str(Path(toy.__file__).parent), out=str(out), workers=workers
+        )
+    )
+    finished, kills = set(), 0
+    journal = out / "journal.jsonl"
+    lines = 0
+    while True:
+        process = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
+        # Kill as soon as the journal has grown by a few lines: in the middle of the work.
+        while process.poll() is None:
+            grown = journal.read_bytes().count(b"\n") if journal.exists() else 0
+            if grown >= lines + 6 and kills < 4:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+                process.wait()
+                break
+            time.sleep(0.01)
+        else:
+            assert process.returncode == 0
+            break
+        events = [json.loads(line) for line in journal.read_text().splitlines()[1:]]
+        ended = [e["candidate"] for e in events if e["event"] in ("finished", "failed")]
+        assert len(ended) == len(set(ended)), "a finished candidate was measured again"
+        assert finished <= set(ended), "a finished candidate was lost"
+        finished, lines = set(ended), len(events) + 1
+    assert kills >= 2
+    resumed = rank({**GOOD, **BAD}, make_task(), training=TRAINING, out=out)
+    whole = rank({**GOOD, **BAD}, make_task(), training=TRAINING)
+    assert without_seconds(resumed) == without_seconds(whole)

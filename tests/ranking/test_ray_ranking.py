@@ -1,0 +1,203 @@
+"""Ranking on a real Ray: on one node in this process, and on nodes that are killed."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from torch import nn
+from toy import BAD, GOOD, SPACE, TRAINING, make_task, mlp, suicidal, without_seconds
+
+from prescreen.ranking.executors import ray as cluster
+from prescreen.ranking.run import rank
+from prescreen.spaces.candidate import as_candidates
+
+
+class Gate(nn.Module):
+    """Stops a training at its sixth step, after two readings, until it may go on."""
+
+    def __init__(self, folder, *, deadly):
+        super().__init__()
+        self.folder, self.deadly, self.steps = folder, deadly, 0
+
+    def forward(self, x):
+        self.steps += len(x) == TRAINING.batch_size
+        while self.steps == 6 and not (self.folder / "open").exists():
+            if self.deadly:
+                (self.folder / "open").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(0.01)
+        return x
+
+
+def counted(folder, width, *, gated=False, deadly=False):
+    """A network that leaves a line for every time that it is built."""
+    with (folder / "builds").open("a") as file:
+        print(width, file=file)
+    gate = Gate(folder, deadly=deadly) if gated or deadly else nn.Identity()
+    return nn.Sequential(gate, mlp(width))
+
+
+def builds(folder):
+    return sorted(map(int, (folder / "builds").read_text().split()))
+
+
+def events(out):
+    lines = (out / "journal.jsonl").read_text().splitlines()[1:]
+    return [json.loads(line) for line in lines]
+
+
+def kinds(out, name):
+    mine = [e for e in events(out) if json.loads(e["candidate"])["name"] == name]
+    return [event["event"] for event in mine]
+
+
+class Noted:
+    """Batches that leave a line wherever they arrive."""
+
+    def __init__(self, batches, path):
+        self.batches, self.path = batches, path
+
+    def __call__(self, *args):
+        return self.batches(*args)
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        with self.path.open("a") as file:
+            print("arrived", file=file)
+
+
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_cluster_changes_nothing_and_unpacks_data_once_a_worker(ray_session, tmp_path, threads):
+    candidates = {**GOOD, **BAD, "a script's own": lambda: mlp(5)}
+    task = make_task()
+    task = replace(task, batches=Noted(task.batches, tmp_path / "arrivals"))
+    alone = rank(candidates, task, training=TRAINING, threads=threads)
+    together = rank(candidates, task, training=TRAINING, threads=threads, ray="auto")
+    assert without_seconds(alone) == without_seconds(together)
+    assert len((tmp_path / "arrivals").read_text().split()) in range(1, 2 // threads + 1)
+    assert ray_session.is_initialized()
+
+
+def test_candidates_of_lost_workers_begin_again_a_few_times(ray_session, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "RETRIES", 1)
+    candidates = {
+        "first": partial(counted, tmp_path, 2),
+        "lost once": partial(counted, tmp_path, 8, deadly=True),
+        "suicidal": suicidal,
+    }
+    out = tmp_path / "run"
+    seen = []
+    survived = rank(
+        candidates, make_task(), training=TRAINING, ray="auto", out=out, progress=seen.append
+    )
+    assert builds(tmp_path) == [2, 8, 8]
+    whole = ["started", *["reading"] * 4, "finished"]
+    assert kinds(out, "first") == whole
+    assert kinds(out, "lost once") == ["started", "reading", "reading", *whole]
+    assert kinds(out, "suicidal") == ["started", "started", "failed"]
+    assert max(progress.share for progress in seen) == seen[-1].share == 1
+    *good, killed = survived.rows
+    assert (killed.name, killed.status) == ("suicidal", "killed")
+    assert killed.reason.startswith("its worker or node was lost 2 times: The actor died")
+    del candidates["suicidal"]
+    alone = rank(candidates, make_task(), training=TRAINING)
+    assert without_seconds(good) == without_seconds(alone)
+
+
+def test_workers_bound_how_many_run_at_once_and_end_with_the_ranking(ray_session, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(progress):
+        if progress.finished == 2:
+            raise Stop
+
+    candidates = {f"{width}": partial(counted, tmp_path, width) for width in range(2, 8)}
+    out = tmp_path / "run"
+    with pytest.raises(Stop):
+        rank(
+            candidates,
+            make_task(),
+            training=TRAINING,
+            workers=1,
+            ray="auto",
+            out=out,
+            progress=stop,
+        )
+    names = [event["candidate"] for event in events(out)]
+    assert names == sorted(names, key=names.index), "two candidates ran at once"
+    assert builds(tmp_path) in ([2, 3], [2, 3, 4])
+    whole = ray_session.remote(num_cpus=2)(lambda: True)
+    assert ray_session.get(whole.remote(), timeout=60), "a worker still holds a CPU"
+
+
+def test_what_a_node_cannot_import_is_an_error_and_no_result(ray_session, tmp_path):
+    file = tmp_path / "space.py"
+    file.write_text(SPACE)
+    candidates = as_candidates(file)
+    file.unlink()
+    with pytest.raises(ValueError, match=r"^ray: every candidate must be importable on every node"):
+        rank(candidates, make_task(), training=TRAINING, ray="auto", out=tmp_path / "run")
+    assert events(tmp_path / "run") == []
+
+
+def test_what_does_not_pickle_is_refused_before_workers_start(ray_session):
+    lock = threading.Lock()
+    with pytest.raises(ValueError, match=r"^ray: candidate 'locked' must pickle"):
+        rank({**GOOD, "locked": lambda: lock}, make_task(), training=TRAINING, ray="auto")
+
+
+@pytest.mark.parametrize(
+    ("needs", "message"),
+    [
+        ({"CPU": 3, "GPU": 0.0}, "a node with 3 CPU for a candidate is needed, got 2 CPU"),
+        ({"CPU": 1, "GPU": 0.5}, "a node with 1 CPU and 0.5 GPU .* got 2 CPU, 0 GPU"),
+    ],
+)
+def test_a_cluster_without_room_for_a_candidate_is_an_error(ray_session, needs, message):
+    candidates = as_candidates(GOOD)
+    screening = {"task": make_task(), "training": TRAINING}
+    with pytest.raises(RuntimeError, match=f"^ray: {message}"):
+        list(cluster.measure(candidates, 0, 1, screening, "auto", needs))
+
+
+def test_a_finished_ranking_needs_no_cluster(tmp_path):
+    whole = rank(GOOD, make_task(), training=TRAINING, out=tmp_path)
+    again = rank(GOOD, make_task(), training=TRAINING, out=tmp_path, ray="nowhere.invalid:1")
+    assert str(again) == str(whole)
+
+
+def test_gpus_are_asked_for_where_candidates_train_on_them():
+    assert cluster.resources("auto", "cpu", 2, None) == {"CPU": 2, "GPU": 0}
+    assert cluster.resources("local", "cuda", 1, None) == {"CPU": 1, "GPU": 1}
+    assert cluster.resources("head:6379", "cuda", 1, 0.25) == {"CPU": 1, "GPU": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("here", "cpu", 1, None), "ray: auto, local, HOST:PORT or .* got 'here'"),
+        (("", "cpu", 1, None), "ray: .* got ''"),
+        (("host:port", "cpu", 1, None), "ray: .* got 'host:port'"),
+        (("host:65536", "cpu", 1, None), "ray: .* got 'host:65536'"),
+        (("auto", "cuda:1", 1, None), "device: cpu or cuda is allowed .* got cuda:1"),
+        (("auto", "cpu", 1, 0.5), "gpus: device cuda is needed .* got 0.5 with device cpu"),
+        (("auto", "cuda", 1, 0.0), "gpus: more than 0 and at most 1 is allowed, got 0.0"),
+        (("auto", "cuda", 1, 2.0), "gpus: more than 0 and at most 1 is allowed, got 2.0"),
+    ],
+)
+def test_arguments_are_checked(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        cluster.resources(*arguments)
+
+
+def test_the_missing_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ImportError, match=r"^ray: .* pip install 'prescreen\[ray\]'"):
+        rank(GOOD, make_task(), training=TRAINING, ray="auto")
