@@ -11,10 +11,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from prescreen.checkpoints.monitor import SELECTION_PANEL, Monitor
+from prescreen.checkpoints.monitor import Monitor
 from prescreen.checkpoints.selection import MIN_CURVE, Choice, Selection
 from prescreen.files import load_state
 from prescreen.importing import import_file, import_module
+from prescreen.panel import CHECKPOINT_PANEL, LONE_CHECKPOINT_PANEL
 from prescreen.pruning import Panel
 from prescreen.ranking.report import finite, plain_table
 from prescreen.reading import Reading
@@ -22,9 +23,6 @@ from prescreen.spaces.candidate import Candidate
 from prescreen.tasks import Task
 
 Builder = Callable[..., nn.Module]
-
-# Of checkpoints that have none before them.
-ALONE_PANEL: tuple[str, ...] = ("view_information",)
 
 # Where training scripts put the weights, among other things that a checkpoint holds.
 _ENTRIES = ("state_dict", "model_state_dict", "model")
@@ -136,7 +134,9 @@ def select(
         raise ValueError(f"smoothing: 1 is allowed for different models, got {smoothing}")
     pairs = _pairs([Path(file) for file in checkpoints], models)
     if readouts is None:
-        readouts = SELECTION_PANEL if one_run and len(pairs) >= MIN_CURVE else ALONE_PANEL
+        readouts = (
+            CHECKPOINT_PANEL if one_run and len(pairs) >= MIN_CURVE else LONE_CHECKPOINT_PANEL
+        )
     seen = next(task.batches(len(task.probe), 0))[0]
     monitor = Monitor(task.probe, seen=seen, readouts=readouts, head=head, link=task.link)
     selection = Selection(Panel.of(monitor.readouts), smoothing=smoothing)
