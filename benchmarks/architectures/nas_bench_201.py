@@ -1,33 +1,33 @@
 """Does the readout find the better cell? NAS-Bench-201, CIFAR-10, against published accuracies.
 
-    python benchmarks/nas_bench_201.py train tune   --data DATA --truth TRUTH   # hours; resumable
-    python benchmarks/nas_bench_201.py train report --data DATA --truth TRUTH
-    python benchmarks/nas_bench_201.py table report                            # from results/
+    python -m benchmarks.architectures.nas_bench_201 train tune   --data DATA --truth TRUTH   # hours
+    python -m benchmarks.architectures.nas_bench_201 train report --data DATA --truth TRUTH
+    python -m benchmarks.architectures.nas_bench_201 table report
 
 DATA is a folder of CIFAR-10 in parquet files, TRUTH a CSV with columns arch, params, mflops and
 test_accuracy (percent, of the full networks after 200 epochs). Choices are made on the cells of
-`tune` only. `train` writes the cells and all that was measured to results/nas_bench_201.csv.
+`tune` only. `train` resumes where it was ended; it writes all that was measured of a list of cells to
+results/, and of the first --limit cells to --out. `table` reads results/.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
-import random
+from argparse import Namespace
 from functools import partial
 from pathlib import Path
 
-from baselines import accuracy
-from labelled import cpu_seconds, labelled, open_test, shuffled, timed
-from nas_bench_201_table import RESULTS, print_table, write_cells
 from prescreen.search_spaces import nas_bench_201
-from untrained_scores import score_untrained
 
-from prescreen import READOUTS, UNTRAINED, Candidate, Training, load_task, rank
-from prescreen.ranking.report import Row
+from benchmarks.architectures.measure import last_values, score_untrained, train_briefly
+from benchmarks.architectures.table import RESULTS, lead, score_table
+from benchmarks.common.images import labelled, open_test, published_cells, shuffled, timed
+from benchmarks.common.options import command, folder_of, need
+from benchmarks.common.readouts import MEASURED, PANEL
+from benchmarks.common.results import read, write
+from prescreen import Candidate, Training, load_task
 
 # Rows of TRUTH after a shuffle with this seed. Rows 300 to 499 were reported on once; the panel was
-# changed after that, so that they are clean no more.
+# changed after that, so that they no longer count as unseen.
 SHUFFLE = 20261124
 CELLS = {"tune": slice(0, 300), "report": slice(500, 700)}
 
@@ -40,75 +40,70 @@ VALIDATION = 1000
 # Proxies at initialisation see the full networks, as in their papers, at the full image size.
 FULL = {"channels": 16, "cells_per_stage": 5}
 
+# What decisions over time are replayed from.
+RECORDED = (
+    *PANEL,
+    *("mutual_information", "confidence", "validation_accuracy", "validation_accuracy_batch"),
+)
+
 
 def main() -> None:
     """Run the sub-command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("do", choices=["train", "table"])
-    parser.add_argument("cells", choices=list(CELLS))
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--truth", type=Path)
-    parser.add_argument(
-        "--limit", type=int, help="only so many of the cells; replaces fuller results"
-    )
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("prescreen-runs/nas_bench_201"))
-    args = parser.parse_args()
-    if args.do == "table":
-        print_table(args.cells)
+    out = Path("prescreen-runs/nas_bench_201")
+    options = {"data": Path, "truth": Path, "limit": int, "workers": 2, "out": out}
+    args = command(__doc__, do=("train", "table"), cells=tuple(CELLS), **options).parse_args()
+    if args.do == "train":
+        need(args, "data", "truth")
+        train(args)
         return
-    if args.data is None or args.truth is None:
-        parser.error("train needs --data and --truth")
-    rows = choose_cells(args.truth, CELLS[args.cells])[: args.limit]
+    rows = read(RESULTS / f"{args.cells}.csv")
+    title = f"{len(rows)} cells of {args.cells!r}, 95 % bootstrap intervals over cells, seed 0"
+    print(title, score_table(rows)[0], lead(rows), sep="\n")
+
+
+def train(args: Namespace) -> None:
+    """Score all cells at initialisation, train them briefly, and write what was measured."""
+    cells = choose_cells(args.truth, args.cells)[: args.limit]
+    archs = [cell["arch"] for cell in cells]
     untrained = score_untrained(
         load_task(args.data, probe_size=PROBE),
-        [full_candidate(row["arch"]) for row in rows],
+        [full_candidate(arch) for arch in archs],
         args.workers,
         args.out / f"{args.cells}-untrained",
     )
-    trained = train(args, rows)
-    write_cells(args.cells, rows, untrained, trained)
-    print(f"written: {RESULTS}")
-
-
-def choose_cells(truth: Path, rows: slice) -> list[dict[str, str]]:
-    """These rows of the shuffled truth."""
-    with truth.open() as file:
-        every = list(csv.DictReader(file))
-    random.Random(SHUFFLE).shuffle(every)
-    return every[rows]
-
-
-def train(args: argparse.Namespace, rows: list[dict[str, str]]) -> dict[str, Row]:
-    """Train all cells briefly with the package's own `rank`."""
     task = load_task(args.data, probe_size=PROBE, image_size=IMAGE_SIZE)
     test = open_test(args.data)
-    images, labels = labelled(task, test, shuffled(test)[:VALIDATION])
-    seen = next(task.batches(VALIDATION, 1))
-    validate = partial(accuracy, inputs=images, labels=labels)
-    candidates = [reduced_candidate(row["arch"]) for row in rows]
-    ranking = rank(
-        candidates,
+    ranking = train_briefly(
         task,
-        training=TRAINING,
-        readouts=[*READOUTS, *UNTRAINED],
+        [reduced_candidate(arch) for arch in archs],
+        TRAINING,
+        list(MEASURED),
+        validation=labelled(task, test, shuffled(test)[:VALIDATION]),
+        seen=next(task.batches(VALIDATION, 1)),
         readings=READINGS,
-        extra={
-            # Taken first, so that it does not contain what only the baselines need.
-            "cpu_seconds": cpu_seconds,
-            "training_accuracy": partial(
-                accuracy, inputs=seen[0], labels=seen[1], batch_statistics=True
-            ),
-            "validation_accuracy": partial(validate, batch_statistics=False),
-            "validation_accuracy_batch": partial(validate, batch_statistics=True),
-        },
         workers=args.workers,
         out=args.out / args.cells,
-        progress=lambda p: print(f"{p.share:6.1%}  {p.finished} of {p.candidates}", flush=True),
     )
-    return {row.name: row for row in ranking}
+    trained = {row.name: row for row in ranking}
+    finals, readings = [], []
+    for cell in cells:
+        arch = cell.pop("arch")
+        row = trained[arch]
+        failure = "" if row.status == "ok" else row.status
+        last = last_values(row.trajectory) | {"parameters": row.parameters}
+        finals.append({"run": arch, "failure": failure, **cell, **untrained[arch], **last})
+        for reading in row.trajectory:
+            values = {name: reading.values[name] for name in RECORDED if name in reading.values}
+            values["training_loss"] = reading.training_loss
+            readings.append({"run": arch, "step": reading.step, **values})
+    folder = folder_of(RESULTS, args, trial=args.limit is not None)
+    write(folder / f"{args.cells}.csv", finals)
+    write(folder / f"{args.cells}_readings.csv", readings)
+
+
+def choose_cells(truth: Path, cells: str) -> list[dict[str, str]]:
+    """The published rows of a list of cells."""
+    return published_cells(truth, SHUFFLE)[CELLS[cells]]
 
 
 def reduced_candidate(arch: str) -> Candidate:

@@ -1,35 +1,37 @@
 """Does the readout find the better network where families differ? CIFAR-10, against our training.
 
-    python benchmarks/own_truth.py train timm --data DATA    # about half an hour; resumable
-    python benchmarks/own_truth.py train vit  --data DATA
-    python benchmarks/own_truth.py table timm                # from results/
+    python -m benchmarks.architectures.own_truth train timm --data DATA    # about half an hour
+    python -m benchmarks.architectures.own_truth train vit  --data DATA
+    python -m benchmarks.architectures.own_truth table timm
 
 DATA is a folder of CIFAR-10 in parquet files. `timm` is a list of small convolutional networks,
 hybrids and Transformers at 32×32, chosen for their speed; `vit` a seeded sample of
 search_spaces/vit.py at 28×28. The truth is the accuracy on 5,000 labelled test images after one
 training of so many steps (`SPACES`) with one seed: a short one, far from convergence, and noisy
 between near equals. The brief run has a tenth of the steps, the same recipe and another seed. Its
-probe, the validation images of the baselines and the test images have no image in common.
+probe, the validation images of the baselines and the test images have no image in common. `train`
+resumes; with --limit (the first so many candidates) or --steps (of the truth) it is a trial, whose
+results go to --out.
 """
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import torch
-from baselines import accuracy
-from labelled import cpu_seconds, labelled, open_test, shuffled, timed
-from own_truth_table import FOLDER, GRID, print_table, write_results
-from torch import Tensor
-from untrained_scores import score_untrained
+import numpy as np
 
-from prescreen import READOUTS, UNTRAINED, Candidate, Task, Training, Trajectory, load_task, rank
+from benchmarks.architectures.measure import last_values, progress, score_untrained, train_briefly
+from benchmarks.architectures.table import GRID, RESULTS, normalization_table, score_table
+from benchmarks.baselines import accuracy
+from benchmarks.common.images import cpu_seconds, labelled_images, timed
+from benchmarks.common.options import command, folder_of, need
+from benchmarks.common.readouts import MEASURED
+from benchmarks.common.results import Row, column, read, write
+from prescreen import Candidate, Training, load_task, rank
 from prescreen.spaces.candidate import as_candidates
-from prescreen.tasks.images.probe_batch import choose_probe
 
 TIMM = (
     # convolutional: plain and residual, depthwise, modern
@@ -69,98 +71,79 @@ PROBE, VALIDATION, TEST = 512, 1000, 5000
 
 def main() -> None:
     """Run the sub-command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("do", choices=["train", "table"])
-    parser.add_argument("space", choices=list(SPACES))
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--limit", type=int, help="only the first so many; a trial")
-    parser.add_argument("--steps", type=int, help="of the truth, instead of its own; a trial")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("prescreen-runs/own_truth"))
+    options = {"data": Path, "limit": int, "steps": int, "workers": 2}
+    out = Path("prescreen-runs/own_truth")
+    parser = command(__doc__, do=("train", "table"), space=tuple(SPACES), **options, out=out)
     args = parser.parse_args()
     if args.do == "table":
-        print_table(args.space)
+        print_tables(args.space, read(RESULTS / f"{args.space}.csv"))
         return
-    if args.data is None:
-        parser.error("train needs --data")
-    trial = args.limit is not None or args.steps is not None
-    # The results of a trial never replace the real ones.
-    path = (args.out if trial else FOLDER) / f"{args.space}.csv"
-    write_results(path, args.space, *train(args))
-    print(f"written: {path}")
+    need(args, "data")
+    folder = folder_of(RESULTS, args, trial=(args.limit, args.steps) != (None, None))
+    write(folder / f"{args.space}.csv", train(args))
 
 
-def train(
-    args: argparse.Namespace,
-) -> tuple[list[str], dict[str, Trajectory], dict[str, Trajectory], dict[str, Trajectory]]:
-    """Names; and what was measured without training, after brief and after full training."""
+def train(args: Namespace) -> list[Row]:
+    """A row a candidate: measured without training, after brief and after full training."""
     space = SPACES[args.space]
     steps = args.steps or space.steps
     task = load_task(args.data, probe_size=PROBE, image_size=space.image_size)
-    validation, test = labelled_images(args.data, task)
+    validation, (images, labels) = labelled_images(args.data, task, VALIDATION, TEST)
     candidates = [
         replace(c, build=partial(timed, c.build)) for c in space.candidates()[: args.limit]
     ]
     out = args.out / args.space
     untrained = score_untrained(task, candidates, args.workers, out / "untrained")
-    common = {"workers": args.workers, "progress": _progress}
-    seen = next(task.batches(VALIDATION, 2))
-    brief = rank(
-        candidates,
+    brief = train_briefly(
         task,
-        training=replace(RECIPE, steps=max(1, steps // BRIEF_SHARE), seed=BRIEF_SEED),
-        readouts=[*READOUTS, *UNTRAINED, *GRID],
+        candidates,
+        replace(RECIPE, steps=max(1, steps // BRIEF_SHARE), seed=BRIEF_SEED),
+        [*MEASURED, *GRID],
+        validation,
+        seen=next(task.batches(VALIDATION, 2)),
         readings=READINGS,
-        extra={
-            # Taken first, so that it does not contain what only the baselines need.
-            "cpu_seconds": cpu_seconds,
-            "training_accuracy": _accuracy(seen, True),
-            "validation_accuracy": _accuracy(validation, False),
-            "validation_accuracy_batch": _accuracy(validation, True),
-        },
+        workers=args.workers,
         out=out / "brief",
-        **common,
     )
+    tested = partial(accuracy, inputs=images, labels=labels, batch_statistics=False)
     full = rank(
         candidates,
         task,
         training=replace(RECIPE, steps=steps, seed=TRUTH_SEED),
         readouts=["confidence"],
         readings=1,
-        extra={"test_accuracy": _accuracy(test, False), "cpu_seconds": cpu_seconds},
+        extra={"test_accuracy": tested, "cpu_seconds": cpu_seconds},
+        workers=args.workers,
         out=out / "truth",
-        **common,
+        progress=progress,
     )
-    names = [c.name for c in candidates]
-    return names, untrained, *({row.name: row.trajectory for row in r} for r in (brief, full))
+    truths, read_at = ({row.name: row.trajectory for row in ranking} for ranking in (full, brief))
+    rows = []
+    for candidate in candidates:
+        name = candidate.name
+        row: Row = {"run": name}
+        for last in truths[name]:
+            row["test_accuracy"] = 100 * last.values["test_accuracy"]
+            row |= {"full.cpu_seconds": last.values["cpu_seconds"], "full.steps": last.step}
+        for last in read_at[name]:
+            row["brief.steps"] = last.step
+        rows.append(row | untrained[name] | last_values(read_at[name]))
+    return rows
 
 
-def labelled_images(
-    data: Path, task: Task, validation: int = VALIDATION, test: int = TEST
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Validation and test images with labels, prepared as the probe batch is, and not in it."""
-    images = open_test(data)
-    # As `load_task` draws it, from its default seed.
-    _, probe, _ = choose_probe(images, images, len(task.probe), torch.Generator().manual_seed(0))
-    order = shuffled(images)
-    rest = order[~torch.isin(order, probe)]
-    if len(rest) < validation + test:
-        raise SystemExit(f"data: {validation + test} test images are needed, got {len(rest)}")
-    inputs, labels = labelled(task, images, rest[: validation + test])
-    return (
-        (inputs[:validation], labels[:validation]),
-        (inputs[validation:], labels[validation:]),
-    )
-
-
-def _accuracy(images: tuple[Tensor, Tensor], batch_statistics: bool) -> Any:
-    return partial(accuracy, inputs=images[0], labels=images[1], batch_statistics=batch_statistics)
-
-
-def _progress(p: Any) -> None:
-    print(f"{p.share:6.1%}  {p.finished} of {p.candidates}", flush=True)
+def print_tables(space: str, rows: list[Row]) -> None:
+    """A line a score, best first; of timm networks also what normalization does."""
+    table, silent = score_table(rows, undefined=True)
+    known = int((~np.isnan(column(rows, "test_accuracy"))).sum())
+    full, brief = (np.nanmax(column(rows, f"{run}.steps")) for run in ("full", "brief"))
+    steps = f"truth after {full:.0f} steps, brief {brief:.0f}"
+    print(f"{known} candidates of {space!r}, {steps}; 95 % bootstrap, seed 0")
+    print(table)
+    if silent:
+        print(f"not defined for these candidates: {', '.join(silent)}")
+    if space == "timm":
+        print("\nρ by normalization")
+        print(normalization_table(rows))
 
 
 if __name__ == "__main__":

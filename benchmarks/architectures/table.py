@@ -1,156 +1,115 @@
-"""The results of nas_bench_201.py: how they are kept, and the table that is printed from them."""
+"""The tables of architectures: how well scores order them, from the committed results."""
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from baselines import AFTER_TRAINING, AT_INITIALISATION, BASELINES
-from metrics import METRICS, Floats, bootstrap
 
-from prescreen import RANKING_PANEL, READOUTS, UNTRAINED, Trajectory
-from prescreen.ranking.report import Row, plain_table
+from benchmarks.baselines import AFTER_TRAINING, AT_INITIALISATION, BASELINES
+from benchmarks.common.metrics import METRICS, Floats, bootstrap, spearman, with_interval
+from benchmarks.common.readouts import MEASURED, NETWORK, PANEL, oriented_sign
+from benchmarks.common.results import Row, column
+from prescreen import get_readout
 from prescreen.ranks import aggregate
+from prescreen.text import plain_table
 
-FOLDER = Path(__file__).parent / "results"
-RESULTS = FOLDER / "nas_bench_201.csv"
-TRAJECTORIES = FOLDER / "nas_bench_201_trajectories.csv"
+RESULTS = Path(__file__).parent / "results"
 
-MIN_CELLS = 20
+# Fewer architectures say too little for intervals.
+MIN_RUNS = 20
 DEFAULT = "prescreen (default panel)"
 
-# What decisions over time are replayed from.
-RECORDED = (
-    *RANKING_PANEL,
-    *("mutual_information", "confidence", "validation_accuracy", "validation_accuracy_batch"),
-)
+# Baselines whose column has another name.
+COLUMNS = {"training_loss": "last_loss"}
+
+POINTS = {
+    "sample gradient": "prior/gradient",
+    "head gradient": "pseudo/batch_gradient",
+    "covariance gradient": "prior/centred_batch_gradient",
+    "GradNorm (OOD)": "uniform/ood_gradient",
+}
+SCALES = ("none", "head", "feature", "both")
+GRID = [f"{point}/{scale}" for point in POINTS.values() for scale in SCALES]
 
 
-def write_cells(
-    cells: str,
-    rows: list[dict[str, str]],
-    untrained: Mapping[str, Trajectory],
-    trained: Mapping[str, Row],
-) -> None:
-    """Put the results of one list of cells in the place of its earlier ones."""
-    finals, steps = [], []
-    for row in rows:
-        readings = list(trained[row["arch"]].trajectory)
-        losses = [reading.training_loss for reading in readings]
-        finals.append(
-            {
-                "cells": cells,
-                **row,
-                "status": trained[row["arch"]].status,
-                **{f"untrained.{k}": v for k, v in untrained[row["arch"]].last.values.items()},
-                "untrained.cpu_seconds": untrained[row["arch"]].last.seconds,
-                **(dict(readings[-1].values) if readings else {}),
-                "parameters": readings[-1].parameters if readings else math.nan,
-                # Equally many steps lie between readings: sums of their means are sums of losses.
-                "tse": sum(losses) if losses else math.nan,
-                "tse_e": float(np.mean(losses[-len(losses) // 2 :])) if losses else math.nan,
-                "last_loss": losses[-1] if losses else math.nan,
-            }
-        )
-        steps += [
-            {"cells": cells, "arch": row["arch"], "step": reading.step}
-            | {name: reading.values.get(name, math.nan) for name in RECORDED}
-            | {"training_loss": reading.training_loss}
-            for reading in readings
-        ]
-    FOLDER.mkdir(exist_ok=True)
-    _replace(RESULTS, cells, finals)
-    _replace(TRAJECTORIES, cells, steps)
+class Score(NamedTuple):
+    """A line of the table: whose labels it uses, a value a run (higher is better), CPU seconds."""
+
+    labels: str
+    values: Floats
+    seconds: float
 
 
-def read_cells(cells: str, path: Path = RESULTS) -> dict[str, Any]:
-    """Columns of the results of one list of cells, none before any: numbers, else text."""
-    if not path.exists():
-        return {}
-    with path.open() as file:
-        rows = [row for row in csv.DictReader(file) if row["cells"] == cells]
-    return {name: _column([row[name] for row in rows]) for name in (rows[0] if rows else ())}
-
-
-def default_score(columns: Mapping[str, Any]) -> Floats:
-    """What `rank` orders by, recomputed from the results: what failed comes last."""
-    good = np.array([one == "ok" for one in columns.get("status", ["ok"] * len(columns["arch"]))])
-    panel = [
-        name  # as in `rank`, what an untrained network does not define counts for none
-        for name in RANKING_PANEL
-        if name not in UNTRAINED or not np.isnan(columns[name][good]).any()
-    ]
-    return np.where(good, panel_score(columns, tuple(panel)), -1.0)
-
-
-def panel_score(columns: Mapping[str, Any], panel: tuple[str, ...]) -> Floats:
-    """Mean rank over readouts, as in `rank`."""
-    measures = READOUTS | UNTRAINED
-    oriented = [_oriented(columns[name], measures[name].higher_is_better) for name in panel]
-    return aggregate(np.stack(oriented, axis=1))
-
-
-def scores(columns: Mapping[str, Any]) -> dict[str, tuple[str, str, Floats, float]]:
-    """Every line of the table: name -> (kind, labels, scores with higher better, CPU seconds)."""
-    brief = float(np.nanmedian(columns["cpu_seconds"]))
-    lines: dict[str, tuple[str, str, Floats, float]] = {
-        DEFAULT: ("score", "none", default_score(columns), brief)
-    }
-    for name, measure in (READOUTS | UNTRAINED).items():
-        values = _oriented(columns[name], measure.higher_is_better)
-        kind, seconds = ("untrained", math.nan) if name in UNTRAINED else ("readout", brief)
-        lines[name] = (kind, "none", values, seconds)
-    after = {"training_loss": "last_loss", "tse": "tse", "tse_e": "tse_e"}
+def scores(rows: Sequence[Row]) -> dict[tuple[str, str], Score]:
+    """All scores by name and kind."""
+    brief = float(np.nanmedian(column(rows, "cpu_seconds")))
+    found = {(DEFAULT, "score"): Score("none", default_score(rows), brief)}
+    for name in MEASURED:
+        kind, seconds = ("untrained", math.nan) if name in NETWORK else ("readout", brief)
+        found[name, kind] = Score("none", oriented_sign(name) * column(rows, name), seconds)
+    measured = set().union(*rows)
     for name, baseline in BASELINES.items():
-        key = f"untrained.{name}" if name in AT_INITIALISATION else after.get(name, name)
+        key = f"untrained.{name}" if name in AT_INITIALISATION else COLUMNS.get(name, name)
         if baseline.aggregate is not None:
-            parts = [k for k in columns if k.startswith(f"{key}.")]
-            population = [
-                {k.removeprefix(f"{key}."): float(columns[k][i]) for k in parts}
-                for i in range(len(columns["arch"]))
-            ]
-            values = np.array(baseline.aggregate(population))
-        elif key in columns:
-            values = _oriented(columns[key], baseline.higher_is_better)
+            names = [k.removeprefix(f"{key}.") for k in sorted(measured) if k.startswith(f"{key}.")]
+            parts = [{k: row.get(f"{key}.{k}", math.nan) for k in names} for row in rows]
+            values = np.array(baseline.aggregate(parts))
+        elif key in measured:
+            values = (1.0 if baseline.higher_is_better else -1.0) * column(rows, key)
         else:
             continue
         seconds = brief if name in AFTER_TRAINING else math.nan
-        lines[f"{name} "] = ("baseline", baseline.labels, values, seconds)
-    return lines
+        found[name, "baseline"] = Score(baseline.labels, values, seconds)
+    return found
 
 
-def print_table(cells: str) -> None:
-    """One line a score, best first, each metric with its 95 % bootstrap interval."""
-    columns = read_cells(cells)
-    if not columns:
-        raise SystemExit(f"cells: no results of {cells!r} in {RESULTS}; train them first")
-    truth = columns["test_accuracy"]
-    if len(truth) < MIN_CELLS:
-        raise SystemExit(f"cells: at least {MIN_CELLS} are needed for intervals, got {len(truth)}")
-    lines = []
-    for name, (kind, labels, values, seconds) in scores(columns).items():
-        cellsof = [name.strip(), kind, labels]
-        for metric in METRICS.values():
-            low, high = bootstrap(metric, values, truth)
-            cellsof.append(f"{metric(values, truth):.2f} [{low:.2f}, {high:.2f}]")
-        cellsof.append("" if math.isnan(seconds) else f"{seconds:.1f}")
-        lines.append((METRICS["ρ"](values, truth), cellsof))
-    header = ["score", "kind", "labels", *METRICS, "CPU s"]
-    ordered = [cells for _, cells in sorted(lines, key=lambda line: -line[0])]
-    print(f"{len(truth)} cells of {cells!r}, 95 % bootstrap intervals over cells, seed 0")
-    print(plain_table(header, ordered, (0, 1, 2)))
-    print(lead(scores(columns), truth))
+def default_score(rows: Sequence[Row]) -> Floats:
+    """What `rank` orders by, recomputed from the results: what failed comes last."""
+    good = np.array(["failure" not in row for row in rows])
+    oriented = {name: oriented_sign(name) * column(rows, name) for name in PANEL}
+    # As in `rank`, a measure that is not defined for all untrained networks does not count.
+    kept = [v for n, v in oriented.items() if n not in NETWORK or not np.isnan(v[good]).any()]
+    return np.where(good, aggregate(np.stack(kept, axis=1)), -1.0)
 
 
-def lead(lines: Mapping[str, tuple[str, str, Floats, float]], truth: Floats) -> str:
-    """What the default panel has more than the baseline with the highest ρ, on the same cells."""
-    baselines = {name.strip(): v for name, (kind, _, v, _) in lines.items() if kind == "baseline"}
-    best = max(baselines, key=lambda name: METRICS["ρ"](baselines[name], truth))
-    pair = np.stack([lines[DEFAULT][2], baselines[best]])
+def score_table(rows: Sequence[Row], undefined: bool = False) -> tuple[str, list[str]]:
+    """A line a score, best first, with 95 % bootstrap intervals; and names of what says nothing.
+
+    Args:
+        rows: of all runs; those without a truth are left out after scores are made.
+        undefined: whether a column tells for how many runs a score is not defined.
+    """
+    known = ~np.isnan(column(rows, "test_accuracy"))
+    truth = column(rows, "test_accuracy")[known]
+    if len(truth) < MIN_RUNS:
+        raise SystemExit(f"intervals need at least {MIN_RUNS} runs with a truth, got {len(truth)}")
+    lines, silent = [], []
+    for (name, kind), score in scores(rows).items():
+        values = score.values[known]
+        missing = int(np.isnan(values).sum())
+        if len(np.unique(values[~np.isnan(values)])) < 2:
+            silent.append(name)
+            continue
+        line = [name, kind, score.labels]
+        line += [with_interval(metric, values, truth) for metric in METRICS.values()]
+        line += [str(missing or "")] if undefined else []
+        line.append("" if math.isnan(score.seconds) else f"{score.seconds:.1f}")
+        lines.append((spearman(values, truth), line))
+    header = ["score", "kind", "labels", *METRICS, *(["undefined"] if undefined else []), "CPU s"]
+    ordered = [line for _, line in sorted(lines, key=lambda pair: -pair[0])]
+    return plain_table(header, ordered, (0, 1, 2)), silent
+
+
+def lead(rows: Sequence[Row]) -> str:
+    """By how much the default panel is ahead of the baseline with the highest ρ, on the same runs."""
+    truth, found = column(rows, "test_accuracy"), scores(rows)
+    baselines = {name: s.values for (name, kind), s in found.items() if kind == "baseline"}
+    best = max(baselines, key=lambda name: spearman(baselines[name], truth))
+    pair = np.stack([found[DEFAULT, "score"].values, baselines[best]])
     parts = []
     for name in ("ρ", "τ", "ρ top 20 %"):
         metric = METRICS[name]
@@ -160,26 +119,14 @@ def lead(lines: Mapping[str, tuple[str, str, Floats, float]], truth: Floats) -> 
     return f"{DEFAULT} less {best}: {', '.join(parts)}"
 
 
-def _oriented(values: Floats, higher_is_better: bool) -> Floats:
-    return values if higher_is_better else -values
-
-
-def _column(values: list[str]) -> Any:
-    try:
-        return np.array([float(value) if value else math.nan for value in values])
-    except ValueError:
-        return values
-
-
-def _replace(path: Path, cells: str, rows: list[dict[str, Any]]) -> None:
-    """Write rows in the place of those of the same cells; numbers with 6 significant digits."""
-    kept: list[dict[str, Any]] = []
-    if path.exists():
-        with path.open() as file:
-            kept = [row for row in csv.DictReader(file) if row["cells"] != cells]
-    rows = [{k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows]
-    names = list(dict.fromkeys(name for row in (*kept, *rows) for name in row))
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(sorted([*kept, *rows], key=lambda row: row["cells"], reverse=True))
+def normalization_table(rows: Sequence[Row]) -> str:
+    """ρ with its interval for each point of the grid, by what is divided out."""
+    known = ~np.isnan(column(rows, "test_accuracy"))
+    truth = column(rows, "test_accuracy")[known]
+    lines = []
+    for title, point in POINTS.items():
+        signs = [get_readout(f"{point}/{scale}").score(1.0) for scale in SCALES]
+        columns = [column(rows, f"{point}/{scale}")[known] for scale in SCALES]
+        oriented = (sign * values for sign, values in zip(signs, columns, strict=True))
+        lines.append([title, *(with_interval(spearman, values, truth) for values in oriented)])
+    return plain_table(["readout", *SCALES], lines)

@@ -7,13 +7,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from benchmark_modules import load_benchmark
 
-from prescreen import READOUTS, UNTRAINED, Reading, Trajectory, load_task
-
-own_truth = load_benchmark("own_truth")
-table = load_benchmark("own_truth_table")
-untrained_proxies = load_benchmark("untrained_scores")
+from benchmarks.architectures import own_truth, table
+from benchmarks.architectures.measure import last_values
+from benchmarks.baselines.az_nas import PARTS
+from benchmarks.common import images, metrics, results
+from benchmarks.common.readouts import MEASURED
+from prescreen import Reading, Trajectory, load_task
 
 
 def test_the_candidates_are_known_distinct_and_the_same_every_time():
@@ -37,39 +37,37 @@ def test_probe_validation_and_test_have_no_image_in_common(tmp_path):
         columns = {"img": encoded, "label": [i % 2 for i in range(count)]}
         parquet.write_table(arrow.table(columns), tmp_path / f"{split}-0.parquet")
     task = load_task(tmp_path, probe_size=10)
-    (validation, _), (test, labels) = own_truth.labelled_images(tmp_path, task, 10, 20)
+    (validation, _), (test, labels) = images.labelled_images(tmp_path, task, 10, 20)
     assert len(validation) == 10
     assert len(test) == len(labels) == 20
     every = torch.cat([task.probe, validation, test]).flatten(1)
     assert len(every.unique(dim=0)) == 40
-    with pytest.raises(SystemExit, match="31 test images are needed, got 30"):
-        own_truth.labelled_images(tmp_path, task, 11, 20)
+    with pytest.raises(SystemExit, match="`data` must have 31 unused test images, got 30"):
+        images.labelled_images(tmp_path, task, 11, 20)
 
 
-def made_up(count):
+def made_up(count, failed=()):
     """Better candidates have higher values; a proxy that knows only some, and one that knows none."""
-    names = [f"n{i}" for i in range(count)]
-    measured = [*READOUTS, *UNTRAINED, *table.GRID, "cpu_seconds", "training_accuracy"]
-    parts = {f"az_nas.{part}": math.nan for part in untrained_proxies.PARTS}
-    untrained, brief, full = {}, {}, {}
-    for i, name in enumerate(names):
-        some = math.nan if i < 3 else float(i)
-        untrained[name] = Trajectory(
-            [Reading(0, {"naswot": math.nan, "synflow": some, "parameters": 1.0 * i, **parts})]
-        )
-        brief[name] = Trajectory(
-            [Reading(s, dict.fromkeys(measured, i / 100), training_loss=2.0) for s in (1, 2)]
-        )
-        full[name] = Trajectory([Reading(9, {"test_accuracy": i / 100, "cpu_seconds": 1.0})])
-    return names, untrained, brief, full
+    measured = [*MEASURED, *table.GRID, "cpu_seconds", "training_accuracy"]
+    rows = []
+    for i in range(count):
+        row = {"run": f"n{i}", "untrained.naswot": math.nan, "untrained.parameters": 1.0 * i}
+        row |= {f"untrained.az_nas.{part}": math.nan for part in PARTS}
+        row["untrained.synflow"] = math.nan if i < 3 else float(i)
+        if i != 1 or not failed:
+            row |= {"test_accuracy": i, "full.cpu_seconds": 1.0, "full.steps": 9}
+        if i != 0 or not failed:
+            values = dict.fromkeys(measured, i / 100)
+            readings = [Reading(step, values, training_loss=2.0) for step in (1, 2)]
+            row |= {"brief.steps": 2, **last_values(Trajectory(readings))}
+        rows.append(row)
+    return rows
 
 
 def test_the_table_from_results(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(table, "bootstrap", partial(table.bootstrap, rounds=20))
-    names, untrained, brief, full = made_up(22)
-    brief["n0"] = full["n1"] = Trajectory([])  # failed
-    table.write_results(tmp_path / "timm.csv", "timm", names, untrained, brief, full)
-    table.print_table("timm", tmp_path)
+    monkeypatch.setattr(metrics, "bootstrap", partial(metrics.bootstrap, rounds=20))
+    results.write(tmp_path / "timm.csv", made_up(22, failed=True))
+    own_truth.print_tables("timm", results.read(tmp_path / "timm.csv"))
     printed = capsys.readouterr().out
     assert "21 candidates of 'timm', truth after 9 steps, brief 2" in printed
     lines = {line.split("  ")[0]: line for line in printed.splitlines()}
@@ -81,9 +79,13 @@ def test_the_table_from_results(tmp_path, capsys, monkeypatch):
     assert lines["head gradient"].count("-0.73 [") == len(table.SCALES)
 
 
-def test_missing_or_too_few_results_are_one_line(tmp_path):
-    with pytest.raises(SystemExit, match=r"^space: no results of 'vit' in .*; train them first$"):
-        table.print_table("vit", tmp_path)
-    table.write_results(tmp_path / "vit.csv", "vit", *made_up(3))
-    with pytest.raises(SystemExit, match="at least 20 are needed for intervals, got 3"):
-        table.print_table("vit", tmp_path)
+def test_too_few_results_are_one_line():
+    with pytest.raises(SystemExit, match="at least 20 runs with a truth, got 3"):
+        table.score_table(made_up(3))
+
+
+def test_losses_are_summed_and_their_second_half_averaged():
+    readings = [Reading(i, {"a": i}, training_loss=loss) for i, loss in enumerate((4.0, 2.0, 1.0))]
+    values = last_values(Trajectory(readings))
+    assert values == {"a": 2, "tse": 7.0, "tse_e": 1.5, "last_loss": 1.0}
+    assert last_values(Trajectory([])) == {}

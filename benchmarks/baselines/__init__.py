@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from baselines.az_nas import az_nas, az_nas_scores
-from baselines.capacity import flops, parameters
-from baselines.curves import accuracy, loss, tse, tse_e
-from baselines.gradients import grad_norm, snip, synflow, zico
-from baselines.samples import jacob_cov, naswot
+from benchmarks.baselines.az_nas import az_nas, az_nas_scores
+from benchmarks.baselines.capacity import flops, parameters
+from benchmarks.baselines.curves import accuracy, loss, tse, tse_e
+from benchmarks.baselines.gradients import grad_norm, snip, synflow, zico
+from benchmarks.baselines.samples import jacob_cov, naswot
 
 __all__ = [
     "AFTER_TRAINING",

@@ -11,8 +11,8 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.capacity import flops
-from baselines.networks import weighted_layers, with_batch_statistics
+from benchmarks.baselines.capacity import flops
+from benchmarks.baselines.networks import weighted_layers, with_batch_statistics
 
 PARTS = ("expressivity", "progressivity", "trainability", "complexity")
 
@@ -62,7 +62,7 @@ def az_nas(
     passed: list[tuple[Tensor, Tensor]] = []
     for module in twin.modules():
         if getattr(module, "inplace", False):
-            module.inplace = False  # recorded tensors must stay what they were
+            module.inplace = False  # type: ignore[assignment]  # recorded tensors must stay what they were
     for module in modules:
         module.register_forward_pre_hook(_cut)
         module.register_forward_hook(_recorder(passed))

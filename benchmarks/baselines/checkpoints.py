@@ -14,7 +14,7 @@ from scipy.stats import kurtosis
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.networks import with_batch_statistics
+from benchmarks.baselines.networks import with_batch_statistics
 from prescreen.training.loop import model_logits
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from baselines.networks import weighted_layers, weights, with_batch_statistics
+from benchmarks.baselines.networks import weighted_layers, weights, with_batch_statistics
 from prescreen.training.loop import model_logits
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from baselines.networks import with_batch_statistics
+from benchmarks.baselines.networks import with_batch_statistics
 from prescreen.training.loop import model_logits
 
 

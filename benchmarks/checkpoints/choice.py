@@ -1,13 +1,13 @@
-"""What a score's choice in one run of checkpoint_selection.py is worth."""
+"""What a score's choice in one run is worth."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from checkpoint_selection_scores import Score
-from metrics import Floats, spearman
 
+from benchmarks.checkpoints.scores import Score
+from benchmarks.common.metrics import Floats, spearman
 from prescreen import Reading
 from prescreen.checkpoints.selection import Selection, smooth
 from prescreen.pruning import Panel

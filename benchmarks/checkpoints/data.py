@@ -1,4 +1,4 @@
-"""The data of checkpoint_selection.py: training sets of every regime, and corrupted images."""
+"""The data: training sets of every regime, and corrupted images."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from own_truth import labelled_images
 from torch import Generator, Tensor
 from torch.nn import functional
-from where_it_fails_data import few, long_tail, wrong_labels
 
+from benchmarks.common.images import Labelled, batches_of, labelled_images, samples_of
+from benchmarks.common.training_sets import few, long_tail, wrong_labels
 from prescreen import Task, load_task
 from prescreen.tasks.images.batches import Moments
 from prescreen.tasks.images.dataset import InMemory
@@ -71,8 +71,8 @@ class Data:
     task: Task
     samples: InMemory
     inputs: dict[str, Tensor]
-    validation: tuple[Tensor, Tensor]
-    test: tuple[Tensor, Tensor]
+    validation: Labelled
+    test: Labelled
     corrupted_test: Tensor
 
 
@@ -80,13 +80,14 @@ def load_data(data: Path) -> Data:
     """CIFAR-10 from a folder of parquet files; what is not for training is from its test images."""
     task = load_task(data, probe_size=PROBE, image_size=IMAGE_SIZE)
     validation, test = labelled_images(data, task, VALIDATION, TEST)
-    moments = task.batches.moments
+    batches = batches_of(task)
+    moments = batches.moments
     corrupted = [
         moments.normalize(corrupt(pixels(moments, inputs), seed))
         for seed, inputs in enumerate((task.probe, test[0]))
     ]
     inputs = {"unseen": task.probe, "corrupted": corrupted[0]}
-    return Data(task, task.batches.samples, inputs, validation, test, corrupted[1])
+    return Data(task, samples_of(task), inputs, validation, test, corrupted[1])
 
 
 def training_samples(samples: InMemory, regime: str, num_classes: int, seed: int) -> InMemory:

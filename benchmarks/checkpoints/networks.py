@@ -1,4 +1,4 @@
-"""The networks of checkpoint_selection.py: a classic and a modern convolutional one, a Transformer."""
+"""The networks: a classic and a modern convolutional one, and a Transformer."""
 
 from __future__ import annotations
 

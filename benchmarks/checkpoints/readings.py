@@ -1,15 +1,16 @@
-"""What checkpoint_selection.py reads at a checkpoint, and what training itself shows."""
+"""What is read at a checkpoint, and what training itself shows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 import torch
-from baselines.checkpoints import alignments, gwa, prediction_changes
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prescreen import READOUTS, Capture, Readout, get_readout
+from benchmarks.baselines.checkpoints import alignments, gwa, prediction_changes
+from benchmarks.common.readouts import HEAD
+from prescreen import Capture, Readout, get_readout
 from prescreen.heads.capturing import capture
 from prescreen.readouts import NORMALIZATIONS, PROJECTIONS, labels
 from prescreen.readouts.paired import agreement, inconsistency
@@ -19,9 +20,8 @@ from prescreen.tasks.images.views import shifted
 PROBE_SCALES = ("none", "head", "feature", "both")
 
 # Points of the grid without labels. Of their normalizations only the divisors are kept.
-ANCHORS = ("prior", "uniform", "pseudo", "expected")
+ANCHORS = ("prior", "uniform", "pseudo")
 GRADIENTS = ("gradient", "batch_gradient", "centred_batch_gradient")
-POINTS = tuple(f"{anchor}/{gradient}" for anchor in ANCHORS for gradient in GRADIENTS)
 SCALES = ("head", "feature")
 
 # Other views of unlabelled images.
@@ -44,17 +44,19 @@ class Followed:
         self._before = torch.full_like(labels, -1)
         self._after = torch.full_like(labels, -1)
         self._gammas = [torch.empty(0)]
-        self._head = head = model.get_submodule("head")
+        head = model.get_submodule("head")
+        assert isinstance(head.weight, Tensor)
+        self._weight = head.weight
         entering: dict[str, Tensor] = {}
         # Other passes leave their features here, too; training's own comes last before its loss.
         head.register_forward_pre_hook(lambda _, inputs: entering.update(features=inputs[0]))
         self._entering = entering
 
     def loss(self, logits: Tensor, rows: Tensor) -> Tensor:
-        """Cross-entropy; in the place of targets come the samples' numbers."""
+        """Cross-entropy; the samples' numbers come instead of targets."""
         targets = self._labels[rows]
         with torch.no_grad():
-            features, weight = self._entering["features"], self._head.weight
+            features, weight = self._entering["features"], self._weight
             self._gammas.append(alignments(features, logits, weight, targets))
             self._before[rows] = self._after[rows]
             self._after[rows] = logits.argmax(1)
@@ -98,10 +100,11 @@ def read_all(taken: Mapping[str, Capture], seen_labels: Tensor) -> dict[str, flo
         f"{kind}.{name}": readout(capture)
         for kind, capture in taken.items()
         if not kind.startswith((*VIEWS, "seen_batch"))
-        for name, readout in READOUTS.items()
+        for name, readout in HEAD.items()
     }
     unseen = taken["unseen"]
-    values |= {f"grid.{point}": get_readout(f"{point}/none")(unseen) for point in POINTS}
+    for point in (f"{anchor}/{gradient}" for anchor in ANCHORS for gradient in GRADIENTS):
+        values[f"grid.{point}"] = get_readout(f"{point}/none")(unseen)
     values |= {f"scale.{scale}": NORMALIZATIONS[scale](unseen) for scale in SCALES}
     anchor, projection = labels(seen_labels), PROJECTIONS["batch_gradient"]
     for kind, where in (("probe", "seen"), ("probe_batch", "seen_batch")):

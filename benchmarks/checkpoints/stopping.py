@@ -1,4 +1,4 @@
-"""The table of early stopping of checkpoint_selection.py: what it saves, and what that costs."""
+"""The table of early stopping: what it saves, and what that costs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from baselines.checkpoints import label_wave
-from checkpoint_selection_choice import WINDOW, pick
-from checkpoint_selection_results import Row
-from checkpoint_selection_scores import STABLE, scores, series
-from metrics import Floats
 
+from benchmarks.baselines.checkpoints import label_wave
+from benchmarks.checkpoints.choice import WINDOW, pick
+from benchmarks.checkpoints.scores import STABLE, scores
+from benchmarks.common.metrics import Floats
+from benchmarks.common.results import Row, column
 from prescreen import EarlyStopping, Reading
-from prescreen.ranking.report import plain_table
+from prescreen.text import plain_table
 
 PATIENCE = (3, 6)
 
@@ -43,7 +43,7 @@ def stopping_table(own: Sequence[list[Row]], regime: str) -> str:
     for name, labels, stopping in _methods():
         saved, lost, gaps = [], [], []
         for run in own:
-            test, stopped = series(run, "test"), stopping(run, regime)
+            test, stopped = column(run, "test"), stopping(run, regime)
             saved.append(1 - (stopped.end + 1) / len(test))
             lost.append(100 * (test[-1] - test[stopped.chosen]))
             gaps.append(100 * (test.max() - test[stopped.chosen]))
@@ -59,10 +59,10 @@ def stopping_table(own: Sequence[list[Row]], regime: str) -> str:
 def _methods() -> Iterator[tuple[str, str, Stopping]]:
     for name, kind in (STABLE, ("mutual_information", "unseen, eval")):
         yield name, "none", partial(_by_readout, name, kind)
-    for column, sign in (("validation.loss", -1), ("validation.accuracy", 1)):
+    for name, sign in (("validation.loss", -1), ("validation.accuracy", 1)):
         for patience in PATIENCE:
-            by = partial(_by_patience, column, sign, patience)
-            yield f"{column}, patience {patience}", "validation", by
+            by = partial(_by_patience, name, sign, patience)
+            yield f"{name}, patience {patience}", "validation", by
     yield "label_wave", "training", _by_label_wave
     yield "nothing: the last checkpoint", "none", lambda run, _: Stopped(len(run) - 1, len(run) - 1)
 
@@ -79,9 +79,9 @@ def _by_readout(name: str, kind: str, run: list[Row], regime: str) -> Stopped:
     return Stopped(end, pick(replace(score, values=score.values[: end + 1]), WINDOW))
 
 
-def _by_patience(column: str, sign: int, patience: int, run: list[Row], regime: str) -> Stopped:
+def _by_patience(name: str, sign: int, patience: int, run: list[Row], regime: str) -> Stopped:
     """The best so far, once so many checkpoints have not been better."""
-    values: Floats = sign * series(run, column)
+    values: Floats = sign * column(run, name)
     best = 0
     for i, value in enumerate(values):
         if value > values[best]:
@@ -93,5 +93,5 @@ def _by_patience(column: str, sign: int, patience: int, run: list[Row], regime: 
 
 def _by_label_wave(run: list[Row], regime: str) -> Stopped:
     """The minimum is known one checkpoint later."""
-    chosen = label_wave(series(run, "label_wave").tolist())
+    chosen = label_wave(column(run, "label_wave").tolist())
     return Stopped(min(chosen + 1, len(run) - 1), chosen)

@@ -27,13 +27,6 @@ def correlation(scores: Floats, truth: Floats) -> Floats:
     return (a * b).sum(-1) / np.where(scale > 0, scale, math.nan)
 
 
-def resampled(scores: Floats, truth: Floats, rounds: int = 1000, seed: int = 0) -> Floats:
-    """ρ over resampled candidates, the same ones for all scores (..., n); (..., rounds)."""
-    shape = (rounds, len(truth))
-    rows = np.random.default_rng(seed).integers(len(truth), size=shape)
-    return correlation(scores[..., rows], truth[rows])
-
-
 def kendall(scores: Floats, truth: Floats) -> float:
     """Kendall's τ_b; NaN scores rank below all others."""
     return float(kendalltau(_lowest_if_missing(scores), truth).statistic)
@@ -80,6 +73,8 @@ def bootstrap(
 ) -> tuple[float, float]:
     """The central 95 % of a metric over resampled candidates; of a difference, if scores are 2-D.
 
+    Samples of which the metric is not defined do not count; NaN if none of them is left.
+
     Args:
         metric: of scores (n,) and truth (n,).
         scores: (n,), or (2, n) for the metric of the first less that of the second, on the same
@@ -88,15 +83,26 @@ def bootstrap(
         rounds: how many samples with replacement.
         seed: of the samples.
     """
-    generator = np.random.default_rng(seed)
-    values = []
-    for _ in range(rounds):
-        rows = generator.integers(len(truth), size=len(truth))
-        parts = [metric(s[rows], truth[rows]) for s in np.atleast_2d(scores)]
-        values.append(parts[0] - (parts[1] if len(parts) == 2 else 0.0))
-    finite = [value for value in values if not math.isnan(value)]
-    low, high = np.quantile(finite, [0.025, 0.975])
+    rows = np.random.default_rng(seed).integers(len(truth), size=(rounds, len(truth)))
+    first, *second = (
+        correlation(one[rows], truth[rows])
+        if metric is spearman
+        else np.array([metric(one[sample], truth[sample]) for sample in rows])
+        for one in np.atleast_2d(scores)
+    )
+    values = first - second[0] if second else first
+    finite = values[~np.isnan(values)]
+    low, high = np.quantile(finite, [0.025, 0.975]) if len(finite) else (math.nan, math.nan)
     return float(low), float(high)
+
+
+def with_interval(metric: Metric, scores: Floats, truth: Floats) -> str:
+    """A metric and its bootstrap interval, such as ``0.81 [0.75, 0.86]``."""
+    value = metric(scores, truth)
+    if math.isnan(value):
+        return "-"
+    low, high = bootstrap(metric, scores, truth)
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def _lowest_if_missing(scores: Floats) -> Floats:

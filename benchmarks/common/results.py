@@ -1,4 +1,12 @@
-"""Rows of results in a CSV file, whose columns are what was measured."""
+"""Results: CSV files with a row a reading, one writer and one reader for all of them.
+
+The first columns tell rows apart: `run` (what was trained or scored), `failure` (its kind; such a row
+has no values, and rows of a file in which nothing can fail lack the column), `step`, and what the
+benchmark varies. The others are a column a value. An empty cell was not measured, `nan` is not defined.
+
+Files are wide. Rows of (run, step, name, value) would repeat run and name with each of 80,000 values,
+and be seven times as long.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +16,62 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from benchmarks.common.metrics import Floats
+from prescreen import Trajectory
+
 Row = dict[str, Any]
 
+# All other columns hold numbers.
+TEXTS = frozenset({"run", "failure", "factor", "probe"})
 
-def write_rows(path: Path, keys: Sequence[str], rows: Iterable[Row], digits: int) -> None:
-    """Write rows, the columns named by ``keys`` first; numbers with so many significant digits."""
+
+def write(path: Path, rows: Iterable[Row], digits: int = 6) -> None:
+    """Replace a file of results; numbers get so many significant digits."""
     rows = list(rows)
-    names = list(dict.fromkeys([*keys, *(name for row in rows for name in row)]))
+    names = dict.fromkeys(name for row in rows for name in row)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer = csv.DictWriter(file, list(names), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({k: _text(v, digits) for k, v in row.items()} for row in rows)
+        for row in rows:
+            writer.writerow(
+                {k: f"{v:.{digits}g}" if isinstance(v, float) else v for k, v in row.items()}
+            )
+    print(f"written: {path}", flush=True)
 
 
-def _text(value: Any, digits: int) -> Any:
-    if not isinstance(value, float):
-        return value
-    return "nan" if math.isnan(value) else f"{value:.{digits}g}"
+def read(path: Path) -> list[Row]:
+    """All rows, without the cells that are empty."""
+    if not path.exists():
+        raise SystemExit(f"no results in {path}; train them first")
+    with path.open(newline="") as file:
+        return [
+            {k: text if k in TEXTS else float(text) for k, text in row.items() if text}
+            for row in csv.DictReader(file)
+        ]
+
+
+def column(rows: Sequence[Row], name: str) -> Floats:
+    """One value of all rows, NaN where a row lacks it."""
+    return np.array([row.get(name, math.nan) for row in rows], float)
+
+
+def readings(run: str, status: str, trajectory: Trajectory) -> list[Row]:
+    """A row a reading of a journalled run, or one that says how it failed."""
+    if status != "finished":
+        return [{"run": run, "failure": status}]
+    return [
+        {"run": run, "failure": "", "step": reading.step, "seconds": reading.seconds}
+        | {"training.loss": reading.training_loss, **reading.values}
+        for reading in trajectory
+    ]
+
+
+def without_failures(rows: Sequence[Row], told: str = "") -> list[Row]:
+    """The rows of runs that did not fail; the others are printed, after what is to be told."""
+    for row in rows:
+        if "failure" in row:
+            print(f"{told}left out, it failed as {row['failure']!r}: {row['run']}")
+    return [row for row in rows if "failure" not in row]

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from benchmark_modules import load_benchmark
+from scipy.stats import spearmanr
 
-metrics = load_benchmark("metrics")
+from benchmarks.common import metrics
 
 TRUTH = np.array([10.0, 20.0, 30.0, 40.0, 50.0])
 
@@ -21,6 +21,21 @@ def test_a_perfect_and_an_inverted_order():
             assert worst == pytest.approx(-1.0)
         elif name.startswith("regret"):
             assert worst == 40.0
+
+
+def test_correlation_is_spearmans():
+    values, truth = np.array([3.0, math.nan, 2.0, 2.0, 7.0]), np.array([1.0, 2.0, 2.0, 4.0, 5.0])
+    expected = spearmanr(np.nan_to_num(values, nan=-9.0), truth).statistic
+    assert metrics.spearman(values, truth) == pytest.approx(expected)
+    assert math.isnan(metrics.spearman(np.ones(5), truth))
+    assert metrics.with_interval(metrics.spearman, np.ones(5), truth) == "-"
+
+
+def test_the_fast_bootstrap_is_that_of_any_metric():
+    generator = np.random.default_rng(1)
+    scores, truth = generator.normal(size=(2, 30))
+    slow = metrics.bootstrap(lambda s, t: metrics.spearman(s, t), scores, truth, rounds=100)
+    assert metrics.bootstrap(metrics.spearman, scores, truth, rounds=100) == pytest.approx(slow)
 
 
 def test_rank_correlations_of_one_swap():

@@ -1,27 +1,30 @@
 """What readouts cost: time and peak memory beside autograd through the head and one matmul.
 
-    python benchmarks/readout_cost.py                    # the tables of docs/readouts.md, ~30 minutes
-    python benchmarks/readout_cost.py --heads 64x10 --rounds 50
+    python -m benchmarks.cost.readout_cost              # the tables of docs/readouts.md, half an hour
+    python -m benchmarks.cost.readout_cost --heads 64x10 --rounds 50
 
 All rows of a head are measured in turn, round after round, and compared as ratios of medians: the
-machine's speed drifts, and so do all of them together. Memory is the growth of the process's peak
-resident size (Linux), or of the peak allocation on a GPU.
+machine's speed drifts, and so do all of them together. --heads are
+features x classes and --skip readouts to leave out, both by commas; after --seconds no round but the
+second begins. Memory is the growth of the process's peak resident size (Linux), or of the peak
+allocation on a GPU.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from benchmarks.common.options import command
+from benchmarks.common.readouts import HEAD, HEAD_PANEL
 from prescreen.captured import Capture
-from prescreen.ranking.report import plain_table
-from prescreen.readouts import DEFAULT_PANEL, READOUTS
+from prescreen.text import plain_table
 
 HEADS = "64x10,2048x1000,1024x21841,4096x128256"
 Work = Callable[[], object]
@@ -29,19 +32,9 @@ Work = Callable[[], object]
 
 def main() -> None:
     """Print one table a head, then the share of brief training."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--heads", default=HEADS, help=f"features x classes, by commas [{HEADS}]")
-    parser.add_argument("--samples", type=int, default=2048, help="positions read [2048]")
-    parser.add_argument("--rounds", type=int, default=15, help="counted rounds, at most [15]")
-    parser.add_argument(
-        "--seconds", type=float, default=60, help="begin no round after these, but the second [60]"
-    )
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--skip", default="", help="readouts to leave out, by commas")
-    args = parser.parse_args()
+    options = {"samples": 2048, "rounds": 15, "seconds": 60.0, "device": "cpu", "skip": ""}
+    threads = torch.get_num_threads()
+    args = command(__doc__, heads=HEADS, **options, threads=threads).parse_args()
     torch.set_num_threads(args.threads)
     print(f"torch {torch.__version__}, {args.device}, {args.threads} threads, seed 0", flush=True)
     for head in args.heads.split(","):
@@ -50,7 +43,7 @@ def main() -> None:
     share_of_training()
 
 
-def measure_head(args: argparse.Namespace, d: int, k: int) -> None:
+def measure_head(args: Namespace, d: int, k: int) -> None:
     """One table: every readout alone, the panel, autograd and the matmul."""
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(args.samples, d, generator=generator).relu_().to(args.device)
@@ -60,10 +53,10 @@ def measure_head(args: argparse.Namespace, d: int, k: int) -> None:
     works: dict[str, Work] = {
         "features @ weight.T": lambda: z @ weight.T,
         "autograd": autograd(z, weight),
-        "default panel": lambda: read(z, logits, weight, DEFAULT_PANEL),
+        "panel of three": lambda: read(z, logits, weight, HEAD_PANEL),
         "checks of Capture": lambda: Capture(z, logits, weight),
     }
-    for name in READOUTS:
+    for name in HEAD:
         if name not in skip:
             works[name] = lambda name=name: read(z, logits, weight, (name,))  # type: ignore[misc]
     print(f"\nhead {d:,} -> {k:,}, {args.samples:,} samples", flush=True)
@@ -93,7 +86,7 @@ def read(z: Tensor, logits: Tensor, weight: Tensor, names: tuple[str, ...]) -> l
         strict=True,
     ):
         object.__setattr__(taken, field, value)
-    return [READOUTS[name](taken) for name in names]
+    return [HEAD[name](taken) for name in names]
 
 
 def autograd(z: Tensor, weight: Tensor) -> Work:
@@ -174,10 +167,10 @@ def share_of_training() -> None:
         list(brief_training(model, resized, Training()))
         training = time.perf_counter() - start
         taken = capture(model, probe)
-        arguments = (taken.features, taken.logits, taken.weight, DEFAULT_PANEL)
+        arguments = (taken.features, taken.logits, taken.weight, HEAD_PANEL)
         reading = timed({"panel": lambda a=arguments: read(*a)}, 50, "cpu")["panel"]  # type: ignore[misc]
         print(
-            f"{size} x {size} pixels: training {training:.2f} s, one reading of the default panel "
+            f"{size} x {size} pixels: training {training:.2f} s, one reading of a panel of three "
             f"{1e3 * reading:.2f} ms = {100 * reading / training:.3f} %, the usual four "
             f"{400 * reading / training:.3f} %"
         )

@@ -1,6 +1,6 @@
 """What readings of a run cost, beside its training: ImageNet's case by arithmetic and by a clock.
 
-    python benchmarks/selection_cost.py        # a few minutes on two cores
+    python -m benchmarks.cost.selection_cost        # a few minutes on two cores
 
 An epoch is 1,281,167 images in batches of 256, after it one reading: a probe batch of 512 unseen
 images, and another view of them. By arithmetic a pass forward is one unit an image and a pass
@@ -10,33 +10,27 @@ classes; a step is compared with a reading as a ratio of medians.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
+from argparse import Namespace
 
 import timm
 import torch
-from readout_cost import Work, timed
 from torch.nn import functional
 
+from benchmarks.common.options import command
+from benchmarks.cost.readout_cost import Work, timed
 from prescreen import Monitor
-from prescreen.ranking.report import plain_table
+from prescreen.text import plain_table
 
 IMAGES, CLASSES = 1_281_167, 1000
 
 
 def main() -> None:
     """Print the share of an epoch that one reading takes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--models", nargs="+", default=["resnet18", "convnext_atto"])
-    parser.add_argument("--image-size", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--probe", type=int, default=512)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--device", default="cpu")
-    args = parser.parse_args()
+    numbers = {"image_size": 64, "batch": 256, "probe": 512, "rounds": 7}
+    models = ["resnet18", "convnext_atto"]
+    args = command(__doc__, models=models, **numbers, device="cpu").parse_args()
     steps = math.ceil(IMAGES / args.batch)
     print(
         f"torch {torch.__version__}, {args.device}, {torch.get_num_threads()} threads, seed 0; "
@@ -53,7 +47,7 @@ def main() -> None:
     print(plain_table(header, rows, (0,)))
 
 
-def step_and_reading(args: argparse.Namespace, name: str) -> tuple[float, float]:
+def step_and_reading(args: Namespace, name: str) -> tuple[float, float]:
     """Median seconds of a training step and of a reading, which take turns."""
     torch.manual_seed(0)
     model = timm.create_model(name, num_classes=CLASSES).to(args.device).train()

@@ -1,4 +1,4 @@
-"""Corrections without labels that where_it_fails.py tries: scale of logits, gaps, shifts, agreement."""
+"""Corrections without labels: scale of logits, gaps, shifts of the probe, agreement."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from prescreen import READOUTS, Capture
+from benchmarks.common.readouts import HEAD
+from prescreen import Capture
 from prescreen.heads.capturing import capture
 from prescreen.tasks.images.probe_batch import probe_shift
 
@@ -45,9 +46,7 @@ def corrected(taken: Capture) -> dict[str, float]:
     """Readouts of the head as it would be at other temperatures: of the batch, of each sample."""
     tables = (("scaled", scaled(taken), SCALED), ("rowwise", rowwise(taken), ROWWISE))
     return {
-        f"{kind}.{name}": READOUTS[name](changed)
-        for kind, changed, names in tables
-        for name in names
+        f"{kind}.{name}": HEAD[name](changed) for kind, changed, names in tables for name in names
     }
 
 
@@ -59,7 +58,7 @@ def mirror_agreement(model: nn.Module, inputs: Tensor, taken: Capture) -> float:
 
 def gaps(seen: Capture, unseen: Capture) -> dict[str, float]:
     """What readouts are higher on training inputs than on unseen ones; 0 without memorisation."""
-    return {f"gap.{name}": READOUTS[name](seen) - READOUTS[name](unseen) for name in GAPS}
+    return {f"gap.{name}": HEAD[name](seen) - HEAD[name](unseen) for name in GAPS}
 
 
 def shifts(model: nn.Module, seen: Tensor, probe: Tensor) -> dict[str, float]:
@@ -68,7 +67,7 @@ def shifts(model: nn.Module, seen: Tensor, probe: Tensor) -> dict[str, float]:
     ``input`` looks at pixels only, and is what a `Task` warns about.
     """
     a, b = capture(model, seen), capture(model, probe)
-    confidence = READOUTS["confidence"]
+    confidence = HEAD["confidence"]
     ratio = b.feature_norms.mean() / a.feature_norms.mean().clamp_min(1e-12)
     running = [capture(model, inputs, batch_statistics=False).features for inputs in (seen, probe)]
     values = {

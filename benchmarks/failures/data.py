@@ -1,16 +1,24 @@
-"""The data of where_it_fails.py: training sets with a defect, and probes from elsewhere."""
+"""The data: a clean task, and probes from elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from labelled import open_test, read_rows, shuffled
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from benchmarks.common.images import (
+    Labelled,
+    batches_of,
+    open_test,
+    read_rows,
+    samples_of,
+    shuffled,
+)
+from benchmarks.common.training_sets import few, long_tail, rows_of
 from prescreen import Task, load_task
 from prescreen.tasks.images.dataset import InMemory, Layout, fit
 from prescreen.tasks.images.folders import decode
@@ -18,7 +26,6 @@ from prescreen.tasks.images.folders import decode
 IMAGE_SIZE = 16
 PROBE = 512
 TEST = 4000
-RATIO = 100.0
 
 _OTHER_IMAGES = (".png", ".jpg", ".jpeg")
 
@@ -30,7 +37,7 @@ class Data:
     task: Task
     samples: InMemory
     probes: dict[str, Tensor]
-    test: tuple[Tensor, Tensor]
+    test: Labelled
 
 
 def load_data(data: Path, other: Path | None) -> Data:
@@ -41,49 +48,17 @@ def load_data(data: Path, other: Path | None) -> Data:
     task = load_task(data, probe_size=PROBE, image_size=IMAGE_SIZE)
     source = open_test(data)
     pool = read_rows(task, source, shuffled(source))
-    moments = task.batches.moments
-    probes = shifted_probes(_rows(pool, torch.arange(TEST, len(pool))))
+    batches = batches_of(task)
+    moments = batches.moments
+    probes = shifted_probes(rows_of(pool, torch.arange(TEST, len(pool))))
     if other is not None:
         probes["other images"] = crops_of(other, PROBE)
     return Data(
         task,
-        task.batches.samples,
+        samples_of(task),
         {name: moments.normalize(images) for name, images in probes.items()},
         (moments.normalize(pool.images[:TEST]), pool.labels[:TEST]),
     )
-
-
-def with_samples(task: Task, samples: InMemory, *, augment: bool = True) -> Task:
-    """The task with other training samples, normalised as before."""
-    batches = replace(task.batches, samples=samples, crop=augment, flip=augment)
-    return replace(task, batches=batches)
-
-
-def wrong_labels(samples: InMemory, share: float, num_classes: int, seed: int = 0) -> InMemory:
-    """A share of labels, exactly, becomes one of the other classes at random."""
-    generator = Generator().manual_seed(seed)
-    chosen = torch.randperm(len(samples), generator=generator)[: round(share * len(samples))]
-    labels = samples.labels.clone()
-    labels[chosen] += torch.randint(1, num_classes, (len(chosen),), generator=generator)
-    return InMemory(samples.images, labels % num_classes)
-
-
-def long_tail(samples: InMemory, ratio: float = RATIO, seed: int = 0) -> InMemory:
-    """Classes whose sizes fall geometrically, the first `ratio` times as large as the last."""
-    order = torch.randperm(len(samples), generator=Generator().manual_seed(seed))
-    sizes = samples.labels.bincount()
-    largest, last = int(sizes.min()), len(sizes) - 1
-    kept = [
-        order[samples.labels[order] == k][: max(1, round(largest * ratio ** (-k / last)))]
-        for k in range(len(sizes))
-    ]
-    return _rows(samples, torch.cat(kept).sort().values)
-
-
-def few(samples: InMemory, count: int, seed: int = 0) -> InMemory:
-    """So many samples, drawn at random."""
-    order = torch.randperm(len(samples), generator=Generator().manual_seed(seed))
-    return _rows(samples, order[:count])
 
 
 def shifted_probes(pool: InMemory, size: int = PROBE, seed: int = 0) -> dict[str, Tensor]:
@@ -95,7 +70,7 @@ def shifted_probes(pool: InMemory, size: int = PROBE, seed: int = 0) -> dict[str
     clean = pool.images[:size]
     noise = torch.randn(clean.shape, generator=generator)
     pixels = torch.rand(clean.shape, generator=generator)
-    rest = _rows(pool, torch.arange(3 * size, len(pool)))
+    rest = rows_of(pool, torch.arange(3 * size, len(pool)))
     return {
         "clean": clean,
         "clean 2": pool.images[size : 2 * size],
@@ -107,7 +82,7 @@ def shifted_probes(pool: InMemory, size: int = PROBE, seed: int = 0) -> dict[str
         "grey": _pixels(clean.float().mean(1, keepdim=True).expand_as(clean)),
         "random pixels": _pixels(255 * pixels),
         "long tail": few(long_tail(rest), size, seed).images,
-        "three classes": few(_rows(rest, (rest.labels < 3).nonzero()[:, 0]), size, seed).images,
+        "three classes": few(rows_of(rest, (rest.labels < 3).nonzero()[:, 0]), size, seed).images,
     }
 
 
@@ -115,7 +90,7 @@ def crops_of(folder: Path, count: int, seed: int = 0) -> Tensor:
     """Crops of half the size, resized, at random places of the images in a folder; uint8."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _OTHER_IMAGES)
     if not paths:
-        raise SystemExit(f"other: a folder of images is needed, got {str(folder)!r}")
+        raise SystemExit(f"`other` must be a folder of images, got {str(folder)!r}")
     layout = Layout(3, IMAGE_SIZE, IMAGE_SIZE, torch.uint8)
     generator = Generator().manual_seed(seed)
     images = [decode(path.read_bytes(), str(path)) for path in paths[:count]]
@@ -128,10 +103,6 @@ def _crop(images: Sequence[Tensor], i: int, generator: Generator) -> Tensor:
     top = int(torch.randint(image.shape[1] - height + 1, (), generator=generator))
     left = int(torch.randint(image.shape[2] - width + 1, (), generator=generator))
     return image[:, top : top + height, left : left + width]
-
-
-def _rows(samples: InMemory, rows: Tensor) -> InMemory:
-    return InMemory(*samples.read(rows))
 
 
 def _blur(images: Tensor) -> Tensor:

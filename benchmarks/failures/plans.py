@@ -1,4 +1,4 @@
-"""The candidates of where_it_fails.py: what each is trained with, and what network it is."""
+"""The candidates: what each is trained with, and what network it is."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from nas_bench_201 import choose_cells
 from prescreen.search_spaces import nas_bench_201
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.architectures.nas_bench_201 import SHUFFLE
+from benchmarks.common.images import published_cells
+
 EXPERIMENTS = ("recipe", "overfit", "imbalance", "shifted")
 
-# Rows of the shuffled truth, none of them among the report cells of nas_bench_201.py.
+# Rows of the shuffled truth, none of them among the report cells of architectures/nas_bench_201.py.
 CELLS = {"shifted": slice(100, 120), "imbalance": slice(120, 136)}
 CONVOLUTIONS = nas_bench_201.to_arch(
     {f"edge_{to}_{source}": "nor_conv_3x3" for to, source in nas_bench_201.EDGES}
@@ -123,9 +125,9 @@ def plans(experiment: str, truth: Path) -> list[Plan]:
             arch=row["arch"],
             published=float(row["test_accuracy"]),
         )
-        for i, row in enumerate(choose_cells(truth, CELLS[experiment]))
+        for i, row in enumerate(published_cells(truth, SHUFFLE)[CELLS[experiment]])
     ]
 
 
 def _changed(factor: str, level: float) -> Recipe:
-    return Recipe(**{factor: level})
+    return replace(Recipe(), **{factor: level})  # type: ignore[arg-type]

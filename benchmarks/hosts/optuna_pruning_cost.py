@@ -1,7 +1,7 @@
 """What a pruning decision costs, beside Optuna's own MedianPruner on the same study.
 
-    python benchmarks/optuna_pruning_cost.py                      # 1,000 trials of 50 readings
-    python benchmarks/optuna_pruning_cost.py --trials 300 --rounds 50
+    python -m benchmarks.hosts.optuna_pruning_cost                  # 1,000 trials of 50 readings
+    python -m benchmarks.hosts.optuna_pruning_cost --trials 300 --rounds 50
 
 Every trial of the study holds the same numbers twice: as reported values for the native pruner, and
 as readings. The trial that is judged has come to the last step, and is a poor one, so that no check
@@ -11,10 +11,10 @@ before. All rows are measured in turn, and given as medians.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,44 +23,35 @@ from optuna.pruners import BasePruner, MedianPruner, SuccessiveHalvingPruner
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from prescreen import DEFAULT_PANEL, Reading
+from benchmarks.common.options import command
+from benchmarks.common.readouts import PANEL
+from prescreen import Reading
 from prescreen.integrations.optuna import ReadoutPruner, Recorder
 from prescreen.integrations.optuna.attributes import latest_state
-from prescreen.ranking.report import plain_table
+from prescreen.text import plain_table
 
 
-class CountingStorage(InMemoryStorage):
-    """Counts what is written."""
+class _CountingStorage(InMemoryStorage):
+    """Counts what is written to trials."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes = 0
+    writes = 0
 
     def set_trial_user_attr(self, *args: Any) -> None:
-        """Count and write."""
         self.writes += 1
         super().set_trial_user_attr(*args)
 
     def set_trial_system_attr(self, *args: Any) -> None:
-        """Count and write."""
         self.writes += 1
         super().set_trial_system_attr(*args)
 
     def set_trial_intermediate_value(self, *args: Any) -> None:
-        """Count and write."""
         self.writes += 1
         super().set_trial_intermediate_value(*args)
 
 
 def main() -> None:
     """Print the writes of a reading and the table of costs."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--trials", type=int, default=1000, help="finished trials [1000]")
-    parser.add_argument("--readings", type=int, default=50, help="readings of each [50]")
-    parser.add_argument("--rounds", type=int, default=30, help="counted rounds [30]")
-    args = parser.parse_args()
+    args = command(__doc__, trials=1000, readings=50, rounds=30).parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     print(f"optuna {optuna.__version__}, seed 0, {args.trials} finished trials in memory")
     count_writes()
@@ -70,12 +61,12 @@ def main() -> None:
 
 def count_writes() -> None:
     """What one reading writes."""
-    storage = CountingStorage()
+    storage = _CountingStorage()
     for mirror in (False, True):
         study = optuna.create_study(storage=storage)
         recorder = Recorder(study.ask(), mirror=mirror)
         before = storage.writes
-        recorder.record(1, dict.fromkeys(DEFAULT_PANEL, 0.5))
+        recorder.record(1, dict.fromkeys(PANEL, 0.5))
         recorder.should_prune()
         print(f"writes a reading{', mirrored' if mirror else ''}: {storage.writes - before}")
 
@@ -113,29 +104,29 @@ def finish_one(study: optuna.Study, rng: np.random.Generator, readings: int) -> 
 
 def noisy(rng: np.random.Generator, quality: float, readings: int) -> dict[int, list[float]]:
     """Step to one value a readout, about as good as the trial."""
-    rows = quality + rng.normal(0, 0.1, size=(readings, len(DEFAULT_PANEL)))
+    rows = quality + rng.normal(0, 0.1, size=(readings, len(PANEL)))
     return dict(enumerate(rows.tolist(), start=1))
 
 
 def as_reading(step: int, row: Sequence[float]) -> Reading:
     """A reading of the default panel."""
-    return Reading(step, dict(zip(DEFAULT_PANEL, row, strict=True)))
+    return Reading(step, dict(zip(PANEL, row, strict=True)))
 
 
 def measure(trial: optuna.Trial, rounds: int, readings: int) -> None:
     """One row for each way to decide."""
     study, frozen = trial.study, latest_state(trial)
-    one = DEFAULT_PANEL[:1]
+    one = PANEL[:1]
     ways: dict[str, BasePruner] = {
         "Optuna's MedianPruner on reported values": MedianPruner(),
         "ReadoutPruner(MedianPruner()), one readout": ReadoutPruner(readouts=one),
-        f"ReadoutPruner(MedianPruner()), panel of {len(DEFAULT_PANEL)}": ReadoutPruner(),
+        f"ReadoutPruner(MedianPruner()), panel of {len(PANEL)}": ReadoutPruner(),
         "the same, max_false_prune=0.05": ReadoutPruner(max_false_prune=0.05),
         "ReadoutPruner(SuccessiveHalvingPruner())": ReadoutPruner(SuccessiveHalvingPruner()),
         "a study in memory for every decision": SyntheticStudyPruner(one[0]),
     }
     calls: dict[str, Callable[[], bool]] = {
-        name: lambda way=way: way.prune(study, frozen) for name, way in ways.items()
+        name: partial(way.prune, study, frozen) for name, way in ways.items()
     }
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     answers: dict[str, bool] = {}

@@ -1,12 +1,12 @@
 """What a decision of ReadoutScheduler costs in searches of up to 100,000 trials.
 
-    python benchmarks/ray_scheduler_scale.py                      # minutes
-    python benchmarks/ray_scheduler_scale.py --trials 100 1000
+    python -m benchmarks.hosts.ray_scheduler_scale                      # minutes
+    python -m benchmarks.hosts.ray_scheduler_scale --trials 100 1000
 
-Nothing is trained and no cluster started: results of recorded trajectories (nas_bench_201.py; the
-panel that they hold) are handed to the scheduler as Tune would. Every trial is one of the recorded
-cells, drawn with replacement, with noise of a tenth of each readout's deviation, so that no two are
-equal. Trials run 16 at a time and are read in turn, as on 16 workers.
+Nothing is trained and no cluster started: results of recorded trajectories (those of
+architectures/nas_bench_201.py, its panel) are handed to the scheduler as Tune would. Every trial is
+one of the recorded cells, drawn with replacement, with noise of a tenth of each readout's deviation,
+so that no two are equal. Trials run 16 at a time and are read in turn, as on 16 workers.
 
 Times are CPU time (other processes do not count) of one result, over the last 10,000 of them: their
 mean, their 99th percentile, and the largest. State is what the callback hands to Tune to be saved,
@@ -15,7 +15,6 @@ pickled. Grown: resident memory at the end of the search less that before it.
 
 from __future__ import annotations
 
-import argparse
 import pickle
 import time
 from collections import deque
@@ -26,11 +25,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from nas_bench_201_table import TRAJECTORIES, read_cells
 
-from prescreen import RANKING_PANEL
+from benchmarks.architectures.table import RESULTS
+from benchmarks.common.options import command
+from benchmarks.common.readouts import PANEL
+from benchmarks.common.results import column, read
 from prescreen.integrations.ray import Halving, Median, ReadoutScheduler
-from prescreen.ranking.report import plain_table
+from prescreen.text import plain_table
 
 CONCURRENT = 16
 TIMED = 10_000
@@ -44,12 +45,8 @@ RULES = {
 
 def main() -> None:
     """One row a number of trials and rule."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--trials", type=int, nargs="+", default=[100, 1000, 10_000, 100_000])
+    parser = command(__doc__, trials=[100, 1000, 10_000, 100_000], seed=0)
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
-    parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     steps, curves = recorded()
     print(f"seed {args.seed}, {len(curves)} recorded cells read at {len(steps)} steps", flush=True)
@@ -65,11 +62,11 @@ def main() -> None:
 
 def recorded() -> tuple[Any, Any]:
     """Steps (T,) and readings (cells, T, R) of the cells that were read at all steps."""
-    rows = read_cells("report", TRAJECTORIES)
-    steps, at = np.unique(rows["step"].astype(int), return_inverse=True)
-    _, cell = np.unique(rows["arch"], return_inverse=True)
-    curves = np.full((cell.max() + 1, len(steps), len(RANKING_PANEL)), np.nan)
-    curves[cell, at] = np.stack([rows[name] for name in RANKING_PANEL], axis=1)
+    rows = read(RESULTS / "report_readings.csv")
+    steps, at = np.unique(column(rows, "step").astype(int), return_inverse=True)
+    _, cell = np.unique([row["run"] for row in rows], return_inverse=True)
+    curves = np.full((cell.max() + 1, len(steps), len(PANEL)), np.nan)
+    curves[cell, at] = np.stack([column(rows, name) for name in PANEL], axis=1)
     return steps, curves
 
 
@@ -110,7 +107,7 @@ def calls(
             running.append((SimpleNamespace(trial_id=f"{begun:08x}"), curve, 0))
             begun += 1
         trial, curve, index = running.popleft()
-        values = zip(RANKING_PANEL, curve[index].tolist(), strict=True)
+        values = zip(PANEL, curve[index].tolist(), strict=True)
         result: dict[str, Any] = {f"prescreen/{name}": value for name, value in values}
         result |= {"step": int(steps[index]), "prescreen/score": float(curve[index, 0])}
         last = index == len(steps) - 1

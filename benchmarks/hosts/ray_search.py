@@ -1,7 +1,7 @@
 """The same search on Ray Tune with ReadoutScheduler, and with ASHA on validation accuracy.
 
-    python benchmarks/ray_search.py --data DATA --truth TRUTH                # about half an hour
-    python benchmarks/ray_search.py --data DATA --truth TRUTH --cells 4 --steps 40    # a trial run
+    python -m benchmarks.hosts.ray_search --data DATA --truth TRUTH              # half an hour
+    python -m benchmarks.hosts.ray_search --data DATA --truth TRUTH --cells 4 --steps 40
 
 DATA is a folder of CIFAR-10 in parquet files, TRUTH a CSV with columns arch and test_accuracy. Random
 cells of NAS-Bench-201 are trained briefly (reduced networks, 16×16 pixels), in one order for all
@@ -19,31 +19,23 @@ the first trial's start. span: from there to the last trial's end. speed-up is t
 
 from __future__ import annotations
 
-import argparse
-import csv
-import functools
-import random
 import tempfile
 import time
+from argparse import Namespace
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
 import ray
-import torch
-from labelled import labelled, open_test
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
-from torch import Tensor, nn
 
-from prescreen import Task, Training, load_task
-from prescreen.integrations.ray import (
-    Halving,
-    Median,
-    ReadoutCallback,
-    ReadoutScheduler,
-    trainable,
-)
-from prescreen.ranking.report import plain_table
+from benchmarks.baselines import accuracy
+from benchmarks.common.images import labelled_images, open_test, published_cells, shuffled
+from benchmarks.common.options import command
+from prescreen import Training, load_task
+from prescreen.integrations.ray import Halving, Median, ReadoutCallback, ReadoutScheduler, trainable
+from prescreen.text import plain_table
 
 ACCURACY = "validation_accuracy"
 SCORE = "prescreen/score"
@@ -52,30 +44,23 @@ VALIDATION_IMAGES = 1000
 
 def main() -> None:
     """Run all searches, a row each, and the comparison of workers."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--truth", type=Path, required=True)
-    parser.add_argument("--cells", type=int, default=40)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--readings", type=int, default=12)
-    parser.add_argument("--image-size", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=0)
+    numbers = {"cells": 40, "steps": 300, "readings": 12, "image_size": 16, "seed": 0}
+    parser = command(__doc__, **numbers)
+    for flag in ("--data", "--truth"):
+        parser.add_argument(flag, type=Path, required=True)
     args = parser.parse_args()
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    published = choose_cells(args.truth, args.cells, args.seed)
+    cells = published_cells(args.truth, args.seed)[: args.cells]
+    published = {row["arch"]: float(row["test_accuracy"]) for row in cells}
     what = make_trainable(args)
     print(f"{args.cells} cells, {args.steps} steps, seed {args.seed}, 2 workers", flush=True)
     rung = args.steps // args.readings
+    unchecked = ReadoutScheduler(Halving(rung, 2), n_startup_trials=0, min_agreement=None)
     schedulers = {
         "none": (FIFOScheduler(), SCORE),
         "readouts, median": (ReadoutScheduler(Median()), SCORE),
         "readouts, halving": (ReadoutScheduler(Halving(rung, 2)), SCORE),
-        "readouts, halving, unchecked": (
-            ReadoutScheduler(Halving(rung, 2), n_startup_trials=0, min_agreement=None),
-            SCORE,
-        ),
+        "readouts, halving, unchecked": (unchecked, SCORE),
         "ASHA on prescreen/score": (asha(SCORE, rung, args.steps), SCORE),
         "ASHA on validation accuracy": (asha(ACCURACY, rung, args.steps), ACCURACY),
     }
@@ -90,36 +75,15 @@ def main() -> None:
     ray.shutdown()
 
 
-def choose_cells(truth: Path, count: int, seed: int) -> dict[str, float]:
-    """Cells and their published accuracies; of one seed, fewer are the first of more."""
-    with truth.open() as file:
-        rows = [(row["arch"], float(row["test_accuracy"])) for row in csv.DictReader(file)]
-    random.Random(seed).shuffle(rows)
-    return dict(rows[:count])
-
-
-def make_trainable(args: argparse.Namespace) -> type[tune.Trainable]:
-    """Brief training of a cell, read and validated."""
+def make_trainable(args: Namespace) -> type[tune.Trainable]:
+    """Brief training of a cell, read and validated on images that the probe batch does not hold."""
     task = load_task(args.data, image_size=args.image_size)
     training = Training(steps=args.steps, batch_size=64, lr=0.05, seed=args.seed)
-    inputs, labels = validation(task, args.data, args.seed)
-    extra = {ACCURACY: functools.partial(accuracy, inputs=inputs, labels=labels)}
+    order = shuffled(open_test(args.data), args.seed)
+    ((inputs, labels),) = labelled_images(args.data, task, VALIDATION_IMAGES, order=order)
+    validate = partial(accuracy, inputs=inputs, labels=labels, batch_statistics=False)
+    extra = {ACCURACY: validate}
     return trainable("nas_bench_201", task, training, readings=args.readings, extra=extra)
-
-
-def validation(task: Task, data: Path, seed: int) -> tuple[Tensor, Tensor]:
-    """Labelled images that the probe batch does not hold."""
-    images = open_test(data)
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    inputs, labels = labelled(task, images, order[: VALIDATION_IMAGES + len(task.probe)])
-    probe = {image.numpy().tobytes() for image in task.probe}
-    unseen = [i for i, image in enumerate(inputs) if image.numpy().tobytes() not in probe]
-    return inputs[unseen[:VALIDATION_IMAGES]], labels[unseen[:VALIDATION_IMAGES]]
-
-
-def accuracy(model: nn.Module, *, inputs: Tensor, labels: Tensor) -> float:
-    """Share of labelled images that are told right."""
-    return (model(inputs).argmax(1) == labels).float().mean().item()
 
 
 def asha(metric: str, grace_period: int, max_t: int) -> ASHAScheduler:
@@ -176,14 +140,15 @@ def row(
 ) -> list[str]:
     """Compute spent and what was found."""
     # A failed candidate's NaN is no accuracy, and it did not finish.
-    finished = [r for r in results if r.metrics["step"] == steps and is_whole(r.metrics)]
+    every: list[Any] = [results[i] for i in range(len(results))]
+    finished = [r for r in every if r.metrics["step"] == steps and is_whole(r.metrics)]
     truths = [published[r.config["arch"]] for r in finished]
     best = max(published.values())
     pick = max(finished, key=lambda r: flat(r.metrics, metric))
-    spent = sum(r.metrics["step"] for r in results)
+    spent = sum(r.metrics["step"] for r in every)
     return [
         f"{100 * spent / (steps * len(published)):.0f}",
-        f"{sum(r.metrics.get('seconds', 0.0) for r in results):.0f}",
+        f"{sum(r.metrics.get('seconds', 0.0) for r in every):.0f}",
         str(len(finished)),
         f"{best - max(truths):.2f}",
         f"{best - published[pick.config['arch']]:.2f}",
@@ -197,7 +162,7 @@ def is_whole(metrics: dict[str, Any]) -> bool:
 
 def flat(metrics: dict[str, Any], name: str) -> float:
     """A metric by its flattened name."""
-    return float(functools.reduce(lambda inside, key: inside[key], name.split("/"), metrics))
+    return float(reduce(lambda inside, key: inside[key], name.split("/"), metrics))  # type: ignore[arg-type]
 
 
 def compare_workers(what: type[tune.Trainable], cells: list[str]) -> None:

@@ -1,11 +1,13 @@
-"""The curves of pruning_replay.py: published accuracy of the winner against compute."""
+"""The curves of the replay: published accuracy of the winner against compute."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from pruning_replay_table import RULES, Result
+
+from benchmarks.pruning.table import RULES, Result
 
 # Okabe & Ito's colours, which colour-blind people can tell apart, and a dash pattern for each.
 LOOKS = {
@@ -37,12 +39,12 @@ def draw(results: list[Result], within: float, path: Path) -> None:
     try:
         import matplotlib
     except ImportError:
-        raise SystemExit("figure: needs matplotlib; pip install 'prescreen[plot]'") from None
+        raise SystemExit("`figure` needs matplotlib; pip install 'prescreen[plot]'") from None
     from matplotlib.figure import Figure
 
     best = float(next(r for r in results if r.rule == "none").winner.mean())
     # Text stays text, and the same results give the same file.
-    style = {"svg.fonttype": "none", "svg.hashsalt": "prescreen", "font.size": 9}
+    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "prescreen", "font.size": 9}
     style |= {"font.family": "sans-serif", "axes.spines.top": False, "axes.spines.right": False}
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(8.4, 3.9), facecolor="white", layout="constrained")

@@ -1,41 +1,59 @@
 """The same study pruned by readouts and by Optuna's MedianPruner on validation accuracy.
 
-    nice python benchmarks/optuna_study.py --data DATA      # minutes to record, then a minute
+    nice python -m benchmarks.pruning.optuna_study --data DATA      # minutes to record, then one
 
 Random cells of NAS-Bench-201 are trained briefly (reduced networks, CIFAR-10), each once, and read
-and validated on the way (optuna_recordings.py). The recordings are then replayed through real
-studies: the same grid sampler with the same seed gives all rows the same order of cells, in as many
-orders as there are shuffles. A trial that is not pruned returns its published accuracy, as if it had
-gone on to full training.
+and validated on the way; --out keeps these recordings, and the command resumes. They are then replayed
+through real studies: the same grid sampler with the same seed gives all rows the same order of cells,
+in as many orders as there are shuffles. A trial that is not pruned returns its published accuracy, as
+if it had gone on to full training.
 
 steps and CPU: brief training, readings and validation passes, as a share of the unpruned study's
 training alone. survivors: trials that would go on to full training. regret: published accuracy of
 the best cell of all less that of the best survivor, in points, mean over shuffles with its standard
-error. best lost: shuffles in which the best cell was pruned. DATA holds cifar10/ and nas_bench_201/.
+error. best lost: shuffles in which the best cell was pruned. CPU seconds are of one thread: other work
+on the machine does not change them much. DATA holds cifar10/ and nas_bench_201/.
 """
 
 from __future__ import annotations
 
-import argparse
+import random
 import statistics
-from collections.abc import Callable
+import time
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import optuna
+import torch
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
-from optuna_recordings import Settings, chosen_cells, record
 
+from benchmarks.baselines import accuracy
+from benchmarks.common.images import Labelled, labelled_images, open_test, published_cells
+from benchmarks.common.journalled import Work, journalled
+from benchmarks.common.options import command
+from benchmarks.common.readouts import HEAD_PANEL
+from prescreen import Reading, Task, Training, brief_training, load_task, read
 from prescreen.integrations.optuna import ReadoutPruner, Recorder
-from prescreen.ranking.report import plain_table
+from prescreen.spaces.space import resolve_space
+from prescreen.text import plain_table
 
-Cell = dict[str, Any]
-Point = dict[str, Any]
+EVAL, BATCH = "validation_accuracy", "validation_accuracy_batch_statistics"
+VALIDATION, VALIDATION_BATCH = 1000, 250
 
-EVAL = "validation_accuracy"
-BATCH = "validation_accuracy_batch_statistics"
-SECONDS = {EVAL: "validation_seconds", BATCH: "validation_seconds_batch_statistics"}
+halving = partial(SuccessiveHalvingPruner, min_resource=25, reduction_factor=2)
+readout_pruner = partial(ReadoutPruner, readouts=HEAD_PANEL)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell and its published accuracy in percent; after recording its readings as well."""
+
+    name: str
+    accuracy: float
+    readings: Sequence[Reading] = ()
 
 
 @dataclass(frozen=True)
@@ -46,79 +64,107 @@ class Arm:
     reported: str | None = None
     looks: bool = True
 
-    def should_prune(self, trial: optuna.Trial, recorder: Recorder, point: Point) -> bool:
+    def should_prune(self, trial: optuna.Trial, recorder: Recorder, reading: Reading) -> bool:
         """Give the trial what it would have seen at this step, and ask."""
         if not self.looks:
             return False
         if self.reported is not None:
-            trial.report(point[self.reported], point["step"])
+            trial.report(reading.values[self.reported], reading.step)
             return trial.should_prune()
-        recorder.record(point["step"], point["values"])
+        recorder.record(reading.step, {name: reading.values[name] for name in HEAD_PANEL})
         return recorder.should_prune()
 
-    def seconds(self, point: Point) -> float:
+    def seconds(self, reading: Reading) -> float:
         """CPU seconds that looking at this point costs."""
-        if not self.looks:
-            return 0.0
-        return float(point[SECONDS[self.reported] if self.reported else "reading_seconds"])
+        return reading.values[f"seconds.{self.reported or 'reading'}"] if self.looks else 0.0
 
 
 ARMS = {
     "unpruned": Arm(NopPruner, looks=False),
-    "readouts, median": Arm(lambda: ReadoutPruner(MedianPruner())),
-    "readouts, median, max_false_prune=0.1": Arm(
-        lambda: ReadoutPruner(MedianPruner(), max_false_prune=0.1)
-    ),
-    "readouts, median, no validity gate": Arm(
-        lambda: ReadoutPruner(MedianPruner(), min_agreement=None)
-    ),
+    "readouts, median": Arm(readout_pruner),
+    "readouts, median, max_false_prune=0.1": Arm(partial(readout_pruner, max_false_prune=0.1)),
+    "readouts, median, no validity gate": Arm(partial(readout_pruner, min_agreement=None)),
     "readouts, median, no gate, warm-up of 150": Arm(
-        lambda: ReadoutPruner(MedianPruner(), min_agreement=None, n_warmup_steps=150)
+        partial(readout_pruner, min_agreement=None, n_warmup_steps=150)
     ),
-    "readouts, successive halving": Arm(
-        lambda: ReadoutPruner(SuccessiveHalvingPruner(min_resource=25, reduction_factor=2))
-    ),
+    "readouts, successive halving": Arm(lambda: readout_pruner(halving())),
     "validation accuracy, median": Arm(MedianPruner, EVAL),
     "batch statistics, median": Arm(MedianPruner, BATCH),
-    "batch statistics, warm-up of 150": Arm(lambda: MedianPruner(n_warmup_steps=150), BATCH),
-    "batch statistics, successive halving": Arm(
-        lambda: SuccessiveHalvingPruner(min_resource=25, reduction_factor=2), BATCH
-    ),
+    "batch statistics, warm-up of 150": Arm(partial(MedianPruner, n_warmup_steps=150), BATCH),
+    "batch statistics, successive halving": Arm(halving, BATCH),
 }
 
 
 def main() -> None:
     """Record what is missing, replay, print one table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, default=Path("prescreen-runs/optuna_study.jsonl"))
-    parser.add_argument("--cells", type=int, default=60)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--interval", type=int, default=25, help="steps between readings [25]")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--lr", type=float, default=0.05)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--shuffles", type=int, default=30)
-    parser.add_argument("--workers", type=int, default=2)
-    args = parser.parse_args()
+    places = {"data": Path("../shared/data"), "out": Path("prescreen-runs/optuna_study")}
+    options = {"steps": 200, "interval": 25, "batch_size": 64, "lr": 0.05, "seed": 0, "workers": 2}
+    args = command(__doc__, **places, cells=60, shuffles=30, **options).parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    settings = Settings(args.steps, args.interval, args.batch_size, args.lr, args.seed)
-    chosen = chosen_cells(args.data, args.cells, args.seed)
-    cells = record(settings, chosen, args.data, args.out, args.workers)
-    print(f"{settings}, {len(cells)} cells, {args.shuffles} shuffles (seeds 0 and up)")
+    cells = record(args)
+    print(f"{args.steps} steps, {len(cells)} cells, {args.shuffles} shuffles (seeds 0 and up)")
     header = ["", "steps %", "CPU %", "survivors", "regret", "best lost"]
     rows = [row(name, arm, cells, args.shuffles) for name, arm in ARMS.items()]
     print(plain_table(header, rows))
+
+
+def record(args: Namespace) -> list[Cell]:
+    """Cells with their recordings; those that the journal lacks are measured."""
+    published = published_cells(args.data / "nas_bench_201" / "cifar10.csv", args.seed)
+    cells = [Cell(row["arch"], float(row["test_accuracy"])) for row in published[: args.cells]]
+    training = Training(steps=args.steps, batch_size=args.batch_size, lr=args.lr, seed=args.seed)
+    settings = {**training.to_json(), "interval": args.interval, "readouts": HEAD_PANEL}
+    measure = partial(record_cell, training=training, interval=args.interval)
+    work = Work(measure, load, (args.data / "cifar10", args.seed), args.workers)
+    records = journalled(args.out, settings, cells, work)
+    if failed := [name for name, one in records.items() if one.status != "finished"]:
+        raise SystemExit(f"{failed[0]} could not be recorded: {records[failed[0]].reason}")
+    return [Cell(c.name, c.accuracy, list(records[c.name].trajectory)) for c in cells]
+
+
+def load(data: Path, seed: int) -> tuple[Task, Labelled]:
+    """The task, and labelled images that neither training nor the probe batch uses."""
+    task = load_task(data)
+    order = list(range(len(open_test(data))))  # type: ignore[arg-type]
+    random.Random(seed).shuffle(order)
+    (validation,) = labelled_images(data, task, VALIDATION, order=torch.tensor(order))
+    return task, validation
+
+
+def record_cell(
+    given: tuple[Task, Labelled], cell: Cell, training: Training, interval: int
+) -> list[Reading]:
+    """Train a cell; readouts, accuracies and what each of them takes. Seconds are those of training."""
+    task, validation = given
+    torch.manual_seed(training.seed)
+    build = resolve_space("nas_bench_201").build
+    model = build({"arch": cell.name}, num_classes=task.num_classes, in_channels=task.in_channels)
+    readings, spent, start = [], 0.0, time.process_time()
+    for step in brief_training(model, task, training):
+        if step.number % interval:
+            continue
+        spent += time.process_time() - start
+        moments = [time.process_time()]
+        values = dict(read(model, task.probe, HEAD_PANEL))
+        moments.append(time.process_time())
+        for name, batch_statistics in ((EVAL, False), (BATCH, True)):
+            values[name] = accuracy(
+                model, *validation, batch_statistics=batch_statistics, batch_size=VALIDATION_BATCH
+            )
+            moments.append(time.process_time())
+        for i, name in enumerate(("reading", EVAL, BATCH)):
+            values[f"seconds.{name}"] = moments[i + 1] - moments[i]
+        readings.append(Reading(step.number, values, spent))
+        start = time.process_time()
+    return readings
 
 
 def row(name: str, arm: Arm, cells: list[Cell], shuffles: int) -> list[str]:
     """Means over shuffles."""
     results = [replay(arm, cells, seed) for seed in range(shuffles)]
     steps, seconds, survivors, regrets = zip(*results, strict=True)
-    all_steps = sum(cell["points"][-1]["step"] for cell in cells)
-    all_seconds = sum(cell["points"][-1]["training_seconds"] for cell in cells)
+    all_steps = sum(cell.readings[-1].step for cell in cells)
+    all_seconds = sum(cell.readings[-1].seconds for cell in cells)
     error = statistics.stdev(regrets) / len(regrets) ** 0.5
     return [
         name,
@@ -140,21 +186,20 @@ def replay(arm: Arm, cells: list[Cell], seed: int) -> tuple[int, float, int, flo
         nonlocal steps, seconds
         cell = cells[trial.suggest_int("cell", 0, len(cells) - 1)]
         recorder = Recorder(trial)
-        spent = 0.0
-        for point in cell["points"]:
-            spent += arm.seconds(point)
-            if pruned := arm.should_prune(trial, recorder, point):
+        for reading in cell.readings:
+            seconds += arm.seconds(reading)
+            if pruned := arm.should_prune(trial, recorder, reading):
                 break
-        steps += point["step"]
-        seconds += spent + point["training_seconds"]
+        steps += reading.step
+        seconds += reading.seconds
         if pruned:
             raise optuna.TrialPruned
-        survived.append(cell["accuracy"])
-        return float(cell["accuracy"])
+        survived.append(cell.accuracy)
+        return cell.accuracy
 
     study.optimize(objective)  # the sampler ends it after the last cell
     assert len(study.trials) == len(cells)
-    best = max(cell["accuracy"] for cell in cells)
+    best = max(cell.accuracy for cell in cells)
     return steps, seconds, len(survived), best - max(survived)
 
 

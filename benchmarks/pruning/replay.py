@@ -1,10 +1,10 @@
 """How early may a search stop its candidates? Pruning replayed from recorded trajectories.
 
-    python benchmarks/pruning_replay.py [--figure docs/pruning.svg]     # from results/, a minute
+    python -m benchmarks.pruning.replay [--figure docs/pruning.svg]     # from results, half a minute
 
-The cells of nas_bench_201.py were each trained once, to the end of the brief budget, and read on
-the way. 1,000 searches over half of them, in shuffled order, are replayed under each setting of two
-rules. Half, drawn without replacement: the best of all cells is in every second search, so that
+The cells of architectures/nas_bench_201.py were each trained once, to the end of the brief budget, and
+read on the way. 1,000 searches over half of them, in shuffled order, are replayed under each setting
+of two rules. Half, drawn without replacement: the best of all cells is in every second search, so that
 winners differ, and 100 candidates leave several after three rungs. The rules are successive halving
 (all candidates at a rung, where 1 of η goes on; rungs at r, rs, rs² … readings, s = η being the
 textbook's, and at step 0 for what is known before training) and percentile pruning (each candidate
@@ -13,31 +13,35 @@ against those that finished before it: median and other shares, warm-ups, startu
 compute: training steps as a share of the unpruned search's. Readings, validation passes and the
 full training of those that finish are not counted; finish says how many these are. winner: published
 accuracy of the best candidate that finished, as if all of these were then trained in full. The
-unpruned search's winner is the best candidate of all; loss is what the winner lacks to it in the
-same search, in points, with the central 95 % of searches. lost: searches in which the unpruned
+unpruned search's winner is the best candidate of all; loss is the winner's gap to it in the same
+search, in percentage points, with the central 95 % of searches. lost: searches in which the unpruned
 winner was pruned. pick: published accuracy of the finished candidate that the signal itself puts
-first at the end; pick loss is what it lacks to the same signal's pick of the unpruned search.
+first at the end; pick loss is its gap to the same signal's pick of the unpruned search.
 
 A line shows the cheapest setting of its rule whose mean loss is within 0.2 points. That is chosen
 in hindsight, for all signals alike. Searches share the recordings: other cells would differ by more.
-The last table says what compute is needed to lack 0.2 points on average to the unpruned winner, and,
-where nothing but the pick is trained in full, to the pick of an unpruned search by validation
-accuracy with batch statistics; – where a signal does not get there unpruned.
+The last table says what compute keeps the mean gap to the unpruned winner within 0.2 points and,
+where nothing but the pick is trained in full, that to the pick of an unpruned search by validation
+accuracy with batch statistics; – where a signal does not get there unpruned. --panel names the
+recorded columns that the readout's signal is made of.
 """
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 import numpy as np
-from nas_bench_201_table import RESULTS, TRAJECTORIES, read_cells
-from pruning_replay_figure import draw
-from pruning_replay_rules import (
+
+from benchmarks.architectures.table import RESULTS
+from benchmarks.common.metrics import Floats
+from benchmarks.common.options import command
+from benchmarks.common.readouts import PANEL, oriented_sign
+from benchmarks.common.results import column, read
+from benchmarks.pruning.figure import draw
+from benchmarks.pruning.rules import (
     Columns,
-    Floats,
     Integers,
     Mask,
     NoSignal,
@@ -47,9 +51,7 @@ from pruning_replay_rules import (
     halve,
     prune,
 )
-from pruning_replay_table import BASELINES, WITHIN, Result, print_results
-
-from prescreen import RANKING_PANEL, READOUTS
+from benchmarks.pruning.table import BASELINES, WITHIN, Result, print_results
 
 LOSS = "training_loss"
 
@@ -70,15 +72,8 @@ class Recordings:
 
 def main() -> None:
     """Replay, print the table and what it comes to; draw if asked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--cells", choices=["tune", "report"], default="report")
-    parser.add_argument("--panel", nargs="+", default=list(RANKING_PANEL), help="columns")
-    parser.add_argument("--searches", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--figure", type=Path, help="draw the curves into this SVG file")
-    args = parser.parse_args()
+    options = {"cells": "report", "panel": list(PANEL), "searches": 1000, "seed": 0}
+    args = command(__doc__, **options, figure=Path).parse_args()
     recordings = load(args.cells, args.panel)
     cells = len(recordings.truth)
     searches = Searches.draw(args.searches, cells // 2, cells, args.seed)
@@ -96,26 +91,25 @@ def main() -> None:
 
 def load(cells: str, panel: list[str]) -> Recordings:
     """The recordings of one list of cells; a column that never changes is known from step 0 on."""
-    finals, rows = read_cells(cells, RESULTS), read_cells(cells, TRAJECTORIES)
-    for found, path in ((finals, RESULTS), (rows, TRAJECTORIES)):
-        if not found:
-            raise SystemExit(f"cells: no results of {cells!r} in {path}; train them first")
-    steps = np.unique([0, *rows["step"].astype(int)])
+    finals, rows = read(RESULTS / f"{cells}.csv"), read(RESULTS / f"{cells}_readings.csv")
+    at_step = column(rows, "step").astype(int)
+    steps = np.unique([0, *at_step])
     if len(steps) < 3:
-        raise SystemExit(f"cells: at least 2 readings a cell are needed, got {len(steps) - 1}")
-    index = {arch: i for i, arch in enumerate(finals["arch"])}
-    at = [index[arch] for arch in rows["arch"]], np.searchsorted(steps, rows["step"])
+        raise SystemExit(f"a replay needs at least 2 readings a cell, got {len(steps) - 1}")
+    index = {row["run"]: i for i, row in enumerate(finals)}
+    at = [index[row["run"]] for row in rows], np.searchsorted(steps, at_step)
     columns = {}
     for name in (*panel, *BASELINES.values(), LOSS):
-        if name not in rows or np.isnan(rows[name]).all():
-            raise SystemExit(f"panel: no values of {name!r} in {TRAJECTORIES}")
-        columns[name] = np.full((len(index), len(steps)), np.nan)
-        columns[name][at] = rows[name]
-        known = ~np.isnan(columns[name])
-        start = columns[name][np.arange(len(index)), known.argmax(axis=1)]
-        if (columns[name] == start[:, None])[known].all():
-            columns[name][:, 0] = start
-    return Recordings(finals["test_accuracy"], steps, columns)
+        values = column(rows, name)
+        if np.isnan(values).all():
+            raise SystemExit(f"`panel` must name recorded columns, got {name!r}")
+        recorded = columns[name] = np.full((len(index), len(steps)), np.nan)
+        recorded[at] = values
+        known = ~np.isnan(recorded)
+        start = recorded[np.arange(len(index)), known.argmax(axis=1)]
+        if (recorded == start[:, None])[known].all():
+            recorded[:, 0] = start
+    return Recordings(column(finals, "test_accuracy"), steps, columns)
 
 
 def signals(
@@ -123,16 +117,13 @@ def signals(
 ) -> dict[str, Signal]:
     """What pruning is driven by: name -> signal; the panel also without what it knows at step 0."""
     columns = recordings.columns
-    turned = {
-        name: columns[name] if name not in READOUTS or READOUTS[name].higher_is_better else -column
-        for name, column in columns.items()
-    }
+    turned = {name: oriented_sign(name) * values for name, values in columns.items()}
     found: dict[str, Signal] = {"readout": Columns(np.stack([turned[name] for name in panel]))}
     trained = [turned[name] for name in panel if np.isnan(turned[name][:, 0]).all()]
     if 0 < len(trained) < len(panel):
         found["readout, from training"] = Columns(np.stack(trained))
-    for name, column in BASELINES.items():
-        found[name] = Columns(columns[column][None])
+    for name, of in BASELINES.items():
+        found[name] = Columns(columns[of][None])
     # Losses are means since the reading before. One that is missing must not shorten the sum.
     sums = np.nancumsum(columns[LOSS] * np.diff(recordings.steps, prepend=0), axis=1)
     found["TSE"] = Columns(np.where(np.isnan(columns[LOSS]), np.nan, -sums)[None])

@@ -1,4 +1,4 @@
-"""Signals and pruning rules of pruning_replay.py, each for all searches at once.
+"""Signals and pruning rules of the replay, each for all searches at once.
 
 A signal is kept as wins: in how many of its columns one cell beats another at a step, a tie being
 half a win. Summed over the cells of a set these are what ``Population.beaten`` counts, and order the
@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.common.metrics import Floats
 from prescreen.ranks import aggregate
 
-Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
 Mask = NDArray[np.bool_]
 
@@ -112,7 +112,7 @@ class NoSignal:
     """
 
     first = 0
-    width = np.ones(1)
+    width: Floats = np.ones(1)
 
     def __init__(self, searches: Searches, seed: int) -> None:
         every = np.tile(np.arange(searches.cells), (len(searches.order), 1))

@@ -1,4 +1,4 @@
-"""What pruning_replay.py found: its results, what they come to, and the table."""
+"""What the replay found: its results, what they come to, and the table."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
-from pruning_replay_rules import Floats
 
-from prescreen.ranking.report import plain_table
+from benchmarks.common.metrics import Floats
+from prescreen.text import plain_table
 
 # What is lost on average may be this many points.
 WITHIN = 0.2

@@ -1,4 +1,4 @@
-"""The training runs of checkpoint_selection.py: what each is, and what is measured on its way."""
+"""The training runs: what each is, and what is measured on its way."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 
 import torch
-from baselines import accuracy, loss
-from baselines.checkpoints import evidence, gradient_disparity
-from checkpoint_selection_data import PROBE, REGIMES, Data, training_samples
-from checkpoint_selection_networks import ARCHITECTURES, build
-from checkpoint_selection_readings import Followed, capture_all, changes, read_all
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
-from where_it_fails_data import with_samples
 
+from benchmarks.baselines import accuracy, loss
+from benchmarks.baselines.checkpoints import evidence, gradient_disparity
+from benchmarks.checkpoints.data import PROBE, REGIMES, Data, training_samples
+from benchmarks.checkpoints.networks import ARCHITECTURES, build
+from benchmarks.checkpoints.readings import Followed, capture_all, changes, read_all
+from benchmarks.common.images import Labelled, batches_of
+from benchmarks.common.training_sets import with_samples
 from prescreen import Capture, Reading, Training
 from prescreen.failures import CandidateFailed
 from prescreen.tasks.images.dataset import InMemory
@@ -76,7 +77,7 @@ def measure(data: Data, plan: Plan, steps_share: float = 1.0) -> list[Reading]:
     # Not the seed that wrong labels are drawn with: these would be the same samples.
     kept = torch.randperm(len(samples), generator=torch.Generator().manual_seed(plan.seed + 1000))
     images, labels = samples.read(kept[:TRAINING_IMAGES])
-    training = data.task.batches.moments.normalize(images), labels
+    training = batches_of(data.task).moments.normalize(images), labels
     inputs = {k: x for k, x in data.inputs.items() if k == "unseen" or plan.regime == "clean"}
     readings: list[Reading] = []
     before: dict[str, Capture] = {}
@@ -150,7 +151,7 @@ def _checkpoints(
         losses.clear()
 
 
-def _accuracies(model: nn.Module, data: Data, training: tuple[Tensor, Tensor]) -> dict[str, float]:
+def _accuracies(model: nn.Module, data: Data, training: Labelled) -> dict[str, float]:
     return {
         "test": accuracy(model, *data.test, batch_statistics=False),
         "validation.accuracy": accuracy(model, *data.validation, batch_statistics=False),

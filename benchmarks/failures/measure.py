@@ -1,4 +1,4 @@
-"""The runs of where_it_fails.py: how a candidate is trained briefly, read, and trained for long."""
+"""The runs: how a candidate is trained briefly, read, and trained for long."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from baselines import accuracy
 from torch import Tensor, nn
-from where_it_fails_corrections import corrected, gaps, mirror_agreement, shifts
-from where_it_fails_data import PROBE, Data, few, long_tail, with_samples, wrong_labels
-from where_it_fails_plans import Plan
 
-from prescreen import READOUTS, Capture, Reading, Task, Training
+from benchmarks.baselines import accuracy
+from benchmarks.common.readouts import HEAD
+from benchmarks.common.training_sets import few, long_tail, with_samples, wrong_labels
+from benchmarks.failures.corrections import corrected, gaps, mirror_agreement, shifts
+from benchmarks.failures.data import PROBE, Data
+from benchmarks.failures.plans import Plan
+from prescreen import Capture, Reading, Task, Training
 from prescreen.failures import CandidateFailed
 from prescreen.heads.capturing import capture
 from prescreen.tasks.images.dataset import InMemory
@@ -101,7 +103,7 @@ def _trained(
 
 
 def _read(model: nn.Module, inputs: Tensor, taken: Capture) -> dict[str, float]:
-    values = {name: readout(taken) for name, readout in READOUTS.items()} | corrected(taken)
+    values = {name: readout(taken) for name, readout in HEAD.items()} | corrected(taken)
     return values | {"mirror_agreement": mirror_agreement(model, inputs, taken)}
 
 

@@ -6,18 +6,29 @@ from functools import partial
 
 import numpy as np
 import pytest
-from benchmark_modules import load_benchmark
-from selection_columns import needed
 
-from prescreen import READOUTS, Reading, Trajectory
+from benchmarks.checkpoints import choice as choices
+from benchmarks.checkpoints import measure, run, scores, stopping, tables
+from benchmarks.common import metrics, results
+from benchmarks.common.readouts import HEAD
+from prescreen import Reading, Trajectory
 from prescreen.ranking.journal import Record
 
-choices = load_benchmark("checkpoint_selection_choice")
-results = load_benchmark("checkpoint_selection_results")
-runs = load_benchmark("checkpoint_selection_runs")
-scores = load_benchmark("checkpoint_selection_scores")
-stopping = load_benchmark("checkpoint_selection_stopping")
-table = load_benchmark("checkpoint_selection_table")
+
+def needed(regime):
+    """The columns that the tables look at, found by asking them."""
+    asked = set()
+
+    class Row(dict):
+        def get(self, key, default=None):
+            asked.add(key)
+            return 1.0
+
+        def __contains__(self, key):
+            return "expected" not in key  # which is no longer recorded
+
+    tuple(scores.scores([Row()], regime))
+    return asked - {"training.loss"}
 
 
 def scored(values, better=True):
@@ -51,7 +62,7 @@ def run_of(**columns):
 def test_stopping_is_judged_by_what_was_chosen_until_then():
     rise = [0.1 * i for i in range(10)]
     test = rise + [0.9 - 0.05 * i for i in range(1, 21)]
-    run = run_of(
+    made = run_of(
         **{
             "test": test,
             "unseen.mutual_information": [2 + value for value in test],
@@ -65,7 +76,7 @@ def test_stopping_is_judged_by_what_was_chosen_until_then():
         cells[0]: cells[1:]
         for cells in (
             re.split(" {2,}", line.strip())
-            for line in stopping.stopping_table([run], "noise").split("\n")
+            for line in stopping.stopping_table([made], "noise").split("\n")
         )
     }
     assert lines["validation.loss, patience 3"] == [
@@ -90,7 +101,7 @@ def made_up(plan):
     for i, accuracy in enumerate(test):
         values = dict.fromkeys(needed(plan.regime) | needed("corrupted"), 1.0)
         values |= {"test": accuracy, "test.corrupted": accuracy, "test.ema": 0.9, "test.swa": 0.8}
-        values |= {f"unseen.{name}": float(i) for name in READOUTS}
+        values |= {f"unseen.{name}": float(i) for name in HEAD}
         values |= {f"{kind}.mutual_information": accuracy for kind in ("unseen", "corrupted")}
         values["label_wave"] = -float(i)
         found.append(Reading(i + 1, values, 1.0, 1.0))
@@ -98,13 +109,13 @@ def made_up(plan):
 
 
 def test_tables_of_made_up_results(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(table, "bootstrap", partial(table.bootstrap, rounds=20))
-    planned = runs.plans()
+    monkeypatch.setattr(tables, "bootstrap", partial(metrics.bootstrap, rounds=20))
+    planned = measure.plans()
     records = {plan.name: made_up(plan) for plan in planned}
     records["small vit 2"] = Record(status="diverged")
     path = tmp_path / "results.csv"
-    results.write_results(planned, records, path)
-    table.print_tables("report", path=path)
+    results.write(path, run.rows("report", planned, records))
+    tables.print_tables(results.read(path))
     out = capsys.readouterr().out
     assert "left out, it failed as 'diverged': small vit 2" in out
     assert "noise: 3 runs; test accuracy in %: oracle" in out
@@ -113,7 +124,8 @@ def test_tables_of_made_up_results(tmp_path, capsys, monkeypatch):
     noise = out.partition("\nnoise: ")[2].partition("\nsmall: ")[0]
     cells = [re.split(" {2,}", line.strip()) for line in noise.split("\n")]
     lines = {tuple(line[:2]): line[3:] for line in cells}
-    table.print_tables("tune", path=path)
+    results.write(path, run.rows("tune", planned, records))
+    tables.print_tables(results.read(path))
     summary = capsys.readouterr().out.partition("mean gap by regime, in points:")[2]
     cells = [re.split(" {2,}", line.strip()) for line in summary.split("\n")]
     gaps = {line[0]: line[1:] for line in cells}
@@ -128,9 +140,3 @@ def test_tables_of_made_up_results(tmp_path, capsys, monkeypatch):
     gap, share, *_, edge = lines["margin", "unseen, eval"]
     assert gap.startswith("28.00 [")  # in points: all that could be gained is lost
     assert (share, edge) == ("1.00", "3 of 3")
-
-
-def test_no_results_are_one_clear_line(tmp_path, capsys):
-    table.print_tables("tune", path=tmp_path / "none.csv")
-    expected = f"tune: no results in {tmp_path / 'none.csv'}; train them first\n"
-    assert capsys.readouterr().out == expected

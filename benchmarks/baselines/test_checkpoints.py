@@ -4,14 +4,12 @@ import math
 
 import pytest
 import torch
-from benchmark_modules import load_benchmark
-from test_baselines import approx, images, linear
 from torch import nn
 
-from prescreen import Readout
+from benchmarks.baselines import checkpoints
+from benchmarks.baselines.test_baselines import approx, images, linear
+from prescreen import Capture, Readout
 from prescreen.readouts import PROJECTIONS, labels
-
-checkpoints = load_benchmark("baselines.checkpoints")
 
 # Logits (0, log 3) give p = (1/4, 3/4); with label 0 the residual is (-3/4, 3/4), of norm 3/√8.
 FEATURES, LOGITS = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, math.log(3)]])
@@ -32,8 +30,9 @@ def test_gwa_by_hand():
     assert checkpoints.gwa(torch.tensor([0.0, 1.0])) == approx(0.5 / (-2 + 1.2))
 
 
-def test_gwa_with_labels_is_the_readout_with_labels(make_capture):
-    taken = make_capture(n=30, bias=True)
+def test_gwa_with_labels_is_the_readout_with_labels():
+    features, weight, bias = torch.randn(30, 5), torch.randn(4, 5), torch.randn(4)
+    taken = Capture(features, features @ weight.T + bias, weight, bias, "softmax")
     y = torch.arange(30) % taken.num_classes
     gammas = checkpoints.alignments(taken.features, taken.logits, taken.weight, y)
     expected = Readout(labels(y), PROJECTIONS["gwa"])(taken)

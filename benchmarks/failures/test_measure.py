@@ -4,18 +4,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from benchmark_modules import load_benchmark
 
+from benchmarks.common import training_sets
+from benchmarks.common.readouts import HEAD
+from benchmarks.failures import corrections, data, tables
+from benchmarks.failures import measure as runs
+from benchmarks.failures import plans as planning
 from prescreen import CandidateFailed, Capture, Task
 from prescreen.tasks.images.batches import DatasetBatches, Moments
 from prescreen.tasks.images.dataset import InMemory
 from prescreen.tasks.images.probe_batch import probe_shift
-
-corrections = load_benchmark("where_it_fails_corrections")
-data = load_benchmark("where_it_fails_data")
-planning = load_benchmark("where_it_fails_plans")
-runs = load_benchmark("where_it_fails_runs")
-table = load_benchmark("where_it_fails_table")
 
 CLASSES = 10
 POOLS = planning.CONVOLUTIONS.replace("nor_conv_3x3", "avg_pool_3x3")
@@ -46,7 +44,7 @@ def test_corrected_readouts_are_blind_to_a_temperature(taken, factor):
     )
     expected = corrections.corrected(taken)
     assert corrections.corrected(hotter) == pytest.approx(expected, rel=1e-9)
-    assert set(expected) | {"mirror_agreement"} == set(table.SIGNS) - set(table.READOUTS)
+    assert set(expected) | {"mirror_agreement"} == set(tables.SIGNS) - set(HEAD)
 
 
 def test_corrected_readouts_of_equal_logits_are_finite(taken):
@@ -69,14 +67,14 @@ def test_gaps_and_shifts_vanish_on_equal_inputs(taken):
 
 @pytest.mark.parametrize("share", [0.1, 0.6])
 def test_exactly_a_share_of_labels_is_wrong(samples, share):
-    wrong = data.wrong_labels(samples, share, CLASSES)
+    wrong = training_sets.wrong_labels(samples, share, CLASSES)
     assert (wrong.labels != samples.labels).sum() == round(share * len(samples))
     assert wrong.labels.min() == 0
     assert wrong.labels.max() == CLASSES - 1
 
 
 def test_a_long_tail_has_its_ratio(samples):
-    sizes = data.long_tail(samples).labels.bincount().tolist()
+    sizes = training_sets.long_tail(samples).labels.bincount().tolist()
     assert sizes[0] == 100 * sizes[-1] == 800
     assert sizes == sorted(sizes, reverse=True)
 
@@ -87,7 +85,7 @@ def test_shifted_probes_are_deterministic_and_distinct(samples):
     assert {(*images.shape, images.dtype) for images in first.values()} == {
         (64, 3, 4, 4, torch.uint8)
     }
-    assert {table.REFERENCE, *table.CLEAN} < set(first)
+    assert {tables.REFERENCE, *tables.CLEAN} < set(first)
     clean = first.pop("clean")
     assert not any(torch.equal(clean, images) for images in first.values())
 
@@ -131,7 +129,7 @@ def test_every_experiment_measures_what_its_table_needs(tiny, experiment):
     assert [r.step for r in readings] == ([2, 4, 8] if experiment == "overfit" else [8])
     values = readings[-1].values
     prefix = "noise: " if experiment == "shifted" else ""
-    assert {prefix + name for name in table.SIGNS} | set(runs.TRUTHS) <= set(values)
+    assert {prefix + name for name in tables.SIGNS} | set(runs.TRUTHS) <= set(values)
     gaps = {f"gap.{name}" for name in corrections.GAPS}
     assert (gaps <= set(values)) == (experiment == "overfit")
 

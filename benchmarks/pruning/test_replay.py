@@ -1,20 +1,15 @@
 """The replay of pruning on made-up trajectories whose outcome is known, against naive replays."""
 
-import csv
 import sys
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from benchmark_modules import load_benchmark
 
+from benchmarks.common import results as files
+from benchmarks.pruning import figure, replay, rules, table
 from prescreen.pruning import Population
 from prescreen.ranks import aggregate
-
-rules = load_benchmark("pruning_replay_rules")
-replay = load_benchmark("pruning_replay")
-table = load_benchmark("pruning_replay_table")
-figure = load_benchmark("pruning_replay_figure")
 
 STEPS = np.array([0, 100, 200, 300, 400, 500, 600, 700, 800])
 TRUTH = np.random.default_rng(7).permutation(np.linspace(80.0, 94.0, 64))
@@ -43,12 +38,10 @@ def noisy(columns=3, missing=0.1, seed=1):
 
 
 def write_results(folder, cells=40, panel=PANEL, seed=0):
-    """Files as nas_bench_201.py writes them; `made_up` is known before training."""
+    """Files as architectures/nas_bench_201.py writes them; `made_up` is known before training."""
     generator = np.random.default_rng(seed)
     truth = generator.normal(90, 3, cells).clip(10, 94.4)
-    finals = [
-        {"cells": "report", "arch": f"cell {i}", "test_accuracy": truth[i]} for i in range(cells)
-    ]
+    finals = [{"run": f"cell {i}", "test_accuracy": truth[i]} for i in range(cells)]
     names = ["validation_accuracy_batch", "validation_accuracy"]
     names += [name for name in panel if name != "made_up"]
     rows = []
@@ -57,21 +50,17 @@ def write_results(folder, cells=40, panel=PANEL, seed=0):
         for reading in range(1, 11):
             noise = generator.normal(0, 6 / reading, len(names) + 1)
             rows.append(
-                {"cells": "report", "arch": f"cell {i}", "step": 120 * reading}
+                {"run": f"cell {i}", "step": 120 * reading}
                 | dict(zip(names, accuracy + noise[1:], strict=True))
                 | {"made_up": fixed, "training_loss": 100 - accuracy - noise[0]}
             )
-    for path, lines in (("finals.csv", finals), ("steps.csv", rows)):
-        with (folder / path).open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(lines[0]))
-            writer.writeheader()
-            writer.writerows(lines)
+    files.write(folder / "report.csv", finals)
+    files.write(folder / "report_readings.csv", rows)
 
 
 @pytest.fixture
 def results(tmp_path, monkeypatch):
-    monkeypatch.setattr(replay, "RESULTS", tmp_path / "finals.csv")
-    monkeypatch.setattr(replay, "TRAJECTORIES", tmp_path / "steps.csv")
+    monkeypatch.setattr(replay, "RESULTS", tmp_path)
     return tmp_path
 
 
@@ -149,9 +138,9 @@ def test_percentile_pruning_is_that_of_a_population(setting):
 
 def test_what_never_changes_is_known_at_step_0_and_what_is_missing_loses(results):
     write_results(results)
-    lines = (results / "steps.csv").read_text().splitlines()
-    kept = [line for line in lines if not line.startswith("report,cell 3,") or ",120," in line]
-    (results / "steps.csv").write_text("\n".join(kept) + "\n")
+    rows = files.read(results / "report_readings.csv")
+    kept = [row for row in rows if row["run"] != "cell 3" or row["step"] == 120]
+    files.write(results / "report_readings.csv", kept)
     loaded = replay.load("report", PANEL)
     assert loaded.steps.tolist() == list(range(0, 1201, 120))
     assert np.isfinite(loaded.columns["made_up"][:, 0]).all()
@@ -175,8 +164,9 @@ def test_what_never_changes_is_known_at_step_0_and_what_is_missing_loses(results
 def test_the_table_and_the_figure_of_the_command(results, monkeypatch, capsys):
     pytest.importorskip("matplotlib")
     write_results(results)
+    capsys.readouterr()
     file = results / "curves.svg"
-    command = ["pruning_replay.py", "--searches", "40", "--panel", *PANEL, "--figure", str(file)]
+    command = ["replay", "--searches", "40", "--panel", *PANEL, "--figure", str(file)]
     monkeypatch.setattr(sys, "argv", command)
     replay.main()
     printed = capsys.readouterr().out.splitlines()
@@ -202,16 +192,14 @@ def test_a_curve_rises_from_the_cheapest_setting_to_no_pruning():
 
 
 def test_what_is_missing_is_said_in_one_line(results):
-    with pytest.raises(SystemExit, match=r"cells: no results of 'report' in .*finals.csv"):
+    with pytest.raises(SystemExit, match=r"no results in .*report.csv"):
         replay.load("report", PANEL)
     write_results(results)
-    with pytest.raises(SystemExit, match=r"cells: no results of 'tune'"):
-        replay.load("tune", PANEL)
-    with pytest.raises(SystemExit, match=r"panel: no values of 'isotropy' in .*steps.csv"):
+    with pytest.raises(SystemExit, match="`panel` must name recorded columns, got 'isotropy'"):
         replay.load("report", ["isotropy"])
 
 
 def test_without_matplotlib_the_figure_says_what_to_install(results, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(SystemExit, match=r"figure: needs matplotlib; pip install"):
+    with pytest.raises(SystemExit, match="`figure` needs matplotlib; pip install"):
         figure.draw([], 0.2, results / "curves.svg")

@@ -6,22 +6,18 @@ import math
 
 import pytest
 import torch
-from benchmark_modules import load_benchmark
 from scipy.stats import kurtosis
-from selection_columns import needed
 from torch import nn
 
+from benchmarks.checkpoints import data, networks, readings, run
+from benchmarks.checkpoints import measure as runs
+from benchmarks.checkpoints.test_tables import needed
+from benchmarks.common import results
+from benchmarks.common.training_sets import few
 from prescreen import Reading, Task
 from prescreen.heads.capturing import capture
 from prescreen.tasks.images.batches import DatasetBatches, Moments
 from prescreen.tasks.images.dataset import InMemory
-
-main = load_benchmark("checkpoint_selection")
-data = load_benchmark("checkpoint_selection_data")
-networks = load_benchmark("checkpoint_selection_networks")
-readings = load_benchmark("checkpoint_selection_readings")
-results = load_benchmark("checkpoint_selection_results")
-runs = load_benchmark("checkpoint_selection_runs")
 
 CLASSES = 10
 MOMENTS = Moments((100.0, 110.0, 120.0), (60.0, 50.0, 40.0))
@@ -203,34 +199,34 @@ def test_runs_are_distinct_and_tuning_ones_come_first():
 
 
 def test_a_resumed_journal_measures_only_what_is_missing(tmp_path, monkeypatch):
-    args = argparse.Namespace(out=tmp_path, steps_share=1.0)
+    args = argparse.Namespace(out=tmp_path, steps_share=1.0, data=None, workers=1)
     planned = runs.plans()[:3]
     outcome = [Reading(s, {"test": s / 10, "unseen.dispersion": -math.inf}, 1.0) for s in (1, 2)]
     asked = []
 
-    def killed(args, waiting):
+    def killed(waiting):
         asked.append([plan.name for plan in waiting])
         yield waiting[0], outcome
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(main, "_in_processes", killed)
+    monkeypatch.setattr(run, "Work", lambda *_: killed)
 
-    def to_the_end(args, waiting):
+    def to_the_end(waiting):
         asked.append([plan.name for plan in waiting])
         yield waiting[1], outcome
         yield waiting[0], ("diverged", "loss nan at step 1")
 
     with pytest.raises(KeyboardInterrupt):
-        main.train(args, planned)
-    monkeypatch.setattr(main, "_in_processes", to_the_end)
-    records = main.train(args, planned)
+        run.train(args, planned)
+    monkeypatch.setattr(run, "Work", lambda *_: to_the_end)
+    records = run.train(args, planned)
     names = [plan.name for plan in planned]
     assert asked == [names, names[1:]]
     assert [records[name].status for name in names] == ["finished", "diverged", "finished"]
     path = tmp_path / "results.csv"
-    results.write_results(planned, records, path)
-    rows = results.read_results(path)
-    assert [row["failure"] for row in rows] == ["", "", "diverged", "", ""]
+    results.write(path, run.rows("tune", planned, records))
+    rows = results.read(path)
+    assert [row.get("failure") for row in rows] == [None, None, "diverged", None, None]
     assert rows[1]["test"] == 0.2
     assert rows[1]["unseen.dispersion"] == -math.inf
 
@@ -244,7 +240,7 @@ def test_seen_inputs_are_not_those_with_wrong_labels(tiny, monkeypatch):
     )
     runs.measure(tiny, runs.Plan("noise", "vit", 0))
     noisy = data.training_samples(tiny.samples, "noise", CLASSES, 0)
-    clean = data.few(tiny.samples, data.REGIMES["noise"].images, 0)
+    clean = few(tiny.samples, data.REGIMES["noise"].images, 0)
     wrong = (noisy.labels != clean.labels).double().mean().item()
     order = torch.randperm(len(noisy), generator=torch.Generator().manual_seed(1000))[:32]
     assert torch.equal(asked[0][1], noisy.labels[order])
@@ -252,5 +248,5 @@ def test_seen_inputs_are_not_those_with_wrong_labels(tiny, monkeypatch):
 
 
 def test_only_what_is_reported_stands_among_the_committed_results(tmp_path):
-    assert main.results_of("report", tmp_path) == results.RESULTS
-    assert main.results_of("tune", tmp_path) == tmp_path / "tune.csv"
+    assert run.results_of("report", tmp_path).parent == run.RESULTS
+    assert run.results_of("tune", tmp_path) == tmp_path / "tune.csv"

@@ -1,21 +1,20 @@
-"""The tables of where_it_fails.py: how well readouts rank, and which shifts of a probe are noticed."""
+"""The tables: how well readouts rank, and which shifts of a probe are noticed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
-from metrics import Floats, correlation, resampled
-from where_it_fails_corrections import GAPS, ROWWISE, SCALED, SHIFTS
-from where_it_fails_plans import LEVELS
-from where_it_fails_results import RESULTS, Row, read_results
-from where_it_fails_runs import TRUTHS
 
-from prescreen import READOUTS
-from prescreen.ranking.report import plain_table
+from benchmarks.common.metrics import Floats, bootstrap, spearman, with_interval
+from benchmarks.common.readouts import HEAD, oriented_sign
+from benchmarks.common.results import Row, column
+from benchmarks.failures.corrections import GAPS, ROWWISE, SCALED, SHIFTS
+from benchmarks.failures.measure import TRUTHS
+from benchmarks.failures.plans import LEVELS
 from prescreen.tasks.images.probe_batch import SHIFT_LIMIT
+from prescreen.text import plain_table
 
 # A readout is fooled by a factor if its ρ lies below this although the factor matters: it moves
 # the truth by more than twice what seeds move it.
@@ -26,31 +25,15 @@ REFERENCE = "clean"
 CLEAN = ("clean 2", "clean 3")  # what is called unlike them is unlike other clean probes
 QUANTILE = 0.95
 
-_ORIENTED = {name: 1.0 if readout.higher_is_better else -1.0 for name, readout in READOUTS.items()}
 # What every table has a line of -> its sign, with which higher is better.
 SIGNS = {
-    **_ORIENTED,
-    **{f"scaled.{name}": _ORIENTED[name] for name in SCALED},
-    **{f"rowwise.{name}": _ORIENTED[name] for name in ROWWISE},
+    **{name: oriented_sign(name) for name in HEAD},
+    **{f"scaled.{name}": oriented_sign(name) for name in SCALED},
+    **{f"rowwise.{name}": oriented_sign(name) for name in ROWWISE},
     "mirror_agreement": 1.0,
 }
 
 TRUTH = TRUTHS[1]
-
-
-def print_tables(experiments: Sequence[str], path: Path = RESULTS) -> None:
-    """One table an experiment; one line for an experiment without results."""
-    rows = read_results(path)
-    for experiment in experiments:
-        own = [row for row in rows if row["experiment"] == experiment]
-        for row in own:
-            if row["failure"]:
-                print(f"{experiment}: left out, it failed as {row['failure']!r}: {row['name']}")
-        own = [row for row in own if not row["failure"]]
-        if own:
-            print(f"\n{TABLES[experiment](own)}")
-        else:
-            print(f"{experiment}: no results in {path}; train it first")
 
 
 def recipe_table(rows: list[Row]) -> str:
@@ -58,7 +41,7 @@ def recipe_table(rows: list[Row]) -> str:
     truth = column(rows, TRUTH)
     chosen = {f: [i for i, r in enumerate(rows) if r["factor"] == f] for f in ("seed", *LEVELS)}
     ranges = {factor: float(np.ptp(truth[chosen[factor]])) for factor in chosen if chosen[factor]}
-    base = [i for i, row in enumerate(rows) if row["name"] == "base"]
+    base = [i for i, row in enumerate(rows) if row["run"] == "base"]
     noise = ranges.get("seed", math.nan)
     lines = []
     for name in SIGNS:
@@ -70,7 +53,7 @@ def recipe_table(rows: list[Row]) -> str:
             if ranges.get(factor, 0) > SEEDS_RANGES * noise and not rho >= FOOLED_BELOW
         ]
         marks = [f"{rho:.2f}" for rho in of.values()]
-        lines.append([name, *marks, with_interval(values, truth), ", ".join(fooled)])
+        lines.append([name, *marks, with_interval(spearman, values, truth), ", ".join(fooled)])
     head = [f"recipe: {len(rows)} candidates; the truth's range:"]
     head += [f"{factor} {value:.3f}," for factor, value in ranges.items()]
     return _titled(
@@ -86,7 +69,7 @@ def overfit_table(rows: list[Row]) -> str:
     truth = column(at[steps[-1]], TRUTH)
     signs = {**SIGNS, **{f"gap.{name}": -1.0 for name in GAPS}}
     lines = [
-        [name, *(with_interval(sign * column(at[step], name), truth) for step in steps)]
+        [name, *(with_interval(spearman, sign * column(at[step], name), truth) for step in steps)]
         for name, sign in signs.items()
     ]
     means = [
@@ -103,7 +86,8 @@ def imbalance_table(rows: list[Row]) -> str:
     """ρ of readouts after the brief run; test images have about equal classes, unlike training."""
     truths = [column(rows, TRUTH), column(rows, "published")]
     lines = [
-        [name, *(with_interval(scores(rows, name), truth) for truth in truths)] for name in SIGNS
+        [name, *(with_interval(spearman, scores(rows, name), truth) for truth in truths)]
+        for name in SIGNS
     ]
     return _titled(
         f"imbalance: {len(rows)} cells on a long tail of classes",
@@ -113,18 +97,19 @@ def imbalance_table(rows: list[Row]) -> str:
 
 def shifted_table(rows: list[Row]) -> str:
     """ρ of published accuracy by probe, and how often each shift of the probe is noticed."""
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    probes = list(dict.fromkeys(row["probe"] for row in rows if row["probe"]))
-    by = {(row["name"], row["probe"]): row for row in rows}
+    names = list(dict.fromkeys(row["run"] for row in rows))
+    rows = [row for row in rows if "probe" in row]  # the others hold truths, which need no probe
+    probes = list(dict.fromkeys(row["probe"] for row in rows))
+    by = {(row["run"], row["probe"]): row for row in rows}
     at = {probe: [by[name, probe] for name in names] for probe in probes}
     truth = column(at[REFERENCE], "published")
     lines = []
     for name in SIGNS:
         values = {probe: scores(at[probe], name) for probe in probes}
-        cells = [with_interval(values.pop(REFERENCE), truth)]
+        cells = [with_interval(spearman, values.pop(REFERENCE), truth)]
         reference = scores(at[REFERENCE], name)
         cells += [
-            f"{correlation(other, truth):.2f}" + _mark(other, reference, truth)
+            f"{spearman(other, truth):.2f}" + _mark(other, reference, truth)
             for other in values.values()
         ]
         lines.append([name, *cells])
@@ -137,35 +122,17 @@ def shifted_table(rows: list[Row]) -> str:
     return _titled(title, table) + "\n\n" + _noticed(at)
 
 
-def with_interval(values: Floats, truth: Floats) -> str:
-    """ρ and its central 95 % over resampled candidates."""
-    rho = float(correlation(values, truth))
-    if math.isnan(rho):
-        return "nan"
-    low, high = np.nanquantile(resampled(values, truth), [0.025, 0.975])
-    return f"{rho:.2f} [{low:.2f}, {high:.2f}]"
-
-
 def scores(rows: list[Row], name: str) -> Floats:
     """A readout's values of all rows, higher is better."""
     return SIGNS[name] * column(rows, name)
 
 
-def column(rows: list[Row], name: str) -> Floats:
-    """One value of all rows, NaN where a row lacks it."""
-    return np.array([row.get(name, math.nan) for row in rows], float)
-
-
 def _rho(values: Floats, truth: Floats, chosen: list[int]) -> float:
-    return float(correlation(values[chosen], truth[chosen])) if len(chosen) > 1 else math.nan
+    return spearman(values[chosen], truth[chosen]) if len(chosen) > 1 else math.nan
 
 
 def _mark(other: Floats, reference: Floats, truth: Floats) -> str:
-    first, second = resampled(np.stack([other, reference]), truth)
-    differences = (first - second)[~np.isnan(first - second)]
-    if not len(differences):
-        return " "
-    low, high = np.quantile(differences, [0.025, 0.975])
+    low, high = bootstrap(spearman, np.stack([other, reference]), truth)
     return "-" if high < 0 else "+" if low > 0 else " "
 
 

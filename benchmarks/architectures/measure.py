@@ -1,0 +1,104 @@
+"""What is measured of an architecture: proxies at initialisation, and readouts in brief training."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.baselines import AT_INITIALISATION, accuracy
+from benchmarks.baselines.az_nas import PARTS
+from benchmarks.common.images import Labelled, cpu_seconds
+from benchmarks.common.journalled import Work, journalled
+from benchmarks.common.results import Row
+from prescreen import Candidate, Ranking, Reading, Task, Training, Trajectory, rank
+
+BATCH = 64
+SEED = 0
+
+
+def score_untrained(
+    task: Task, candidates: list[Candidate], workers: int, out: Path
+) -> dict[str, Row]:
+    """The peers' proxies of all candidates at initialisation, by name; resumable."""
+    settings = {"proxies": list(AT_INITIALISATION), "batch": BATCH, "task": task.fingerprint}
+    batches = task.batches(BATCH, SEED)
+    given = [next(batches) for _ in range(2)], task.num_classes
+    records = journalled(out, settings, candidates, Work(_score, tuple, (given,), workers))
+    scored = {}
+    for name, record in records.items():
+        last = record.trajectory.last
+        values = {**last.values, "cpu_seconds": last.seconds}
+        scored[name] = {f"untrained.{key}": value for key, value in values.items()}
+    return scored
+
+
+def _score(given: tuple[list[tuple[Tensor, Tensor]], int], candidate: Candidate) -> list[Reading]:
+    """All proxies of one candidate; NaN for what is not defined for a network of its kind."""
+    pairs, num_classes = given
+    torch.manual_seed(SEED)
+    inputs, labels = pairs[0]
+    channels, *size = shape = tuple(inputs.shape[1:])
+    model = candidate.model(
+        num_classes=num_classes, in_channels=channels, image_size=(size[0], size[1])
+    )
+    needs: dict[str, Any] = {"model": model, "batches": pairs, "image_shape": shape}
+    needs |= {"inputs": inputs, "labels": labels}
+    start = time.process_time()
+    values: dict[str, float] = {}
+    for name, baseline in AT_INITIALISATION.items():
+        try:
+            value = baseline.function(**{need: needs[need] for need in baseline.needs})
+        except Exception:  # each family has its own way to say that a proxy does not fit it
+            value = dict.fromkeys(PARTS, math.nan) if baseline.aggregate else math.nan
+        parts = value.items() if isinstance(value, dict) else [("", value)]
+        values |= {f"{name}.{part}".rstrip("."): float(v) for part, v in parts}
+    return [Reading(0, values, time.process_time() - start)]
+
+
+def train_briefly(
+    task: Task,
+    candidates: list[Candidate],
+    training: Training,
+    readouts: Sequence[str],
+    validation: Labelled,
+    seen: Labelled,
+    **options: Any,
+) -> Ranking:
+    """The package's own `rank`, with what only baselines need; ``options`` go to it."""
+
+    def share(of: Labelled, batch_statistics: bool) -> Any:
+        inputs, labels = of
+        return partial(accuracy, inputs=inputs, labels=labels, batch_statistics=batch_statistics)
+
+    extra = {
+        # Taken first, so that it does not contain what only the baselines need.
+        "cpu_seconds": cpu_seconds,
+        "training_accuracy": share(seen, True),
+        "validation_accuracy": share(validation, False),
+        "validation_accuracy_batch": share(validation, True),
+    }
+    options = {"readouts": readouts, "extra": extra, "progress": progress, **options}
+    return rank(candidates, task, training=training, **options)
+
+
+def progress(event: Any) -> None:
+    """Print how far a ranking is."""
+    print(f"{event.share:6.1%}  {event.finished} of {event.candidates}", flush=True)
+
+
+def last_values(trajectory: Trajectory) -> Row:
+    """The last values, and the training losses: their sum, second half and last; none if it failed."""
+    losses = [reading.training_loss for reading in trajectory]
+    if not losses:
+        return {}
+    # Equally many steps lie between readings: sums of their means are sums of losses.
+    late = float(np.mean(losses[-len(losses) // 2 :]))
+    return {**trajectory.last.values, "tse": sum(losses), "tse_e": late, "last_loss": losses[-1]}
