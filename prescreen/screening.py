@@ -18,7 +18,7 @@ from prescreen.heads.preserve import preserve
 from prescreen.measuring import RANKING_PANEL, Readouts, resolve_readouts, split
 from prescreen.reading import Reading
 from prescreen.spaces.candidate import Candidate
-from prescreen.tasks import Task
+from prescreen.tasks.base import Task, check_task, to_device
 from prescreen.training.loop import BriefTraining
 from prescreen.training.recipe import Training
 
@@ -83,7 +83,8 @@ class Screening:
             raise ValueError(f"readings: at least 1 is needed, got {readings}")
         if twice := sorted(set(table) & set(extra or {})):
             raise ValueError(f"extra: names that no readout has are needed, got {', '.join(twice)}")
-        self._candidate, self._task, self._training = candidate, task, training or Training()
+        self._candidate, self._task = candidate, check_task(task)
+        self._training = training or Training()
         self._readings, self._head, self._extra = readings, head, extra or {}
         self._seconds = 0.0
         self._run = self._run_from(None)
@@ -117,7 +118,7 @@ class Screening:
             self._untrained = self._measure_untrained(model)
             self._done = 0
         with failing_as("run"):
-            probe = task.probe.to(training.device)
+            probe = to_device(task.probe, training.device)
             self._steps = BriefTraining(model, task, training)
             if state is not None:
                 self._steps.load_state_dict(state["training"])
@@ -150,7 +151,7 @@ class Screening:
             with failing_as("build"):
                 model = build(candidate, task, training, untrained=True)
         with failing_as("run"):
-            probe = task.probe.to(training.device)
+            probe = to_device(task.probe, training.device)
             return {name: one(model, probe, self._head) for name, one in self._of_network.items()}
 
     def _values(self, model: nn.Module, taken: Capture) -> dict[str, float]:
@@ -192,12 +193,7 @@ def build(
     """A candidate's network for a task, with the weights of the training's seed, on its device."""
     with torch.random.fork_rng([]):
         torch.manual_seed(training.seed)
-        model = candidate.model(
-            num_classes=task.num_classes,
-            in_channels=task.in_channels,
-            image_size=task.image_size,
-            untrained=untrained,
-        )
+        model = candidate.model(untrained=untrained, **task.sizes)
     return model.to(training.device)
 
 

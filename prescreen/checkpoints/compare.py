@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from prescreen.checkpoints.monitor import SELECTION_PANEL, Monitor
 from prescreen.checkpoints.selection import MIN_CURVE, Choice, Selection
 from prescreen.files import load_state
+from prescreen.heads.execute import tensors_in
 from prescreen.importing import import_file, import_module
 from prescreen.pruning import Panel
 from prescreen.ranking.report import finite, plain_table
 from prescreen.reading import Reading
 from prescreen.spaces.candidate import Candidate
-from prescreen.tasks import Task
+from prescreen.tasks.base import Task, check_task
 
 Builder = Callable[..., nn.Module]
 
@@ -113,8 +114,8 @@ def select(
     Args:
         checkpoints: .safetensors files, or what ``torch.save`` wrote: a state dict, or a dict that
             holds one as ``state_dict``, ``model_state_dict`` or ``model``.
-        models: a function that builds the network (it is given those of ``num_classes``,
-            ``in_channels`` and ``image_size`` that its signature names) or its name,
+        models: a function that builds the network (it is given those of the task's sizes
+            that its signature accepts) or its name,
             ``"package.module:function"`` or ``"file.py:function"``. Or one for every file, for
             different architectures.
         task: whose probe batch is read; a batch of its training inputs is what models have seen.
@@ -137,8 +138,11 @@ def select(
     pairs = _pairs([Path(file) for file in checkpoints], models)
     if readouts is None:
         readouts = SELECTION_PANEL if one_run and len(pairs) >= MIN_CURVE else ALONE_PANEL
-    seen = next(task.batches(len(task.probe), 0))[0]
-    monitor = Monitor(task.probe, seen=seen, readouts=readouts, head=head, link=task.link)
+    count = len(next(tensors_in(check_task(task).probe)))
+    seen = task.inputs(next(task.batches(count, 0)))
+    monitor = Monitor(
+        task.probe, seen=seen, readouts=readouts, head=head, link=task.link, view=task.views
+    )
     selection = Selection(Panel.of(monitor.readouts), smoothing=smoothing)
     readings = [
         monitor.read(_loaded(file, builder, task), place)
@@ -174,9 +178,7 @@ def _pairs(
 def _loaded(file: Path, builder: str | Builder, task: Task) -> nn.Module:
     """The network of a checkpoint, with its weights."""
     build = _imported(builder) if isinstance(builder, str) else builder
-    model = Candidate(str(file), {}, build).model(
-        num_classes=task.num_classes, in_channels=task.in_channels, image_size=task.image_size
-    )
+    model = Candidate(str(file), {}, build).model(**task.sizes)
     state = _weights(load_state(file), model)
     if state is None:
         raise ValueError(f"checkpoint: a state dict is needed, {file} holds none")

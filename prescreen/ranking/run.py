@@ -23,7 +23,7 @@ from prescreen.ranks import aggregate
 from prescreen.reading import Reading
 from prescreen.screening import Extra, require_head
 from prescreen.spaces.candidate import Candidate, as_candidates
-from prescreen.tasks import Task
+from prescreen.tasks.base import Task, check_task
 from prescreen.training.recipe import Training
 
 
@@ -81,6 +81,7 @@ def rank(
         RuntimeError: workers cannot start, or no node of the cluster has room for a candidate.
     """
     chosen = as_candidates(candidates, samples, seed)
+    check_task(task)
     training = training or Training()
     table = resolve_readouts(readouts)
     _require_counts(readings=(readings, 1), workers=(workers, 0), threads=(threads, 1))

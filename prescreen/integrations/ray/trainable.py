@@ -20,6 +20,7 @@ from prescreen.screening import Extra, Screening
 from prescreen.spaces.candidate import Candidate, builders
 from prescreen.spaces.space import Space, resolve_space
 from prescreen.tasks import Task, load_task
+from prescreen.tasks.base import check_task
 from prescreen.training.recipe import Training
 
 _FILE = "screening.pt"
@@ -75,7 +76,7 @@ def trainable(
     if taken := [name for name in extra or {} if name in (STEP, PREFIX, *_OTHERS)]:
         raise ValueError(f"extra: names that no result has are needed, got {', '.join(taken)}")
     plan = _Plan(resolve_space(space), training, table, readings, head, dict(extra or {}))
-    loaded = task if isinstance(task, Task) else load_task(task)
+    loaded = load_task(task) if isinstance(task, str | Path) else check_task(task)
     made: type[tune.Trainable] = tune.with_parameters(ScreeningTrainable, plan=plan, task=loaded)
     return made
 
