@@ -48,11 +48,11 @@ class MultilabelTask:
         view: Callable[[Any], Any] | None = None,
         name: str = "multilabel",
     ) -> None:
-        inputs = as_floats("inputs", inputs, (2, 3, 4))
-        targets = as_floats("targets", targets, (2,))
+        inputs = as_floats("inputs", inputs, 2, 4)
+        targets = as_floats("targets", targets, 2, 2)
         if len(other := targets[(targets != 0) & (targets != 1)]):
             raise ValueError(f"`targets` must be 0 or 1, got {other[0].item():g}")
-        probe = None if probe is None else as_floats("probe", probe, (inputs.ndim,))
+        probe = None if probe is None else as_floats("probe", probe, inputs.ndim, inputs.ndim)
         self.name, self._view = name, view
         self._data = TensorData.split(inputs, targets, probe, probe_size, seed)
         self.probe = self._data.probe

@@ -48,10 +48,10 @@ class RegressionTask:
         view: Callable[[Any], Any] | None = None,
         name: str = "regression",
     ) -> None:
-        inputs = as_floats("inputs", inputs, (2, 3, 4))
-        targets = as_floats("targets", targets, (1, 2))
+        inputs = as_floats("inputs", inputs, 2, 4)
+        targets = as_floats("targets", targets, 1, 2)
         targets = targets.reshape(len(targets), -1)
-        probe = None if probe is None else as_floats("probe", probe, (inputs.ndim,))
+        probe = None if probe is None else as_floats("probe", probe, inputs.ndim, inputs.ndim)
         self.name, self._view = name, view
         self._data = TensorData.split(inputs, targets, probe, probe_size, seed)
         self.probe = self._data.probe

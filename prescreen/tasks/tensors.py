@@ -75,14 +75,14 @@ def take_rows(inputs: Inputs, rows: Tensor) -> Inputs:
     return {keyword: tensor[rows] for keyword, tensor in inputs.items()}
 
 
-def as_floats(name: str, value: object, dimensions: tuple[int, ...]) -> Tensor:
-    """A tensor in float32.
+def as_floats(name: str, value: object, least: int, most: int) -> Tensor:
+    """A tensor of `least` to `most` dimensions in float32.
 
     Raises:
         ValueError: not a tensor of so many dimensions, or one that is empty or not finite.
     """
-    allowed = " or ".join(map(str, dimensions))
-    if not isinstance(value, Tensor) or value.ndim not in dimensions or not value.numel():
+    if not isinstance(value, Tensor) or not least <= value.ndim <= most or not value.numel():
+        allowed = f"{least}" if least == most else f"{least} to {most}"
         raise ValueError(
             f"`{name}` must be a tensor of {allowed} dimensions that is not empty, got {_form(value)}"
         )

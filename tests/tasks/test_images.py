@@ -386,9 +386,21 @@ PIXELS, LABELS = random_images()
         (TensorDataset(PIXELS, LABELS), {"num_classes": 3}, "labels: class indices 0 to 2 .*got 3"),
         (TensorDataset(PIXELS, LABELS * 0), {}, "`num_classes` must be at least 2"),
         (TensorDataset(PIXELS.float() / 0, LABELS), {}, "images: finite values are needed"),
-        (TensorDataset(PIXELS, LABELS), {"probe_size": 1}, "`probe_size` must be from 2 to 39.*got 1"),
-        (TensorDataset(PIXELS, LABELS), {"probe_size": 40}, "`probe_size` must be from 2 to 39.*got 40"),
-        (TensorDataset(PIXELS, LABELS), {"probe": TensorDataset(PIXELS)}, "`probe_size` must be from 2 to 40"),
+        (
+            TensorDataset(PIXELS, LABELS),
+            {"probe_size": 1},
+            "`probe_size` must be from 2 to 39.*got 1",
+        ),
+        (
+            TensorDataset(PIXELS, LABELS),
+            {"probe_size": 40},
+            "`probe_size` must be from 2 to 39.*got 40",
+        ),
+        (
+            TensorDataset(PIXELS, LABELS),
+            {"probe": TensorDataset(PIXELS)},
+            "`probe_size` must be from 2 to 40",
+        ),
         (TensorDataset(PIXELS, LABELS), {"probe": PIXELS[:1]}, "probe: at least 2 inputs"),
         (TensorDataset(PIXELS, LABELS), {"probe": PIXELS.float()}, "images: one dtype is needed"),
         (
@@ -454,10 +466,14 @@ def test_loader_is_cycled_reproducibly_in_its_own_batch_size(generator):
 def test_loader_tasks_keep_criterion_and_link_and_differ_by_probe():
     loader = DataLoader(Noisy(), batch_size=6)
     criterion = torch.nn.functional.binary_cross_entropy_with_logits
-    task = ImageTask.from_loader(loader, probe=PROBE, num_classes=1, criterion=criterion, link="sigmoid")
+    task = ImageTask.from_loader(
+        loader, probe=PROBE, num_classes=1, criterion=criterion, link="sigmoid"
+    )
     assert task.criterion is criterion
     assert task.link == "sigmoid"
-    other = ImageTask.from_loader(loader, probe=PROBE + 1, num_classes=1, criterion=criterion, link="sigmoid")
+    other = ImageTask.from_loader(
+        loader, probe=PROBE + 1, num_classes=1, criterion=criterion, link="sigmoid"
+    )
     assert len({task.fingerprint, other.fingerprint}) == 2
 
 
