@@ -5,17 +5,18 @@ candidate → brief training → capture → readout → trajectory → decision
 
 from prescreen.captured import Capture
 from prescreen.checkpoints.compare import Comparison, select
-from prescreen.checkpoints.monitor import SELECTION_PANEL, Monitor
+from prescreen.checkpoints.monitor import Monitor
 from prescreen.checkpoints.selector import CheckpointSelector
 from prescreen.checkpoints.stopping import EarlyStopping
 from prescreen.failures import CandidateFailed
 from prescreen.heads.capturing import capture_heads
 from prescreen.heads.find import find_heads
-from prescreen.measuring import RANKING_PANEL, read
+from prescreen.measuring import read
+from prescreen.panel import CHECKPOINT_PANEL, DEFAULT_PANEL
 from prescreen.ranking.report import Ranking
 from prescreen.ranking.run import rank
 from prescreen.reading import Reading, Trajectory
-from prescreen.readouts import DEFAULT_PANEL, READOUTS, Readout, get_readout
+from prescreen.readouts import READOUTS, Readout, get_readout
 from prescreen.readouts.network import UNTRAINED
 from prescreen.screening import screen
 from prescreen.spaces.candidate import Candidate
@@ -24,10 +25,9 @@ from prescreen.training.loop import brief_training
 from prescreen.training.recipe import Training
 
 __all__ = [
+    "CHECKPOINT_PANEL",
     "DEFAULT_PANEL",
-    "RANKING_PANEL",
     "READOUTS",
-    "SELECTION_PANEL",
     "UNTRAINED",
     "Candidate",
     "CandidateFailed",

@@ -9,14 +9,12 @@ from torch import nn
 
 from prescreen.captured import Link
 from prescreen.heads.capturing import capture
-from prescreen.readouts import DEFAULT_PANEL, Readout, get_readout
+from prescreen.panel import DEFAULT_PANEL
+from prescreen.readouts import Readout, get_readout
 from prescreen.readouts.network import UNTRAINED, Untrained
 
 Measure = Readout | Untrained
 Readouts = Sequence[str] | Mapping[str, Measure]
-
-# Three unlike measures: of the trained head, and of the untrained network's features and flow.
-RANKING_PANEL: tuple[str, ...] = ("sample_gradient", "isotropy", "synflow")
 
 
 def read(

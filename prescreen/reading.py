@@ -18,6 +18,8 @@ class Reading:
         seconds: wall seconds spent on the candidate so far, building and reading included.
         training_loss: mean loss of the steps since the reading before.
         parameters: the candidate's trainable parameters.
+        architecture: what tells the structure of the network that was measured untrained from
+            others; empty where none was.
     """
 
     step: int
@@ -25,15 +27,18 @@ class Reading:
     seconds: float = math.nan
     training_loss: float = math.nan
     parameters: int = 0
+    architecture: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A dict that strict JSON can hold: NaN and infinities, which it lacks, become strings."""
+        architecture = {"architecture": self.architecture} if self.architecture else {}
         return {
             "step": self.step,
             "values": {name: _plain(value) for name, value in self.values.items()},
             "seconds": _plain(self.seconds),
             "training_loss": _plain(self.training_loss),
             "parameters": self.parameters,
+            **architecture,
         }
 
     @classmethod
@@ -49,6 +54,7 @@ class Reading:
             seconds=float(data["seconds"]),
             training_loss=float(data["training_loss"]),
             parameters=int(data["parameters"]),
+            architecture=str(data.get("architecture", "")),
         )
 
 

@@ -15,7 +15,8 @@ from prescreen.failures import CandidateFailed, failing_as
 from prescreen.heads.capturing import capture
 from prescreen.heads.find import find_heads
 from prescreen.heads.preserve import preserve
-from prescreen.measuring import RANKING_PANEL, Readouts, resolve_readouts, split
+from prescreen.measuring import Readouts, resolve_readouts, split
+from prescreen.panel import DEFAULT_PANEL
 from prescreen.reading import Reading
 from prescreen.spaces.candidate import Candidate
 from prescreen.tasks.base import Task, check_task, to_device
@@ -29,7 +30,7 @@ def screen(
     candidate: Candidate,
     task: Task,
     training: Training | None = None,
-    readouts: Readouts = RANKING_PANEL,
+    readouts: Readouts = DEFAULT_PANEL,
     *,
     readings: int = 4,
     head: str | None = None,
@@ -72,7 +73,7 @@ class Screening:
         candidate: Candidate,
         task: Task,
         training: Training | None = None,
-        readouts: Readouts = RANKING_PANEL,
+        readouts: Readouts = DEFAULT_PANEL,
         *,
         readings: int = 4,
         head: str | None = None,

@@ -11,7 +11,7 @@ from optuna.pruners import PatientPruner, WilcoxonPruner
 from torch import nn
 
 from prescreen.integrations.optuna import Recorder
-from prescreen.readouts import DEFAULT_PANEL
+from prescreen.panel import DEFAULT_PANEL
 
 INPUTS = torch.randn(32, 8, generator=torch.Generator().manual_seed(0))
 FREE = {"n_startup_trials": 0, "min_agreement": None}

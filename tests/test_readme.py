@@ -10,7 +10,7 @@ import prescreen.search_spaces.nas_bench_201
 import pytest
 
 from prescreen.cli.app import run
-from prescreen.measuring import RANKING_PANEL
+from prescreen.panel import DEFAULT_PANEL
 from prescreen.readouts import ANCHORS, NORMALIZATIONS, PROJECTIONS, READOUTS
 from prescreen.spaces.candidate import as_candidates
 
@@ -48,7 +48,7 @@ def test_commands_have_known_options(command, capsys):
 
 def test_the_table_is_of_the_first_command():
     header, _, *rows = next(b for b in blocks("") if b.startswith("rank")).splitlines()
-    assert header.split()[3:-3] == list(RANKING_PANEL)
+    assert header.split()[3:-3] == list(DEFAULT_PANEL)
     assert [int(row.split()[0]) for row in rows] == list(range(1, len(rows) + 1))
     drawn = {c.name: c.config for c in as_candidates("nas_bench_201", 12, 0)}
     assert sorted(row.split()[1] for row in rows) == sorted(drawn)

@@ -11,11 +11,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from prescreen.checkpoints.monitor import SELECTION_PANEL, Monitor
+from prescreen.checkpoints.monitor import Monitor
 from prescreen.checkpoints.selection import MIN_CURVE, Choice, Selection
 from prescreen.files import load_state
 from prescreen.heads.execute import tensors_in
 from prescreen.importing import import_file, import_module
+from prescreen.panel import CHECKPOINT_PANEL, LONE_CHECKPOINT_PANEL
 from prescreen.pruning import Panel
 from prescreen.ranking.report import finite, plain_table
 from prescreen.reading import Reading
@@ -23,9 +24,6 @@ from prescreen.spaces.candidate import Candidate
 from prescreen.tasks.base import Task, check_task
 
 Builder = Callable[..., nn.Module]
-
-# Of checkpoints that have none before them.
-ALONE_PANEL: tuple[str, ...] = ("view_information",)
 
 # Where training scripts put the weights, among other things that a checkpoint holds.
 _ENTRIES = ("state_dict", "model_state_dict", "model")
@@ -137,7 +135,9 @@ def select(
         raise ValueError(f"smoothing: 1 is allowed for different models, got {smoothing}")
     pairs = _pairs([Path(file) for file in checkpoints], models)
     if readouts is None:
-        readouts = SELECTION_PANEL if one_run and len(pairs) >= MIN_CURVE else ALONE_PANEL
+        readouts = (
+            CHECKPOINT_PANEL if one_run and len(pairs) >= MIN_CURVE else LONE_CHECKPOINT_PANEL
+        )
     count = len(next(tensors_in(check_task(task).probe)))
     seen = task.inputs(next(task.batches(count, 0)))
     monitor = Monitor(

@@ -14,13 +14,11 @@ from prescreen.captured import Capture, Link, NonFiniteError
 from prescreen.heads.capturing import capture
 from prescreen.heads.execute import map_tensors
 from prescreen.measuring import require_names
+from prescreen.panel import CHECKPOINT_PANEL
 from prescreen.reading import Reading
 from prescreen.readouts import Readout
 from prescreen.readouts.paired import Paired, get_paired
 from prescreen.tasks.images.views import view_of
-
-# Of one run's checkpoints, in eval mode; docs/selection.md says why this one.
-SELECTION_PANEL: tuple[str, ...] = ("stable_information",)
 
 
 class Monitor:
@@ -53,7 +51,7 @@ class Monitor:
         *,
         seen: Any = None,
         view: Callable[[Any], Any] | None = None,
-        readouts: Sequence[str] = SELECTION_PANEL,
+        readouts: Sequence[str] = CHECKPOINT_PANEL,
         head: str | None = None,
         link: Link = "softmax",
     ) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 import torch.distributed as dist
 from torch import nn
 
-from prescreen.checkpoints.monitor import SELECTION_PANEL, resolve_selection
+from prescreen.checkpoints.monitor import resolve_selection
 from prescreen.checkpoints.selection import Choice, Selection
 from prescreen.files import load_state, replace_text, save_state
 from prescreen.heads.find import unwrap
+from prescreen.panel import CHECKPOINT_PANEL
 from prescreen.pruning import Panel
 from prescreen.reading import Reading
 
@@ -60,7 +61,7 @@ class CheckpointSelector:
     def __init__(
         self,
         folder: str | Path | None = None,
-        readouts: Sequence[str] = SELECTION_PANEL,
+        readouts: Sequence[str] = CHECKPOINT_PANEL,
         *,
         start: int = 0,
         smoothing: int = 1,

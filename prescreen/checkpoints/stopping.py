@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from prescreen.checkpoints.monitor import SELECTION_PANEL, resolve_selection
+from prescreen.checkpoints.monitor import resolve_selection
+from prescreen.panel import CHECKPOINT_PANEL
 from prescreen.pruning import Panel
 from prescreen.reading import Reading
 
@@ -41,7 +42,7 @@ class EarlyStopping:
 
     def __init__(
         self,
-        readout: str = SELECTION_PANEL[0],
+        readout: str = CHECKPOINT_PANEL[0],
         *,
         patience: int = 5,
         min_delta: float = 0.0,

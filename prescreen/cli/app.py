@@ -17,7 +17,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
 from prescreen.cli.select import select_command
-from prescreen.measuring import RANKING_PANEL
+from prescreen.panel import DEFAULT_PANEL
 from prescreen.ranking.progress import Progress
 from prescreen.ranking.report import Ranking, plain_table
 from prescreen.ranking.run import rank
@@ -68,7 +68,7 @@ def rank_command(
     readouts: Annotated[
         str,
         Flag(help="Names (`prescreen readouts`) or anchor/projection/normalization, by commas."),
-    ] = ",".join(RANKING_PANEL),
+    ] = ",".join(DEFAULT_PANEL),
     readings: Annotated[int, Flag(help="Readings a candidate, the last one at the end.")] = 4,
     head: Annotated[str | None, Flag(help="Dotted name of the head, if it is not found.")] = None,
     workers: Annotated[
@@ -149,7 +149,7 @@ def readouts_command() -> None:
             "untrained network" if name in UNTRAINED else "head",
             "higher" if measure.higher_is_better else "lower",
             measure.reference,
-            "yes" if name in RANKING_PANEL else "",
+            "yes" if name in DEFAULT_PANEL else "",
         ]
         for name, measure in (READOUTS | UNTRAINED).items()
     ]

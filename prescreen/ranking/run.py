@@ -13,7 +13,8 @@ import numpy as np
 
 from prescreen.failures import CandidateFailed
 from prescreen.files import replace_text
-from prescreen.measuring import RANKING_PANEL, Measure, Readouts, resolve_readouts, split
+from prescreen.measuring import Measure, Readouts, resolve_readouts, split
+from prescreen.panel import DEFAULT_PANEL
 from prescreen.ranking.executors import ray as cluster
 from prescreen.ranking.executors.processes import FINISHED, STARTED, Event, measure
 from prescreen.ranking.journal import Journal, Record
@@ -34,7 +35,7 @@ def rank(
     samples: int | None = None,
     seed: int = 0,
     training: Training | None = None,
-    readouts: Readouts = RANKING_PANEL,
+    readouts: Readouts = DEFAULT_PANEL,
     readings: int = 4,
     head: str | None = None,
     extra: Extra | None = None,

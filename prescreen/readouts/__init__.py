@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANCHORS",
-    "DEFAULT_PANEL",
     "NORMALIZATIONS",
     "PROJECTIONS",
     "READOUTS",
@@ -54,6 +53,11 @@ class Readout:
     normalization: Normalization = none
     higher_is_better: bool = True
     reference: str = ""
+
+    @property
+    def of_network(self) -> bool:
+        """Whether it is a measure of the untrained network."""
+        return False
 
     def __call__(self, capture: Capture) -> float:
         """The readout's value; NaN where the capture leaves it undefined.
@@ -169,6 +173,3 @@ READOUTS: dict[str, Readout] = {
     "separation": _statistic("separation", "higher", "after 2303.15488"),
     "rankme": _statistic("rankme", "higher", "2210.02885"),
 }
-
-# One of each kind: gradient, diversity, features (docs/readouts.md says why these).
-DEFAULT_PANEL: tuple[str, ...] = ("sample_gradient", "mutual_information", "separation")

@@ -43,6 +43,11 @@ class Paired:
     higher_is_better: bool
     reference: str = ""
 
+    @property
+    def of_network(self) -> bool:
+        """Whether it is a measure of the untrained network."""
+        return False
+
     def __call__(self, unseen: Capture, **others: Capture | Tensor) -> float:
         """The value; of the others those in ``needs`` are taken."""
         return self.function(unseen, **{name: others[name] for name in self.needs})

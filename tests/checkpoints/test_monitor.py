@@ -10,7 +10,8 @@ import torch.multiprocessing as mp
 from scipy.stats import entropy
 from torch import nn
 
-from prescreen import READOUTS, SELECTION_PANEL, CheckpointSelector, EarlyStopping, Monitor, read
+from prescreen import READOUTS, CheckpointSelector, EarlyStopping, Monitor, read
+from prescreen.panel import CHECKPOINT_PANEL
 from prescreen.readouts.paired import get_paired
 from prescreen.tasks.images.views import shifted
 
@@ -178,7 +179,7 @@ def test_information_of_independent_labels_is_summed_over_them():
     [
         (["gap/confidence"], "seen: needed for the readout 'gap/confidence', got None"),
         (["agreement"], "view: needed for the readout 'agreement', got None"),
-        (SELECTION_PANEL, "view: needed for the readout 'stable_information', got None"),
+        (CHECKPOINT_PANEL, "view: needed for the readout 'stable_information', got None"),
         (["gap/nothing"], "readouts: .* are allowed, got 'nothing'"),
         ("confidence", "readouts: a sequence of names is needed, got the string 'confidence'"),
         ([], r"readouts: distinct names, at least one, are needed, got \[\]"),

@@ -12,7 +12,7 @@ import pytest
 from toy import SPACE
 
 from prescreen.cli.app import run
-from prescreen.measuring import RANKING_PANEL
+from prescreen.panel import DEFAULT_PANEL
 from prescreen.readouts import ANCHORS, NORMALIZATIONS, PROJECTIONS, READOUTS
 from prescreen.readouts.network import UNTRAINED
 
@@ -33,7 +33,7 @@ def test_rank_prints_a_table_and_continues(space, capsys):
     header, _, *rows = first.out.splitlines()
     assert header.split() == [
         *("rank", "candidate", "score"),
-        *RANKING_PANEL,
+        *DEFAULT_PANEL,
         *("params", "loss", "seconds"),
     ]
     assert [row.split()[0] for row in rows] == ["1", "2", "3"]

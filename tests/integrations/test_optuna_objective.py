@@ -14,7 +14,8 @@ from toy import make_task, mlp
 
 from prescreen.integrations.optuna import ReadoutPruner, objective, trajectory
 from prescreen.integrations.optuna.costs import costs_of
-from prescreen.readouts import DEFAULT_PANEL, READOUTS
+from prescreen.panel import DEFAULT_PANEL
+from prescreen.readouts import READOUTS
 from prescreen.screening import screen
 from prescreen.spaces.candidate import Candidate
 from prescreen.training.recipe import Training

@@ -16,7 +16,7 @@ from optuna_studies import FREE, INPUTS, constant, filled, judged, make_model, p
 
 from prescreen.integrations.optuna import AllOf, AnyOf, Reader, ReadoutPruner, Recorder
 from prescreen.integrations.optuna.attributes import latest_state
-from prescreen.readouts import DEFAULT_PANEL
+from prescreen.panel import DEFAULT_PANEL
 
 
 @pytest.mark.parametrize("directions", [["minimize"], ["maximize"], ["maximize", "minimize"]])

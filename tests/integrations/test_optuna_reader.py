@@ -21,7 +21,8 @@ from optuna_studies import (
 
 from prescreen.integrations.optuna import Reader, ReadoutPruner, Recorder, trajectory
 from prescreen.integrations.optuna.attributes import latest_state
-from prescreen.measuring import RANKING_PANEL, read
+from prescreen.measuring import read
+from prescreen.panel import DEFAULT_PANEL
 from prescreen.readouts.network import UNTRAINED
 
 
@@ -167,11 +168,11 @@ def test_a_storage_that_is_gone_is_named():
 def test_what_a_panel_wants_of_the_untrained_network_is_measured_before_training():
     model = make_model()
     before = {name: UNTRAINED[name](model, INPUTS) for name in ("isotropy", "synflow")}
-    reader = Reader(optuna.create_study().ask(), model, INPUTS, RANKING_PANEL)
+    reader = Reader(optuna.create_study().ask(), model, INPUTS, DEFAULT_PANEL)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)
     reading = reader.read(1)
     assert {name: reading.values[name] for name in before} == before
     assert reading.values["sample_gradient"] == read(model, INPUTS)["sample_gradient"]
-    assert {*reading.values} == {*RANKING_PANEL}
+    assert {*reading.values} == {*DEFAULT_PANEL}

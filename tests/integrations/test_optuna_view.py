@@ -19,8 +19,8 @@ from prescreen.integrations.optuna import AllOf, AnyOf, ReadoutPruner, Recorder
 from prescreen.integrations.optuna.attributes import latest_state
 from prescreen.integrations.optuna.memory import memory_of
 from prescreen.integrations.optuna.view import StudyView
+from prescreen.panel import DEFAULT_PANEL
 from prescreen.ranks import aggregate
-from prescreen.readouts import DEFAULT_PANEL
 
 STOCK = {
     "median": lambda: MedianPruner(n_startup_trials=2, n_warmup_steps=2),

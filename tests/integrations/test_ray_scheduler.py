@@ -16,7 +16,7 @@ from ray.tune import Stopper
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
 
-from prescreen import RANKING_PANEL, read
+from prescreen import read
 from prescreen.integrations.ray import (
     Halving,
     Median,
@@ -26,6 +26,7 @@ from prescreen.integrations.ray import (
     ReadoutScheduler,
     ReadoutStopper,
 )
+from prescreen.panel import DEFAULT_PANEL
 from prescreen.readouts.network import UNTRAINED
 
 FREE = {"n_startup_trials": 0, "min_agreement": None}
@@ -210,7 +211,7 @@ def test_a_scheduler_is_small_when_pickled():
     assert len(pickle.dumps(made)) < 2000
     made.set_search_properties("accuracy", "max")
     for number in range(100):
-        reading = {f"prescreen/{name}": number / 100 for name in RANKING_PANEL}
+        reading = {f"prescreen/{name}": number / 100 for name in DEFAULT_PANEL}
         for step in (1, 2):
             made.on_trial_result(None, as_trial(number), {"step": step, **reading})
     assert len(pickle.dumps(made)) < 30_000

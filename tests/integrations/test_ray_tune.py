@@ -16,7 +16,7 @@ from ray.tune.search.optuna import OptunaSearch
 from ray.tune.utils.serialization import TuneFunctionDecoder
 from toy import BAD, make_task, mlp
 
-from prescreen import RANKING_PANEL, Candidate, Training, screen
+from prescreen import Candidate, Training, screen
 from prescreen.integrations.ray import (
     Halving,
     PrunedSearch,
@@ -26,6 +26,7 @@ from prescreen.integrations.ray import (
     ReadoutStopper,
     trainable,
 )
+from prescreen.panel import DEFAULT_PANEL
 
 SPACE = Path(ray_space.__file__)
 BRIEF = Training(steps=8, batch_size=16)
@@ -50,14 +51,14 @@ def fit(what, folder, scheduler=None, *, stop=None, callbacks=(), **config):
 
 def readings(result):
     frame = result.metrics_dataframe
-    columns = [f"prescreen/{name}" for name in RANKING_PANEL]
+    columns = [f"prescreen/{name}" for name in DEFAULT_PANEL]
     return frame["step"].tolist(), frame[columns].to_numpy().tolist()
 
 
 def expected(width):
     candidate = Candidate("again", {}, lambda: mlp(width), lambda: mlp(2 * width))
     found = list(screen(candidate, make_task(), BRIEF))
-    return [[reading.values[name] for name in RANKING_PANEL] for reading in found]
+    return [[reading.values[name] for name in DEFAULT_PANEL] for reading in found]
 
 
 def test_a_plain_grid_is_screened_by_reused_processes(ray_session, tmp_path):
@@ -81,7 +82,7 @@ def test_a_plain_grid_is_screened_by_reused_processes(ray_session, tmp_path):
         metrics = by_width[width].metrics
         kind = {"broken": "build", "constant": "collapsed", "explosive": "diverged"}[width]
         assert metrics["prescreen"]["failure"].startswith(f"{kind}: ")
-        assert all(math.isnan(metrics["prescreen"][name]) for name in RANKING_PANEL)
+        assert all(math.isnan(metrics["prescreen"][name]) for name in DEFAULT_PANEL)
         assert metrics["prescreen"]["score"] == -math.inf
         assert metrics["done"]
     assert len({result.metrics["pid"] for result in results}) == 1
@@ -184,7 +185,7 @@ def test_a_trial_goes_on_from_its_checkpoint_bit_for_bit(ray_session, tmp_path, 
     resumed.stop()
     if stop == 4:  # nothing was left, and the last reading is reported again
         begun.pop()
-    found = [[result["prescreen"][name] for name in RANKING_PANEL] for result in begun + rest]
+    found = [[result["prescreen"][name] for name in DEFAULT_PANEL] for result in begun + rest]
     assert found == expected(8)
     assert [result["step"] for result in begun + rest] == STEPS
 

@@ -15,7 +15,7 @@ import torch
 import toy
 from toy import BAD, GOOD, TRAINING, batches, broken, make_task, mlp, suicidal, without_seconds
 
-from prescreen.measuring import RANKING_PANEL
+from prescreen.panel import DEFAULT_PANEL
 from prescreen.ranking.run import rank
 from prescreen.readouts import READOUTS
 from prescreen.readouts.network import UNTRAINED
@@ -27,12 +27,12 @@ def test_candidates_are_ordered_by_the_mean_of_their_ranks():
     assert [row.rank for row in ranking] == [1, 2, 3]
     assert sorted(row.name for row in ranking) == sorted(GOOD)
     expected = {row.name: 0.0 for row in ranking}
-    for name in RANKING_PANEL:
+    for name in DEFAULT_PANEL:
         by_score = sorted(
             ranking, key=lambda row: (READOUTS | UNTRAINED)[name].score(row.values[name])
         )
         for place, row in enumerate(by_score):
-            expected[row.name] += place / 2 / len(RANKING_PANEL)
+            expected[row.name] += place / 2 / len(DEFAULT_PANEL)
     assert {row.name: row.score for row in ranking} == pytest.approx(expected)
     assert ranking.best is ranking.rows[0]
     assert all([reading.step for reading in row.trajectory] == [2, 4, 6, 8] for row in ranking)
@@ -144,7 +144,7 @@ def test_results_for_machines(tmp_path):
     assert data["rows"][-1]["score"] is None
     table = list(csv.DictReader(io.StringIO(ranking.to_csv())))
     assert [row["name"] for row in table] == [row.name for row in ranking]
-    for name in RANKING_PANEL:
+    for name in DEFAULT_PANEL:
         assert float(table[0][name]) == ranking.best.values[name]
     assert (tmp_path / "run" / "ranking.json").read_text() == ranking.to_json()
     assert (tmp_path / "run" / "ranking.csv").read_text() == ranking.to_csv()

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from prescreen.captured import Capture
+from prescreen.panel import DEFAULT_PANEL
 from prescreen.readouts import (
     ANCHORS,
-    DEFAULT_PANEL,
     NORMALIZATIONS,
     PROJECTIONS,
     READOUTS,

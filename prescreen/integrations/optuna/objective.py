@@ -18,8 +18,8 @@ from prescreen.integrations.optuna.attributes import write_attribute
 from prescreen.integrations.optuna.costs import costs_of, require_costs, set_limits
 from prescreen.integrations.optuna.recorder import Recorder
 from prescreen.measuring import Measure, Readouts, resolve_readouts
+from prescreen.panel import DEFAULT_PANEL
 from prescreen.reading import Reading
-from prescreen.readouts import DEFAULT_PANEL
 from prescreen.screening import screen
 from prescreen.spaces.candidate import Candidate, candidate_of
 from prescreen.spaces.space import Space, resolve_space

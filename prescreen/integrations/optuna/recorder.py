@@ -14,8 +14,8 @@ from prescreen.integrations.optuna.attributes import latest_state, trajectory, w
 from prescreen.integrations.optuna.composition import parts
 from prescreen.integrations.optuna.pruner import ReadoutPruner
 from prescreen.measuring import Readouts, resolve_readouts
+from prescreen.panel import DEFAULT_PANEL
 from prescreen.reading import Reading
-from prescreen.readouts import DEFAULT_PANEL
 
 
 class Recorder:

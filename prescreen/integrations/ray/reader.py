@@ -9,7 +9,8 @@ from torch import nn
 from prescreen.captured import Link
 from prescreen.integrations.panel_reader import OnError, PanelReader
 from prescreen.integrations.ray.results import STEP, as_result, require_free_names
-from prescreen.measuring import RANKING_PANEL, Readouts, resolve_readouts
+from prescreen.measuring import Readouts, resolve_readouts
+from prescreen.panel import DEFAULT_PANEL
 
 
 class Reader:
@@ -44,7 +45,7 @@ class Reader:
         self,
         model: nn.Module,
         inputs: Any,
-        readouts: Readouts = RANKING_PANEL,
+        readouts: Readouts = DEFAULT_PANEL,
         *,
         head: str | None = None,
         link: Link = "softmax",

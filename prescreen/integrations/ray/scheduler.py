@@ -10,7 +10,8 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler
 
 from prescreen.integrations.ray.results import FAILURE, PREFIX, STEP, reading_in
-from prescreen.measuring import RANKING_PANEL, Readouts, resolve_readouts
+from prescreen.measuring import Readouts, resolve_readouts
+from prescreen.panel import DEFAULT_PANEL
 from prescreen.pruning import Guard, Judge, Median, Panel, Rule
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class ReadoutScheduler(FIFOScheduler):
     def __init__(
         self,
         rule: Rule | None = None,
-        readouts: Readouts = RANKING_PANEL,
+        readouts: Readouts = DEFAULT_PANEL,
         *,
         time_attr: str = STEP,
         max_t: int | None = None,

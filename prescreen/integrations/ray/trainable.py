@@ -14,7 +14,8 @@ from ray import tune
 
 from prescreen.failures import CandidateFailed
 from prescreen.integrations.ray.results import FAILURE, PREFIX, STEP, as_result, require_free_names
-from prescreen.measuring import RANKING_PANEL, Measure, Readouts, resolve_readouts
+from prescreen.measuring import Measure, Readouts, resolve_readouts
+from prescreen.panel import DEFAULT_PANEL
 from prescreen.reading import Reading
 from prescreen.screening import Extra, Screening
 from prescreen.spaces.candidate import Candidate, builders
@@ -33,7 +34,7 @@ def trainable(
     space: str | Path | ModuleType | Space,
     task: Task | str | Path,
     training: Training | None = None,
-    readouts: Readouts = RANKING_PANEL,
+    readouts: Readouts = DEFAULT_PANEL,
     *,
     readings: int = 4,
     head: str | None = None,

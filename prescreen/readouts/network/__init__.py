@@ -34,6 +34,11 @@ class Untrained:
     higher_is_better: bool = True
     reference: str = ""
 
+    @property
+    def of_network(self) -> bool:
+        """Whether it is a measure of the untrained network."""
+        return True
+
     def __call__(self, model: nn.Module, inputs: Any, head: str | None = None) -> float:
         """The value; NaN where it is not defined or the model's code does not allow it.
 
