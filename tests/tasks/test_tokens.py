@@ -1,7 +1,12 @@
+import types
+from functools import partial
+
 import pytest
 import torch
-from toy_tasks import Tagger, tokens
+from toy_tasks import Tagger, tagger, tokens
 
+from prescreen import Training
+from prescreen.checkpoints.compare import select
 from prescreen.tasks import TokenTask
 
 IDS = torch.arange(60).view(10, 6) % 7
@@ -71,3 +76,40 @@ def test_wrong_arguments_are_refused_in_one_line(changes, message):
     with pytest.raises(ValueError, match=message) as caught:
         TokenTask(**{"ids": IDS, "labels": LABELS, "probe_size": 2, **changes})
     assert "\n" not in str(caught.value)
+
+
+def space():
+    module = types.ModuleType("taggers")
+    module.sample = lambda trial: {"width": trial.suggest_int("width", 4, 8)}
+    module.build = lambda config, *, vocab_size, num_classes: Tagger(
+        config["width"], vocab_size, num_classes
+    )
+    return module
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_cost_of_a_candidate_is_that_of_one_sequence(masked):
+    optuna = pytest.importorskip("optuna")
+    from prescreen.integrations.optuna import objective
+
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    training = Training(steps=2, batch_size=8)
+    task = tokens(0, masked=masked)
+    search = objective(space(), task, training, value="sample_gradient", costs=["flops"])
+    study.optimize(search, n_trials=1)
+    (trial,) = study.trials
+    width = trial.params["width"]
+    # A multiplication and an addition for each of 12 tokens: three neighbours, then four classes.
+    assert trial.values[1] == 2 * 12 * (3 * width * width + 4 * width)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_checkpoints_are_chosen_on_a_probe_of_keywords_as_well(masked, tmp_path):
+    task = tokens(0, masked=masked)
+    for number in (1, 2):
+        torch.manual_seed(number)
+        model = Tagger(8 * number, 20, 4)
+        torch.save(model.state_dict(), tmp_path / f"{number}.pt")
+    builders = [partial(tagger, 8), partial(tagger, 16)]
+    found = select(sorted(tmp_path.iterdir()), builders, task, readouts=["gap/sample_gradient"])
+    assert len(found.order) == 2
