@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, TypeVar, get_args
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from prescreen.captured import Link
+from prescreen.predictions import Link, check_link
 
 
 class Task(Protocol):
@@ -75,12 +75,6 @@ def check_task(task: Checked) -> Checked:
         raise ValueError(f"`task` must be a task, with all of prescreen.Task, got {got}{without}")
     check_link(task.link)
     return task
-
-
-def check_link(link: object) -> None:
-    """Refuse an unknown link."""
-    if link not in get_args(Link):
-        raise ValueError(f"`link` must be one of {', '.join(get_args(Link))}, got {link!r}")
 
 
 def to_device(tree: Any, device: str | torch.device) -> Any:

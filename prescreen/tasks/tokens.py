@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prescreen.captured import Link
+from prescreen.predictions import Link
 from prescreen.tasks.base import model_logits
 from prescreen.tasks.tensors import Inputs, TensorData, as_indices
 

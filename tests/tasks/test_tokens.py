@@ -5,8 +5,7 @@ import pytest
 import torch
 from toy_tasks import Tagger, tagger, tokens
 
-from prescreen import Training
-from prescreen.checkpoints.compare import select
+from prescreen import Training, select_checkpoint
 from prescreen.tasks import TokenTask
 
 IDS = torch.arange(60).view(10, 6) % 7
@@ -111,5 +110,7 @@ def test_checkpoints_are_chosen_on_a_probe_of_keywords_as_well(masked, tmp_path)
         model = Tagger(8 * number, 20, 4)
         torch.save(model.state_dict(), tmp_path / f"{number}.pt")
     builders = [partial(tagger, 8), partial(tagger, 16)]
-    found = select(sorted(tmp_path.iterdir()), builders, task, readouts=["gap/sample_gradient"])
+    found = select_checkpoint(
+        sorted(tmp_path.iterdir()), builders, task, readouts=["gap/sample_gradient"]
+    )
     assert len(found.order) == 2

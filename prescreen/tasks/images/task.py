@@ -13,8 +13,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from prescreen.captured import Link
-from prescreen.tasks.base import check_link, model_logits
+from prescreen.predictions import Link, check_link
+from prescreen.tasks.base import model_logits
 from prescreen.tasks.images import dataset as images
 from prescreen.tasks.images.batches import DatasetBatches, LoaderBatches, measure
 from prescreen.tasks.images.probe_batch import check_probe, choose_probe, warn_of_shift
