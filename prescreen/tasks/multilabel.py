@@ -60,8 +60,8 @@ class MultilabelTask:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the data and the probe."""
-        return self._data.fingerprint("multilabel")
+        """A hash of the data, the probe and the view's name."""
+        return self._data.fingerprint("multilabel", self._view)
 
     def batches(self, batch_size: int, seed: int) -> Iterator[tuple[Inputs, Tensor]]:
         """(inputs (B, ...), targets (B, K)) without end."""

@@ -60,8 +60,8 @@ class RegressionTask:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the data and the probe."""
-        return self._data.fingerprint("regression")
+        """A hash of the data, the probe and the view's name."""
+        return self._data.fingerprint("regression", self._view)
 
     def batches(self, batch_size: int, seed: int) -> Iterator[tuple[Inputs, Tensor]]:
         """(inputs (B, ...), targets (B, K)) without end."""

@@ -57,15 +57,16 @@ class TensorData:
         rows = shuffled_rows(len(self.targets), batch_size, Generator().manual_seed(seed))
         return ((take_rows(self.inputs, some), self.targets[some]) for some in rows)
 
-    def fingerprint(self, *parts: object) -> str:
-        """A short hash of all tensors and of what else makes the task what it is."""
+    def fingerprint(self, kind: str, view: object, *parts: object) -> str:
+        """A short hash of all tensors, the kind of task, the view's name and what else counts."""
         tensors = {
             **_named(self.inputs, "inputs"),
             "targets": self.targets,
             **_named(self.probe, "probe"),
         }
         digests = [(name, digest(tensor)) for name, tensor in tensors.items()]
-        return hashlib.sha256(repr((digests, parts)).encode()).hexdigest()[:16]
+        of_view = getattr(view, "__qualname__", type(view).__qualname__)
+        return hashlib.sha256(repr((digests, kind, of_view, parts)).encode()).hexdigest()[:16]
 
 
 def take_rows(inputs: Inputs, rows: Tensor) -> Inputs:
@@ -120,18 +121,26 @@ def input_sizes(inputs: Tensor) -> Mapping[str, Any]:
 
 
 def _check_alike(probe: Inputs, inputs: Inputs) -> None:
-    given, like = _named(probe, "probe"), _named(inputs, "probe")
-    forms, wanted = (
-        {name: (tensor.dtype, tensor.shape[1:]) for name, tensor in tensors.items()}
-        for tensors in (given, like)
+    like = _named(inputs, "probe")
+    given = _named(probe, "probe") if isinstance(probe, Tensor | dict) else {"probe": probe}
+    tensors = [tensor for tensor in given.values() if isinstance(tensor, Tensor) and tensor.ndim]
+    alike = (
+        given.keys() == like.keys()
+        and len(tensors) == len(given)
+        and len({len(tensor) for tensor in tensors}) == 1
+        and len(tensors[0]) > 1
+        and all(_row(given[name]) == _row(tensor) for name, tensor in like.items())
     )
-    lengths = {len(tensor) for tensor in given.values()}
-    if forms != wanted or len(lengths) > 1 or min(lengths) < 2:
-        got, needed = (
-            ", ".join(f"{name} {_form(tensor)}" for name, tensor in tensors.items())
-            for tensors in (given, like)
+    if not alike:
+        needed, got = (
+            ", ".join(f"{name} {_form(value)}" for name, value in values.items())
+            for values in (like, given)
         )
         raise ValueError(f"`probe` must be at least 2 rows like those of {needed}, got {got}")
+
+
+def _row(tensor: Tensor) -> tuple[torch.dtype, torch.Size]:
+    return tensor.dtype, tensor.shape[1:]
 
 
 def _named(inputs: Inputs, name: str) -> dict[str, Tensor]:

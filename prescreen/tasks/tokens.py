@@ -84,8 +84,8 @@ class TokenTask:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the data, the probe, the classes and the vocabulary."""
-        return self._data.fingerprint("tokens", *self.sizes.items())
+        """A hash of the data, the probe, the view's name, the classes and the vocabulary."""
+        return self._data.fingerprint("tokens", self._view, *self.sizes.items())
 
     def batches(self, batch_size: int, seed: int) -> Iterator[tuple[Inputs, Tensor]]:
         """(ids (B, L) or keywords, labels (B, L)) without end."""

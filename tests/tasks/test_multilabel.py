@@ -30,8 +30,13 @@ def test_search_spaces_of_images_serve_several_labels_as_well():
 
 @pytest.mark.parametrize("kind", [torch.bool, torch.int64, torch.float64])
 def test_targets_may_be_of_any_type(kind):
-    task = MultilabelTask(INPUTS, (SCORES > 0).to(kind), probe_size=32)
+    task = MultilabelTask(INPUTS, (SCORES > 0).to(kind), probe_size=32, view=torch.neg)
     assert task.fingerprint == multilabel(0).fingerprint
+
+
+def test_another_view_is_another_task():
+    task = MultilabelTask(INPUTS, SCORES > 0, probe_size=32)
+    assert task.fingerprint != multilabel(0).fingerprint
 
 
 @pytest.mark.parametrize(

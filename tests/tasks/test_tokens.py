@@ -68,6 +68,8 @@ def test_with_masks_models_are_called_with_keywords():
         ({"mask": LABELS[:3]}, r"`mask` must .*\(10, 6\), got int64 \(3, 6\)"),
         ({"probe": {"input_ids": IDS}}, r"`probe` must .*got probe\['input_ids'\] int64"),
         ({"probe": IDS[:, :3]}, r"`probe` must .*probe int64 \(10, 6\), got probe int64 \(10, 3\)"),
+        ({"probe": [1, 2]}, r"`probe` must .*got probe list"),
+        ({"probe": {"probe": 3}}, r"`probe` must .*got probe\['probe'\] int"),
         ({"probe": IDS.int()}, r"`probe` must .*got probe int32 \(10, 6\)"),
     ],
 )
