@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from prescreen import Monitor, Task, read, select_checkpoint
+from prescreen import Monitor, read, select_checkpoint
+from prescreen.tasks import ImageTask
 
 PROBE = torch.randn(40, 1, 6, 6, generator=torch.Generator().manual_seed(0))
 MODELS = """
@@ -29,7 +30,7 @@ def batches(size, seed):
         yield torch.randn(size, 1, 6, 6, generator=generator), torch.zeros(size).long()
 
 
-TASK = Task("noise", PROBE, 3, 1, (6, 6), batches)
+TASK = ImageTask("noise", PROBE, 3, 1, (6, 6), batches)
 
 
 def small(scale=1.0, seed=0):

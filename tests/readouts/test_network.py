@@ -10,8 +10,9 @@ from benchmark_modules import load_benchmark
 from prescreen.search_spaces import nas_bench_201, vit
 from torch import nn
 
-from prescreen import READOUTS, Candidate, Task, Training, rank, read
+from prescreen import READOUTS, Candidate, Training, rank, read
 from prescreen.readouts.network import Network, flops, isotropy, structure, synflow
+from prescreen.tasks import ImageTask
 
 PROBE = torch.randn(24, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 CELL = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|nor_conv_3x3~0|none~1|avg_pool_3x3~2|"
@@ -85,7 +86,7 @@ def test_synflow_is_not_defined_for_networks_that_multiply_features():
 
 
 def test_what_is_not_defined_for_all_is_left_out_of_a_ranking():
-    task = Task("noise", PROBE, 2, 3, (16, 16), batches)
+    task = ImageTask("noise", PROBE, 2, 3, (16, 16), batches)
     plain = partial(nas_bench_201.build, {"arch": CELL}, num_classes=2)
     candidates = {"gated": Gated, "plain": plain}
     training = Training(steps=2, batch_size=8)
@@ -100,7 +101,7 @@ def test_what_is_not_defined_for_all_is_left_out_of_a_ranking():
 
 
 def test_a_network_of_its_own_is_measured_and_another_trained():
-    task = Task("noise", PROBE, 2, 3, (16, 16), batches)
+    task = ImageTask("noise", PROBE, 2, 3, (16, 16), batches)
     training = Training(steps=2, batch_size=8, seed=3)
     panel = ["confidence", "isotropy", "synflow"]
     config = nas_bench_201.from_arch(CELL)
@@ -120,7 +121,7 @@ def test_a_network_of_its_own_is_measured_and_another_trained():
 
 
 def test_a_network_that_cannot_be_measured_untrained_fails():
-    task = Task("noise", PROBE, 2, 3, (16, 16), batches)
+    task = ImageTask("noise", PROBE, 2, 3, (16, 16), batches)
     candidate = Candidate("cell", {}, partial(nas_bench_201.build, {"arch": CELL}), lambda: None)
     (row,) = rank([candidate], task, training=Training(steps=1, batch_size=8))
     assert row.status == "build"
