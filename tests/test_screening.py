@@ -4,7 +4,7 @@ import pytest
 import torch
 from toy import make_task, mlp
 
-from prescreen.screening import Screening, screen
+from prescreen.screening import Plan, Screening, screen
 from prescreen.spaces.candidate import Candidate
 from prescreen.training.recipe import Training
 
@@ -19,10 +19,10 @@ def seen(reading):
 def test_resumed_readings_are_those_of_an_uninterrupted_run(stop, tmp_path):
     candidate = Candidate("mlp", {}, lambda: mlp(8))
     whole = [seen(reading) for reading in screen(candidate, make_task(), BRIEF)]
-    first = Screening(candidate, make_task(), BRIEF)
+    first = Screening(candidate, Plan(make_task(), BRIEF))
     begun = [seen(next(first)) for _ in range(stop)]
     torch.save(first.state_dict(), tmp_path / "state.pt")
     torch.rand(3)
-    resumed = Screening(candidate, make_task(), BRIEF)
+    resumed = Screening(candidate, Plan(make_task(), BRIEF))
     resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert begun + [seen(reading) for reading in resumed] == whole

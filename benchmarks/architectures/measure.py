@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from benchmarks.baselines import AT_INITIALISATION, accuracy
 from benchmarks.baselines.az_nas import PARTS
 from benchmarks.common.images import Labelled, cpu_seconds
 from benchmarks.common.journalled import Work, journalled
 from benchmarks.common.results import Row
-from prescreen import Candidate, Ranking, Reading, Task, Training, Trajectory, rank
+from prescreen import Candidate, Ranking, Reading, Training, rank
+from prescreen.reading import Trajectory
+from prescreen.tasks import ImageTask
 
 BATCH = 64
 SEED = 0
 
 
 def score_untrained(
-    task: Task, candidates: list[Candidate], workers: int, out: Path
+    task: ImageTask, candidates: list[Candidate], workers: int, out: Path
 ) -> dict[str, Row]:
     """The peers' proxies of all candidates at initialisation, by name; resumable."""
     settings = {"proxies": list(AT_INITIALISATION), "batch": BATCH, "task": task.fingerprint}
     batches = task.batches(BATCH, SEED)
-    given = [next(batches) for _ in range(2)], task.num_classes
+    given = [next(batches) for _ in range(2)], task.sizes
     records = journalled(out, settings, candidates, Work(_score, tuple, (given,), workers))
     scored = {}
     for name, record in records.items():
@@ -40,15 +41,12 @@ def score_untrained(
     return scored
 
 
-def _score(given: tuple[list[tuple[Tensor, Tensor]], int], candidate: Candidate) -> list[Reading]:
+def _score(given: tuple[list[Labelled], Mapping[str, Any]], candidate: Candidate) -> list[Reading]:
     """All proxies of one candidate; NaN for what is not defined for a network of its kind."""
-    pairs, num_classes = given
+    pairs, sizes = given
     torch.manual_seed(SEED)
     inputs, labels = pairs[0]
-    channels, *size = shape = tuple(inputs.shape[1:])
-    model = candidate.model(
-        num_classes=num_classes, in_channels=channels, image_size=(size[0], size[1])
-    )
+    model, shape = candidate.model(**sizes), tuple(inputs.shape[1:])
     needs: dict[str, Any] = {"model": model, "batches": pairs, "image_shape": shape}
     needs |= {"inputs": inputs, "labels": labels}
     start = time.process_time()
@@ -64,7 +62,7 @@ def _score(given: tuple[list[tuple[Tensor, Tensor]], int], candidate: Candidate)
 
 
 def train_briefly(
-    task: Task,
+    task: ImageTask,
     candidates: list[Candidate],
     training: Training,
     readouts: Sequence[str],

@@ -24,7 +24,7 @@ from benchmarks.common.images import labelled, open_test, published_cells, shuff
 from benchmarks.common.options import command, folder_of, need
 from benchmarks.common.readouts import MEASURED, PANEL
 from benchmarks.common.results import read, write
-from prescreen import Candidate, Training, load_task
+from prescreen import Candidate, Processes, Training, load_task
 
 # Rows of TRUTH after a shuffle with this seed. Rows 300 to 499 were reported on once; the panel was
 # changed after that, so that they no longer count as unseen.
@@ -81,7 +81,7 @@ def train(args: Namespace) -> None:
         validation=labelled(task, test, shuffled(test)[:VALIDATION]),
         seen=next(task.batches(VALIDATION, 1)),
         readings=READINGS,
-        workers=args.workers,
+        on=Processes(args.workers),
         out=args.out / args.cells,
     )
     trained = {row.name: row for row in ranking}

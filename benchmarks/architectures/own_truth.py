@@ -30,7 +30,7 @@ from benchmarks.common.images import cpu_seconds, labelled_images, timed
 from benchmarks.common.options import command, folder_of, need
 from benchmarks.common.readouts import MEASURED
 from benchmarks.common.results import Row, column, read, write
-from prescreen import Candidate, Training, load_task, rank
+from prescreen import Candidate, Processes, Training, load_task, rank
 from prescreen.spaces.candidate import as_candidates
 
 TIMM = (
@@ -102,7 +102,7 @@ def train(args: Namespace) -> list[Row]:
         validation,
         seen=next(task.batches(VALIDATION, 2)),
         readings=READINGS,
-        workers=args.workers,
+        on=Processes(args.workers),
         out=out / "brief",
     )
     tested = partial(accuracy, inputs=images, labels=labels, batch_statistics=False)
@@ -113,7 +113,7 @@ def train(args: Namespace) -> list[Row]:
         readouts=["confidence"],
         readings=1,
         extra={"test_accuracy": tested, "cpu_seconds": cpu_seconds},
-        workers=args.workers,
+        on=Processes(args.workers),
         out=out / "truth",
         progress=progress,
     )

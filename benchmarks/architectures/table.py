@@ -13,8 +13,8 @@ from benchmarks.baselines import AFTER_TRAINING, AT_INITIALISATION, BASELINES
 from benchmarks.common.metrics import METRICS, Floats, bootstrap, spearman, with_interval
 from benchmarks.common.readouts import MEASURED, NETWORK, PANEL, oriented_sign
 from benchmarks.common.results import Row, column
-from prescreen import get_readout
 from prescreen.ranks import aggregate
+from prescreen.readouts import get_readout
 from prescreen.text import plain_table
 
 RESULTS = Path(__file__).parent / "results"
@@ -48,10 +48,10 @@ def scores(rows: Sequence[Row]) -> dict[tuple[str, str], Score]:
     """All scores by name and kind."""
     brief = float(np.nanmedian(column(rows, "cpu_seconds")))
     found = {(DEFAULT, "score"): Score("none", default_score(rows), brief)}
-    for name in MEASURED:
+    measured = set().union(*rows)
+    for name in (name for name in MEASURED if name in measured):
         kind, seconds = ("untrained", math.nan) if name in NETWORK else ("readout", brief)
         found[name, kind] = Score("none", oriented_sign(name) * column(rows, name), seconds)
-    measured = set().union(*rows)
     for name, baseline in BASELINES.items():
         key = f"untrained.{name}" if name in AT_INITIALISATION else COLUMNS.get(name, name)
         if baseline.aggregate is not None:

@@ -13,7 +13,8 @@ from benchmarks.architectures.measure import last_values
 from benchmarks.baselines.az_nas import PARTS
 from benchmarks.common import images, metrics, results
 from benchmarks.common.readouts import MEASURED
-from prescreen import Reading, Trajectory, load_task
+from prescreen import Reading, load_task
+from prescreen.reading import Trajectory
 
 
 def test_the_candidates_are_known_distinct_and_the_same_every_time():

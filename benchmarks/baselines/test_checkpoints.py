@@ -8,8 +8,8 @@ from torch import nn
 
 from benchmarks.baselines import checkpoints
 from benchmarks.baselines.test_baselines import approx, images, linear
-from prescreen import Capture, Readout
-from prescreen.readouts import PROJECTIONS, labels
+from prescreen.captured import Capture
+from prescreen.readouts import compose, labels
 
 # Logits (0, log 3) give p = (1/4, 3/4); with label 0 the residual is (-3/4, 3/4), of norm 3/√8.
 FEATURES, LOGITS = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, math.log(3)]])
@@ -35,7 +35,7 @@ def test_gwa_with_labels_is_the_readout_with_labels():
     taken = Capture(features, features @ weight.T + bias, weight, bias, "softmax")
     y = torch.arange(30) % taken.num_classes
     gammas = checkpoints.alignments(taken.features, taken.logits, taken.weight, y)
-    expected = Readout(labels(y), PROJECTIONS["gwa"])(taken)
+    expected = compose(labels(y), "gwa")(taken)
     assert checkpoints.gwa(gammas) == approx(expected)
 
 

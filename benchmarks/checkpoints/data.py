@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from benchmarks.common.images import Labelled, batches_of, labelled_images, samples_of
 from benchmarks.common.training_sets import few, long_tail, wrong_labels
-from prescreen import Task, load_task
+from prescreen import load_task
+from prescreen.tasks import ImageTask
 from prescreen.tasks.images.batches import Moments
 from prescreen.tasks.images.dataset import InMemory
 
@@ -68,7 +69,7 @@ class Data:
         corrupted_test: the test inputs, corrupted.
     """
 
-    task: Task
+    task: ImageTask
     samples: InMemory
     inputs: dict[str, Tensor]
     validation: Labelled

@@ -18,10 +18,11 @@ from benchmarks.checkpoints.networks import ARCHITECTURES, build
 from benchmarks.checkpoints.readings import Followed, capture_all, changes, read_all
 from benchmarks.common.images import Labelled, batches_of
 from benchmarks.common.training_sets import with_samples
-from prescreen import Capture, Reading, Training
+from prescreen import Reading, Training
+from prescreen.captured import Capture
 from prescreen.failures import CandidateFailed
 from prescreen.tasks.images.dataset import InMemory
-from prescreen.training.loop import brief_training
+from prescreen.training import brief_training
 
 BATCH = 64
 TRAINING_IMAGES = 1000
@@ -133,7 +134,7 @@ def _checkpoints(
         **{**architecture.recipe, **regime.recipe},
     )
     losses: list[float] = []
-    for step in brief_training(model, replace(task, loss=followed.loss), recipe):
+    for step in brief_training(model, replace(task, criterion=followed.loss), recipe):
         if step.diverged:
             raise CandidateFailed("diverged", f"loss {step.loss} at step {step.number}")
         losses.append(step.loss)

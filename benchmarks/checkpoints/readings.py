@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from benchmarks.baselines.checkpoints import alignments, gwa, prediction_changes
 from benchmarks.common.readouts import HEAD
-from prescreen import Capture, Readout, get_readout
+from prescreen import READOUTS
+from prescreen.captured import Capture
 from prescreen.heads.capturing import capture
-from prescreen.readouts import NORMALIZATIONS, PROJECTIONS, labels
-from prescreen.readouts.paired import agreement, inconsistency
+from prescreen.readouts import NORMALIZATIONS, compose, get_readout, labels
 from prescreen.tasks.images.views import shifted
 
 # The probe of Wu & Summa 2026: these of the batch gradient with labels of training inputs.
@@ -23,6 +23,10 @@ PROBE_SCALES = ("none", "head", "feature", "both")
 ANCHORS = ("prior", "uniform", "pseudo")
 GRADIENTS = ("gradient", "batch_gradient", "centred_batch_gradient")
 SCALES = ("head", "feature")
+
+# How far predictions of the same inputs differ: mean KL(p ‖ p'), in nats.
+VIEW_DIVERGENCE = get_readout("view/divergence/none")
+BEFORE_DIVERGENCE = get_readout("before/divergence/none")
 
 # Other views of unlabelled images.
 VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -106,18 +110,17 @@ def read_all(taken: Mapping[str, Capture], seen_labels: Tensor) -> dict[str, flo
     for point in (f"{anchor}/{gradient}" for anchor in ANCHORS for gradient in GRADIENTS):
         values[f"grid.{point}"] = get_readout(f"{point}/none")(unseen)
     values |= {f"scale.{scale}": NORMALIZATIONS[scale](unseen) for scale in SCALES}
-    anchor, projection = labels(seen_labels), PROJECTIONS["batch_gradient"]
+    anchor = labels(seen_labels)
     for kind, where in (("probe", "seen"), ("probe_batch", "seen_batch")):
         for scale in PROBE_SCALES:
-            readout = Readout(anchor, projection, NORMALIZATIONS[scale])
-            values[f"{kind}.{scale}"] = readout(taken[where])
-    values["gwa.labels"] = Readout(anchor, PROJECTIONS["gwa"])(taken["seen"])
+            values[f"{kind}.{scale}"] = compose(anchor, "batch_gradient", scale)(taken[where])
+    values["gwa.labels"] = compose(anchor, "gwa")(taken["seen"])
     for kind in ("unseen", "corrupted"):
         if kind in taken:
             for view in VIEWS:
                 one, other = taken[kind], taken[f"{view}_{kind}"]
-                values[f"agreement.{kind}.{view}"] = agreement(one, other)
-                values[f"divergence.{kind}.{view}"] = inconsistency(one, other.logits)
+                values[f"agreement.{kind}.{view}"] = READOUTS["agreement"](one, other)
+                values[f"divergence.{kind}.{view}"] = VIEW_DIVERGENCE(one, other)
     return values
 
 
@@ -129,7 +132,7 @@ def changes(before: Mapping[str, Capture], taken: Mapping[str, Capture]) -> dict
             now, then = taken[kind], before[kind]
             moved = predicted(now) != predicted(then)
             values[f"churn.{kind}"] = moved.double().mean().item()
-            values[f"divergence.{kind}.before"] = inconsistency(now, then.logits)
+            values[f"divergence.{kind}.before"] = BEFORE_DIVERGENCE(now, then)
     return values
 
 

@@ -11,8 +11,9 @@ from benchmarks.checkpoints import choice as choices
 from benchmarks.checkpoints import measure, run, scores, stopping, tables
 from benchmarks.common import metrics, results
 from benchmarks.common.readouts import HEAD
-from prescreen import Reading, Trajectory
+from prescreen import Reading
 from prescreen.ranking.journal import Record
+from prescreen.reading import Trajectory
 
 
 def needed(regime):

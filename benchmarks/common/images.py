@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from prescreen import Task
+from prescreen.tasks import ImageTask
 from prescreen.tasks.images.batches import DatasetBatches
 from prescreen.tasks.images.dataset import InMemory, Layout, collect
 from prescreen.tasks.images.parquet import open_parquet
@@ -34,32 +34,32 @@ def shuffled(images: Dataset[Any], seed: int = 1) -> Tensor:
     return torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))  # type: ignore[arg-type]
 
 
-def batches_of(task: Task) -> DatasetBatches:
+def batches_of(task: ImageTask) -> DatasetBatches:
     """What a task of a data set draws its batches from."""
     assert isinstance(task.batches, DatasetBatches)
     return task.batches
 
 
-def samples_of(task: Task) -> InMemory:
+def samples_of(task: ImageTask) -> InMemory:
     """A task's training samples, all in memory."""
     samples = batches_of(task).samples
     assert isinstance(samples, InMemory)
     return samples
 
 
-def read_rows(task: Task, images: Dataset[Any], rows: Tensor) -> InMemory:
+def read_rows(task: ImageTask, images: Dataset[Any], rows: Tensor) -> InMemory:
     """Images (uint8) of the task's size, and labels."""
     return collect(images, rows, Layout(task.in_channels, *task.image_size, torch.uint8))
 
 
-def labelled(task: Task, images: Dataset[Any], rows: Tensor) -> Labelled:
+def labelled(task: ImageTask, images: Dataset[Any], rows: Tensor) -> Labelled:
     """Inputs, prepared as the task's probe batch is, and labels."""
     samples = read_rows(task, images, rows)
     return batches_of(task).moments.normalize(samples.images), samples.labels
 
 
 def labelled_images(
-    data: Path, task: Task, *sizes: int, order: Tensor | None = None
+    data: Path, task: ImageTask, *sizes: int, order: Tensor | None = None
 ) -> list[Labelled]:
     """Disjoint sets of so many test images each, none of them in the probe batch.
 

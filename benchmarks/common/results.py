@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common.metrics import Floats
-from prescreen import Trajectory
+from prescreen.reading import Trajectory
 
 Row = dict[str, Any]
 

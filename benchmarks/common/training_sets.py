@@ -8,11 +8,11 @@ import torch
 from torch import Generator, Tensor
 
 from benchmarks.common.images import batches_of
-from prescreen import Task
+from prescreen.tasks import ImageTask
 from prescreen.tasks.images.dataset import InMemory
 
 
-def with_samples(task: Task, samples: InMemory, *, augment: bool = True) -> Task:
+def with_samples(task: ImageTask, samples: InMemory, *, augment: bool = True) -> ImageTask:
     """The task with other training samples, normalised as before."""
     batches = replace(batches_of(task), samples=samples, crop=augment, flip=augment)
     return replace(task, batches=batches)

@@ -147,7 +147,7 @@ def share_of_training() -> None:
     from prescreen.heads.capturing import capture
     from prescreen.spaces.candidate import as_candidates
     from prescreen.tasks import load_task
-    from prescreen.training.loop import brief_training
+    from prescreen.training import brief_training
     from prescreen.training.recipe import Training
 
     task = load_task("digits")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common.readouts import HEAD
-from prescreen import Capture
+from prescreen.captured import Capture
 from prescreen.heads.capturing import capture
 from prescreen.tasks.images.probe_batch import probe_shift
 

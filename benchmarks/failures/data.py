@@ -19,7 +19,8 @@ from benchmarks.common.images import (
     shuffled,
 )
 from benchmarks.common.training_sets import few, long_tail, rows_of
-from prescreen import Task, load_task
+from prescreen import load_task
+from prescreen.tasks import ImageTask
 from prescreen.tasks.images.dataset import InMemory, Layout, fit
 from prescreen.tasks.images.folders import decode
 
@@ -34,7 +35,7 @@ _OTHER_IMAGES = (".png", ".jpg", ".jpeg")
 class Data:
     """What every run needs: the clean task, its samples, probes by name, labelled test images."""
 
-    task: Task
+    task: ImageTask
     samples: InMemory
     probes: dict[str, Tensor]
     test: Labelled

@@ -14,11 +14,13 @@ from benchmarks.common.training_sets import few, long_tail, with_samples, wrong_
 from benchmarks.failures.corrections import corrected, gaps, mirror_agreement, shifts
 from benchmarks.failures.data import PROBE, Data
 from benchmarks.failures.plans import Plan
-from prescreen import Capture, Reading, Task, Training
+from prescreen import Reading, Training
+from prescreen.captured import Capture
 from prescreen.failures import CandidateFailed
 from prescreen.heads.capturing import capture
+from prescreen.tasks import ImageTask
 from prescreen.tasks.images.dataset import InMemory
-from prescreen.training.loop import brief_training
+from prescreen.training import brief_training
 
 BRIEF = 300
 LONG = 900
@@ -64,12 +66,12 @@ def measure(data: Data, plan: Plan) -> list[Reading]:
     return readings
 
 
-def unaugmented(task: Task, samples: InMemory) -> Tensor:
+def unaugmented(task: ImageTask, samples: InMemory) -> Tensor:
     """A batch of training inputs, as they are without crops and flips."""
     return next(with_samples(task, samples, augment=False).batches(PROBE, 1))[0]
 
 
-def _task(data: Data, plan: Plan) -> tuple[Task, InMemory]:
+def _task(data: Data, plan: Plan) -> tuple[ImageTask, InMemory]:
     samples, recipe = data.samples, plan.recipe
     if recipe.wrong:
         samples = wrong_labels(samples, recipe.wrong, data.task.num_classes)
@@ -78,11 +80,11 @@ def _task(data: Data, plan: Plan) -> tuple[Task, InMemory]:
     if plan.experiment == "imbalance":
         samples = long_tail(samples)
     task = with_samples(data.task, samples, augment=recipe.augment)
-    return replace(task, loss=recipe.loss), samples
+    return replace(task, criterion=recipe.loss), samples
 
 
 def _trained(
-    plan: Plan, task: Task, steps: int, shares: tuple[float, ...]
+    plan: Plan, task: ImageTask, steps: int, shares: tuple[float, ...]
 ) -> Iterator[tuple[int, nn.Module]]:
     """The model after these shares of so many steps."""
     stops = [round(share * steps) for share in shares]

@@ -25,7 +25,7 @@ REFERENCE = "clean"
 CLEAN = ("clean 2", "clean 3")  # what is called unlike them is unlike other clean probes
 QUANTILE = 0.95
 
-# What every table has a line of -> its sign, with which higher is better.
+# What tables have a line of, if the results have it -> its sign, with which higher is better.
 SIGNS = {
     **{name: oriented_sign(name) for name in HEAD},
     **{f"scaled.{name}": oriented_sign(name) for name in SCALED},
@@ -44,7 +44,7 @@ def recipe_table(rows: list[Row]) -> str:
     base = [i for i, row in enumerate(rows) if row["run"] == "base"]
     noise = ranges.get("seed", math.nan)
     lines = []
-    for name in SIGNS:
+    for name in recorded(rows):
         values = scores(rows, name)
         of = {f: _rho(values, truth, [*base, *chosen[f]]) for f in LEVELS}
         fooled = [
@@ -67,7 +67,8 @@ def overfit_table(rows: list[Row]) -> str:
     steps = sorted({row["step"] for row in rows})
     at = {step: [row for row in rows if row["step"] == step] for step in steps}
     truth = column(at[steps[-1]], TRUTH)
-    signs = {**SIGNS, **{f"gap.{name}": -1.0 for name in GAPS}}
+    signs = {name: SIGNS[name] for name in recorded(rows)}
+    signs |= {f"gap.{name}": -1.0 for name in GAPS}
     lines = [
         [name, *(with_interval(spearman, sign * column(at[step], name), truth) for step in steps)]
         for name, sign in signs.items()
@@ -87,7 +88,7 @@ def imbalance_table(rows: list[Row]) -> str:
     truths = [column(rows, TRUTH), column(rows, "published")]
     lines = [
         [name, *(with_interval(spearman, scores(rows, name), truth) for truth in truths)]
-        for name in SIGNS
+        for name in recorded(rows)
     ]
     return _titled(
         f"imbalance: {len(rows)} cells on a long tail of classes",
@@ -104,7 +105,7 @@ def shifted_table(rows: list[Row]) -> str:
     at = {probe: [by[name, probe] for name in names] for probe in probes}
     truth = column(at[REFERENCE], "published")
     lines = []
-    for name in SIGNS:
+    for name in recorded(rows):
         values = {probe: scores(at[probe], name) for probe in probes}
         cells = [with_interval(spearman, values.pop(REFERENCE), truth)]
         reference = scores(at[REFERENCE], name)
@@ -120,6 +121,11 @@ def shifted_table(rows: list[Row]) -> str:
     )
     table = plain_table(["readout", REFERENCE, *others], lines)
     return _titled(title, table) + "\n\n" + _noticed(at)
+
+
+def recorded(rows: list[Row]) -> list[str]:
+    """The lines of a table: readouts that are newer than the results have none."""
+    return [name for name in SIGNS if any(name in row for row in rows)]
 
 
 def scores(rows: list[Row], name: str) -> Floats:

@@ -8,8 +8,9 @@ from benchmarks.common import results
 from benchmarks.failures import corrections, run, tables
 from benchmarks.failures import measure as runs
 from benchmarks.failures import plans as planning
-from prescreen import Reading, Trajectory
+from prescreen import Reading
 from prescreen.ranking.journal import Record
+from prescreen.reading import Trajectory
 
 
 # Every readout is the truth itself, except that confidence is fooled by temperature.

@@ -15,12 +15,12 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from typing import Any
 
 import torch
 
 from benchmarks.common.options import command
-from prescreen import Ranking, Training, load_task, rank
+from prescreen import Processes, Ranking, Training, load_task, rank
+from prescreen.ranking.executors import Executor, Ray
 from prescreen.text import plain_table
 
 # Seconds before the first event, until the last, and after it.
@@ -31,17 +31,17 @@ def main() -> None:
     """Measure and print the table."""
     args = command(__doc__, candidates=40, steps=100, workers=2, rounds=5).parse_args()
     many = args.workers
-    arrangements: dict[str, dict[str, Any]] = {
-        "Ray, 1 worker": {"ray": "local", "workers": 1},
-        f"Ray, {many} workers": {"ray": "local", "workers": many},
-        "no Ray, 1 process": {"workers": 1},
-        f"no Ray, {many} processes": {"workers": many},
+    executors: dict[str, Executor] = {
+        "Ray, 1 worker": Ray("local", workers=1),
+        f"Ray, {many} workers": Ray("local", workers=many),
+        "no Ray, 1 process": Processes(1),
+        f"no Ray, {many} processes": Processes(many),
     }
-    seconds: dict[str, list[Spans]] = {name: [] for name in arrangements}
+    seconds: dict[str, list[Spans]] = {name: [] for name in executors}
     orders = set()
     for _ in range(args.rounds):
-        for name, arrangement in arrangements.items():
-            ranking, spans = timed(args.candidates, args.steps, arrangement)
+        for name, executor in executors.items():
+            ranking, spans = timed(args.candidates, args.steps, executor)
             seconds[name].append(spans)
             orders.add(tuple(row.name for row in ranking))
             print(f"{name}: " + ", ".join(f"{span:.1f} s" for span in spans), flush=True)
@@ -54,7 +54,7 @@ def main() -> None:
     print(plain_table(header, rows(seconds, many)))
 
 
-def timed(candidates: int, steps: int, arrangement: dict[str, Any]) -> tuple[Ranking, Spans]:
+def timed(candidates: int, steps: int, executor: Executor) -> tuple[Ranking, Spans]:
     """A ranking, and what it took."""
     moments = [time.perf_counter()]
     ranking = rank(
@@ -63,7 +63,7 @@ def timed(candidates: int, steps: int, arrangement: dict[str, Any]) -> tuple[Ran
         samples=candidates,
         training=Training(steps=steps),
         progress=lambda _: moments.append(time.perf_counter()),
-        **arrangement,
+        on=executor,
     )
     begin, first, last, end = moments[0], moments[1], moments[-1], time.perf_counter()
     return ranking, (first - begin, last - first, end - last)

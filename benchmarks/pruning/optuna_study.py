@@ -35,10 +35,12 @@ from benchmarks.common.images import Labelled, labelled_images, open_test, publi
 from benchmarks.common.journalled import Work, journalled
 from benchmarks.common.options import command
 from benchmarks.common.readouts import HEAD_PANEL
-from prescreen import Reading, Task, Training, brief_training, load_task, read
+from prescreen import Reading, Training, load_task, read
 from prescreen.integrations.optuna import ReadoutPruner, Recorder
 from prescreen.spaces.space import resolve_space
+from prescreen.tasks import ImageTask
 from prescreen.text import plain_table
+from prescreen.training import brief_training
 
 EVAL, BATCH = "validation_accuracy", "validation_accuracy_batch_statistics"
 VALIDATION, VALIDATION_BATCH = 1000, 250
@@ -122,7 +124,7 @@ def record(args: Namespace) -> list[Cell]:
     return [Cell(c.name, c.accuracy, list(records[c.name].trajectory)) for c in cells]
 
 
-def load(data: Path, seed: int) -> tuple[Task, Labelled]:
+def load(data: Path, seed: int) -> tuple[ImageTask, Labelled]:
     """The task, and labelled images that neither training nor the probe batch uses."""
     task = load_task(data)
     order = list(range(len(open_test(data))))  # type: ignore[arg-type]
@@ -132,7 +134,7 @@ def load(data: Path, seed: int) -> tuple[Task, Labelled]:
 
 
 def record_cell(
-    given: tuple[Task, Labelled], cell: Cell, training: Training, interval: int
+    given: tuple[ImageTask, Labelled], cell: Cell, training: Training, interval: int
 ) -> list[Reading]:
     """Train a cell; readouts, accuracies and what each of them takes. Seconds are those of training."""
     task, validation = given

@@ -12,8 +12,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from prescreen.failures import CandidateFailed
+from prescreen.heads.execute import call, map_tensors
 from prescreen.spaces.candidate import Candidate
-from prescreen.tasks import Task
+from prescreen.tasks.base import Task, to_device
 
 Cost = Literal["parameters", "flops"]
 
@@ -67,14 +68,12 @@ def _measured(
     candidate: Candidate, task: Task, wanted: Sequence[str], device: str
 ) -> dict[str, float]:
     with torch.random.fork_rng([]), torch.device(device):
-        model = candidate.model(
-            num_classes=task.num_classes, in_channels=task.in_channels, image_size=task.image_size
-        ).eval()
+        model = candidate.model(**task.sizes).eval()
     costs = {"parameters": float(_parameters(model))}
     if "flops" in wanted:
-        sample = torch.zeros(1, *task.probe.shape[1:], device=device)
+        sample = to_device(map_tensors(task.probe, lambda tensor: tensor[:1]), device)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model(sample)
+            call(model, sample)
         costs["flops"] = float(counter.get_total_flops())
     return costs
 
