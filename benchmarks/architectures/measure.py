@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.baselines import AT_INITIALISATION, accuracy
+from benchmarks.baselines import AT_INITIALISATION
 from benchmarks.baselines.az_nas import PARTS
+from benchmarks.baselines.curves import accuracy
 from benchmarks.common.images import Labelled, cpu_seconds
 from benchmarks.common.journalled import Work, journalled
 from benchmarks.common.results import Row

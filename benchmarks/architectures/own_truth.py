@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.architectures.measure import last_values, progress, score_untrained, train_briefly
 from benchmarks.architectures.table import GRID, RESULTS, normalization_table, score_table
-from benchmarks.baselines import accuracy
+from benchmarks.baselines.curves import accuracy
 from benchmarks.common.images import cpu_seconds, labelled_images, timed
 from benchmarks.common.options import command, folder_of, need
 from benchmarks.common.readouts import MEASURED

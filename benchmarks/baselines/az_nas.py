@@ -11,8 +11,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.baselines.capacity import flops
-from benchmarks.baselines.networks import weighted_layers, with_batch_statistics
+from benchmarks.baselines.networks import flops, weighted_layers, with_batch_statistics
 
 PARTS = ("expressivity", "progressivity", "trainability", "complexity")
 
@@ -69,7 +68,7 @@ def az_nas(
     with torch.enable_grad():
         twin(torch.randn(samples, *image_shape, generator=generator).to(device))
     if not passed:
-        raise ValueError(f"blocks: modules with (N, C, H, W) outputs are needed, got {blocks!r}")
+        raise ValueError(f"`blocks` must have (N, C, H, W) outputs, got {blocks!r}")
     entropies = [_entropy(f.detach()) for f in (passed[0][0], *(after for _, after in passed))]
     steps = [after - before for before, after in itertools.pairwise(entropies)]
     trainability = [_trainability(before, after, generator) for before, after in passed]

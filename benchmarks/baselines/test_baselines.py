@@ -135,7 +135,7 @@ def test_zico_is_the_log_of_mean_over_deviation(label):
 def test_zico_leaves_out_layers_whose_gradient_does_not_vary():
     batches = [(images([1]), torch.tensor([0]))] * 2
     assert baselines.zico(nn.Sequential(nn.Flatten(), linear([[0], [0]])), batches) == 0
-    with pytest.raises(ValueError, match="batches: at least 2 are needed, got 1"):
+    with pytest.raises(ValueError, match="`batches` must be at least 2, got 1"):
         baselines.zico(two_layers(), batches[:1])
 
 
@@ -182,7 +182,7 @@ def test_naswot_counts_agreeing_units():
 
 def test_naswot_without_difference_or_relu():
     assert baselines.naswot(gates(1, 1, 1), images([1, 2, -1], [2, 1, -2])) == -math.inf
-    with pytest.raises(ValueError, match="model: ReLU modules are needed, Sequential executed"):
+    with pytest.raises(ValueError, match="`model` must execute ReLU modules, Sequential has none"):
         baselines.naswot(two_layers(), IMAGE)
 
 
@@ -253,7 +253,7 @@ def test_az_nas_blocks_by_name():
     model = nn.Sequential(Block(lambda x: 2 * x), Block(lambda x: 3 * x), *head(1))
     found = baselines.az_nas(model, (1, 4, 4), blocks=["1"])
     assert found["trainability"] == approx(-4 / 3)
-    with pytest.raises(ValueError, match=r"blocks: modules with .* outputs are needed"):
+    with pytest.raises(ValueError, match=r"`blocks` must have .* outputs"):
         baselines.az_nas(head(1), (1, 4, 4))
 
 
@@ -274,7 +274,7 @@ def test_training_speed_estimates():
 
 @pytest.mark.parametrize("window", [0, 4])
 def test_window_must_lie_within_the_training(window):
-    with pytest.raises(ValueError, match=f"window: 1 to 3 steps are allowed, got {window}"):
+    with pytest.raises(ValueError, match=f"`window` must be 1 to 3 steps, got {window}"):
         baselines.tse_e([3.0, 2.0, 1.0], window)
 
 

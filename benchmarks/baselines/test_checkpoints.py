@@ -67,7 +67,7 @@ def test_gradient_disparity_by_hand():
     second = [p / 2 / high, 1 / 4 / high]
     expected = math.sqrt(2) * math.dist(first, second)
     assert checkpoints.gradient_disparity(model, batches) == approx(expected)
-    with pytest.raises(ValueError, match="batches: at least 2 are needed, got 1"):
+    with pytest.raises(ValueError, match="`batches` must be at least 2, got 1"):
         checkpoints.gradient_disparity(model, batches[:1])
 
 

@@ -14,7 +14,6 @@ from prescreen.pruning import Panel
 
 WINDOW = 1.0
 SMOOTHING = 1
-
 # Of accuracies: those of single checkpoints jump.
 SMOOTHED = 3
 
@@ -32,13 +31,7 @@ class Choice:
 
 
 def pick(score: Score, window: float, smoothing: int = SMOOTHING) -> int:
-    """The checkpoint that the package chooses; the last if there is no value.
-
-    Args:
-        score: one value a checkpoint, (n,).
-        window: share of the checkpoints, counted from the end, that one is chosen from.
-        smoothing: see `prescreen.checkpoints.selection.Selection`.
-    """
+    """The checkpoint that the package chooses in a window; the last if there is no value."""
     count, panel = len(score.values), Panel((score.name,), (score.higher_is_better,))
     readings = [Reading(i, {score.name: value}) for i, value in enumerate(score.values.tolist())]
     chosen = Selection(panel, first_of(count, window), smoothing).choose(readings)

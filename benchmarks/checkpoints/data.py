@@ -28,21 +28,13 @@ SEVERITIES = 5
 
 @dataclass(frozen=True)
 class Regime:
-    """What a network is trained on, and for how long.
+    """What a network is trained on, and for how long."""
 
-    Args:
-        images: training images that are drawn, before a long tail is cut out of them.
-        epochs: of training.
-        every: epochs from one checkpoint to the next.
-        augment: whether training images are cropped and flipped.
-        recipe: part of `prescreen.Training`.
-    """
-
-    images: int
+    images: int  # before a long tail is cut out of them
     epochs: int
-    every: int
-    augment: bool
-    recipe: dict[str, Any]
+    every: int  # epochs from one checkpoint to the next
+    augment: bool  # whether images are cropped and flipped
+    recipe: dict[str, Any]  # part of `prescreen.Training`
 
 
 # Labels are learnt by heart without augmentation and weight decay, at a constant rate.
@@ -58,20 +50,11 @@ REGIMES = {
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """What every run needs; all inputs are normalised, and no image is in two of the sets.
-
-    Args:
-        task: CIFAR-10 in small.
-        samples: its training samples.
-        inputs: unlabelled inputs by name: ``unseen`` and ``corrupted``.
-        validation: labelled inputs.
-        test: labelled inputs.
-        corrupted_test: the test inputs, corrupted.
-    """
+    """What every run needs; all inputs are normalised, and no image is in two of the sets."""
 
     task: ImageTask
-    samples: InMemory
-    inputs: dict[str, Tensor]
+    samples: InMemory  # its training samples
+    inputs: dict[str, Tensor]  # unlabelled: ``unseen`` and ``corrupted``
     validation: Labelled
     test: Labelled
     corrupted_test: Tensor
@@ -125,40 +108,29 @@ def corrupt(images: Tensor, seed: int = 0) -> Tensor:
     return (255 * changed).round().clamp(0, 255).to(torch.uint8)
 
 
-def _noise(x: Tensor, strength: Tensor, generator: Generator) -> Tensor:
-    return x + 0.2 * strength * torch.randn(x.shape, generator=generator)
+def _blurred(x: Tensor) -> Tensor:
+    return functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
-def _impulses(x: Tensor, strength: Tensor, generator: Generator) -> Tensor:
-    hit = torch.rand(x.shape, generator=generator) < 0.2 * strength
-    return torch.where(hit, (torch.rand(x.shape, generator=generator) < 0.5).float(), x)
+def _impulses(x: Tensor, s: Tensor, g: Generator) -> Tensor:
+    hit = torch.rand(x.shape, generator=g) < 0.2 * s
+    return torch.where(hit, (torch.rand(x.shape, generator=g) < 0.5).float(), x)
 
 
-def _blur(x: Tensor, strength: Tensor, generator: Generator) -> Tensor:
-    wide = functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
-    wide = functional.avg_pool2d(wide, 3, stride=1, padding=1, count_include_pad=False)
-    return x + strength * (wide - x)
+def _mean(x: Tensor) -> Tensor:
+    return x.mean((1, 2, 3), keepdim=True)
 
 
-def _contrast(x: Tensor, strength: Tensor, generator: Generator) -> Tensor:
-    mean = x.mean((1, 2, 3), keepdim=True)
-    return mean + (1 - 0.8 * strength) * (x - mean)
+def _pixelated(x: Tensor) -> Tensor:
+    return functional.interpolate(functional.avg_pool2d(x, 4), x.shape[2:])
 
 
-def _brightness(x: Tensor, strength: Tensor, generator: Generator) -> Tensor:
-    return x + 0.4 * strength
-
-
-def _pixelate(x: Tensor, strength: Tensor, generator: Generator) -> Tensor:
-    coarse = functional.avg_pool2d(x, 4)
-    return x + strength * (functional.interpolate(coarse, x.shape[2:]) - x)
-
-
+# Of images x in [0, 1], strengths s (N, 1, 1, 1) in (0, 1], and a generator.
 CORRUPTIONS: dict[str, Callable[[Tensor, Tensor, Generator], Tensor]] = {
-    "noise": _noise,
+    "noise": lambda x, s, g: x + 0.2 * s * torch.randn(x.shape, generator=g),
     "impulses": _impulses,
-    "blur": _blur,
-    "contrast": _contrast,
-    "brightness": _brightness,
-    "pixelate": _pixelate,
+    "blur": lambda x, s, g: x + s * (_blurred(_blurred(x)) - x),
+    "contrast": lambda x, s, g: _mean(x) + (1 - 0.8 * s) * (x - _mean(x)),
+    "brightness": lambda x, s, g: x + 0.4 * s,
+    "pixelate": lambda x, s, g: x + s * (_pixelated(x) - x),
 }

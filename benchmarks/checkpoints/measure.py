@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
-from benchmarks.baselines import accuracy, loss
 from benchmarks.baselines.checkpoints import evidence, gradient_disparity
+from benchmarks.baselines.curves import accuracy, loss
 from benchmarks.checkpoints.data import PROBE, REGIMES, Data, training_samples
 from benchmarks.checkpoints.networks import ARCHITECTURES, build
 from benchmarks.checkpoints.readings import Followed, capture_all, changes, read_all
@@ -126,13 +126,8 @@ def _checkpoints(
     # Numbers of samples go where labels usually go, so that training can be followed.
     numbered = InMemory(samples.images, torch.arange(len(samples)))
     task = with_samples(data.task, numbered, augment=regime.augment)
-    recipe = Training(
-        steps=steps,
-        batch_size=BATCH,
-        warmup=0.02,
-        seed=plan.seed,
-        **{**architecture.recipe, **regime.recipe},
-    )
+    parts = {**architecture.recipe, **regime.recipe}
+    recipe = Training(steps=steps, batch_size=BATCH, warmup=0.02, seed=plan.seed, **parts)
     losses: list[float] = []
     for step in brief_training(model, replace(task, criterion=followed.loss), recipe):
         if step.diverged:

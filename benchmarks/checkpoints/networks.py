@@ -19,8 +19,7 @@ class Network(nn.Module):
 
     def __init__(self, body: nn.Module, head: nn.Module) -> None:
         super().__init__()
-        self.body = body
-        self.head = head
+        self.body, self.head = body, head
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (N, 3, H, W) to logits (N, K)."""
@@ -34,11 +33,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, before: int, channels: int, stride: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(before, channels, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
+            *convolution(before, channels, stride), nn.ReLU(), *convolution(channels, channels)
         )
         same = before == channels and stride == 1
         self.shortcut = nn.Identity() if same else nn.Conv2d(before, channels, 1, stride)
@@ -57,12 +52,8 @@ class ConvNeXtBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
-        self.mlp = nn.Sequential(
-            nn.LayerNorm(channels),
-            nn.Linear(channels, 4 * channels),
-            nn.GELU(),
-            nn.Linear(4 * channels, channels),
-        )
+        layers = nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels)
+        self.mlp = nn.Sequential(nn.LayerNorm(channels), *layers)
         self.scale = nn.Parameter(torch.full((channels,), 0.1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,19 +70,18 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
-def resnet(channels: int = 16) -> Network:
+def convolution(before: int, channels: int, stride: int = 1) -> tuple[nn.Module, nn.Module]:
+    """A 3×3 convolution and its BatchNorm."""
+    convolution = nn.Conv2d(before, channels, 3, stride, padding=1, bias=False)
+    return convolution, nn.BatchNorm2d(channels)
+
+
+def resnet(c: int = 16) -> Network:
     """Three stages of one residual block each."""
-    body = nn.Sequential(
-        nn.Conv2d(3, channels, 3, padding=1, bias=False),
-        nn.BatchNorm2d(channels),
-        nn.ReLU(),
-        ResidualBlock(channels, channels, 1),
-        ResidualBlock(channels, 2 * channels, 2),
-        ResidualBlock(2 * channels, 4 * channels, 2),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-    )
-    return Network(body, nn.Linear(4 * channels, CLASSES))
+    stem = convolution(3, c)
+    blocks = ResidualBlock(c, c, 1), ResidualBlock(c, 2 * c, 2), ResidualBlock(2 * c, 4 * c, 2)
+    pool = nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    return Network(nn.Sequential(*stem, nn.ReLU(), *blocks, *pool), nn.Linear(4 * c, CLASSES))
 
 
 def convnext(channels: int = 32) -> Network:
@@ -109,32 +99,19 @@ def convnext(channels: int = 32) -> Network:
 def vit(width: int = 64, depth: int = 4) -> Network:
     """A Vision Transformer on 16 patches of 4×4 pixels."""
     # It cuts an 8×8 image into patches of 2×2, which with four pixels a channel are 4×4.
-    model = VisionTransformer(
-        depth=depth,
-        width=width,
-        heads=4,
-        mlp_ratio=2,
-        num_classes=CLASSES,
-        in_channels=12,
-        image_size=(8, 8),
-    )
+    sizes = {"num_classes": CLASSES, "in_channels": 12, "image_size": (8, 8)}
+    model = VisionTransformer(depth=depth, width=width, heads=4, mlp_ratio=2, **sizes)
     head, model.head = model.head, nn.Identity()
     return Network(nn.Sequential(nn.PixelUnshuffle(2), model), head)
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A kind of network.
-
-    Args:
-        build: makes one.
-        recipe: its part of `prescreen.Training`.
-        by_heart: times as many epochs as others it needs to learn labels by heart.
-    """
+    """A kind of network."""
 
     build: Callable[[], Network]
-    recipe: dict[str, Any]
-    by_heart: int = 1
+    recipe: dict[str, Any]  # part of `prescreen.Training`
+    by_heart: int = 1  # times as many epochs as others it needs to learn labels by heart
 
 
 ARCHITECTURES = {

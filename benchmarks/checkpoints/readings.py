@@ -36,12 +36,7 @@ VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Followed:
-    """What training shows of its own samples, for methods that use its labels: see `values`.
-
-    Args:
-        model: the network that is trained.
-        labels: of all training samples, (n,), as training sees them.
-    """
+    """What training shows of its own samples, of which it sees these labels (n,): see `values`."""
 
     def __init__(self, model: nn.Module, labels: Tensor) -> None:
         self._labels = labels
@@ -67,11 +62,7 @@ class Followed:
         return functional.cross_entropy(logits, targets)
 
     def values(self, epoch: int) -> dict[str, float]:
-        """GWA of the last epoch's samples, and how many predictions changed since the one before.
-
-        Args:
-            epoch: steps it has.
-        """
+        """GWA of the last epoch, of so many steps, and the share of predictions that it changed."""
         self._gammas = self._gammas[-epoch:]
         changes = prediction_changes(self._before, self._after)
         return {"gwa.training": gwa(torch.cat(self._gammas)), "label_wave": changes}
@@ -96,9 +87,7 @@ def capture_all(model: nn.Module, inputs: Mapping[str, Tensor], seen: Tensor) ->
 def read_all(taken: Mapping[str, Capture], seen_labels: Tensor) -> dict[str, float]:
     """All readouts of all captures, points of the grid, the paper's probe, and agreement.
 
-    Args:
-        taken: from `capture_all`.
-        seen_labels: of the seen inputs, as training sees them; only the paper's probe uses them.
+    Only the paper's probe uses the labels of the seen inputs, as training sees them.
     """
     values = {
         f"{kind}.{name}": readout(capture)

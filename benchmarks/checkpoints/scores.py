@@ -50,22 +50,14 @@ RULES: dict[str, tuple[str, bool, Callable[[Floats], int]]] = {
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """One series of readings.
+    """One series of readings, a value a checkpoint."""
 
-    Args:
-        name: the readout or method.
-        kind: how it was read: on what inputs, in which mode, divided by what.
-        labels: whose labels it uses.
-        values: one a checkpoint.
-        higher_is_better: which way is good.
-        rule: of the method's own, from values to a checkpoint's number, instead of the package's.
-    """
-
-    name: str
-    kind: str
-    labels: str
+    name: str  # of the readout or method
+    kind: str  # how it was read: on what inputs, in which mode, divided by what
+    labels: str  # whose it uses
     values: Floats
     higher_is_better: bool
+    # The method's own, from values to a checkpoint's number, instead of the package's.
     rule: Callable[[Floats], int] | None = None
 
 

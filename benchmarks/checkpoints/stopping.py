@@ -17,7 +17,6 @@ from prescreen import EarlyStopping, Reading
 from prescreen.text import plain_table
 
 PATIENCE = (3, 6)
-
 HEADER = ("stopped by", "labels", "training saved", "points lost", "at worst", "behind oracle")
 
 
@@ -33,12 +32,7 @@ Stopping = Callable[[list[Row], str], Stopped]
 
 
 def stopping_table(own: Sequence[list[Row]], regime: str) -> str:
-    """Share of training saved; points lost against the last checkpoint of the whole training.
-
-    Args:
-        own: runs of one regime, their checkpoints.
-        regime: the regime.
-    """
+    """Share of training saved; points lost against the last checkpoint of the whole training."""
     lines = []
     for name, labels, stopping in _methods():
         saved, lost, gaps = [], [], []
@@ -47,12 +41,8 @@ def stopping_table(own: Sequence[list[Row]], regime: str) -> str:
             saved.append(1 - (stopped.end + 1) / len(test))
             lost.append(100 * (test[-1] - test[stopped.chosen]))
             gaps.append(100 * (test.max() - test[stopped.chosen]))
-        lines.append(
-            [
-                *(name, labels, f"{100 * np.mean(saved):.0f} %", f"{np.mean(lost):+.2f}"),
-                *(f"{max(lost):+.2f}", f"{np.mean(gaps):.2f}"),
-            ]
-        )
+        line = [name, labels, f"{100 * np.mean(saved):.0f} %", f"{np.mean(lost):+.2f}"]
+        lines.append([*line, f"{max(lost):+.2f}", f"{np.mean(gaps):.2f}"])
     return plain_table(HEADER, lines, (0, 1))
 
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from benchmarks.baselines import accuracy
+from benchmarks.baselines.curves import accuracy
 from benchmarks.common.readouts import HEAD
 from benchmarks.common.training_sets import few, long_tail, with_samples, wrong_labels
 from benchmarks.failures.corrections import corrected, gaps, mirror_agreement, shifts
 from benchmarks.failures.data import PROBE, Data
 from benchmarks.failures.plans import Plan
-from prescreen import Reading, Training
+from prescreen import Reading
 from prescreen.captured import Capture
 from prescreen.failures import CandidateFailed
 from prescreen.heads.capturing import capture
@@ -50,10 +50,8 @@ def measure(data: Data, plan: Plan) -> list[Reading]:
         taken = capture(model, task.probe)
         if step == steps and len(taken.logits.argmax(1).unique()) == 1:
             raise CandidateFailed("collapsed", "predicts one class for all probe samples")
-        if plan.experiment == "shifted":
-            values = _read_shifted(model, data, samples)
-        else:
-            values = _read(model, task.probe, taken)
+        shifted = plan.experiment == "shifted"
+        values = _read_shifted(model, data, samples) if shifted else _read(model, task.probe, taken)
         if overfit:
             values |= gaps(capture(model, unaugmented(task, samples)), taken)
         if not long:
@@ -88,16 +86,8 @@ def _trained(
 ) -> Iterator[tuple[int, nn.Module]]:
     """The model after these shares of so many steps."""
     stops = [round(share * steps) for share in shares]
-    recipe = plan.recipe
-    training = Training(
-        steps=steps,
-        batch_size=64,
-        lr=recipe.lr,
-        weight_decay=recipe.weight_decay,
-        seed=recipe.seed,
-    )
-    model = recipe.build(plan.arch)
-    for step in brief_training(model, task, training):
+    model = plan.recipe.build(plan.arch)
+    for step in brief_training(model, task, plan.recipe.training(steps)):
         if step.diverged:
             raise CandidateFailed("diverged", f"loss {step.loss} at step {step.number}")
         if step.number in stops:
@@ -111,14 +101,11 @@ def _read(model: nn.Module, inputs: Tensor, taken: Capture) -> dict[str, float]:
 
 def _read_shifted(model: nn.Module, data: Data, samples: InMemory) -> dict[str, float]:
     seen = unaugmented(data.task, samples)
-    return {
-        f"{probe}: {name}": value
+    read = {
+        probe: _read(model, inputs, capture(model, inputs)) | shifts(model, seen, inputs)
         for probe, inputs in data.probes.items()
-        for name, value in {
-            **_read(model, inputs, capture(model, inputs)),
-            **shifts(model, seen, inputs),
-        }.items()
     }
+    return {f"{p}: {name}": value for p, values in read.items() for name, value in values.items()}
 
 
 def _truths(model: nn.Module, data: Data) -> dict[str, float]:

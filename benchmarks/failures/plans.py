@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -12,6 +14,7 @@ from torch.nn import functional
 
 from benchmarks.architectures.nas_bench_201 import SHUFFLE
 from benchmarks.common.images import published_cells
+from prescreen import Training
 
 EXPERIMENTS = ("recipe", "overfit", "imbalance", "shifted")
 
@@ -34,31 +37,23 @@ SEEDS = (1, 2)
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a candidate is trained with and what network it is.
+    """What a candidate is trained with and what network it is."""
 
-    Args:
-        temperature: by which the training loss divides logits.
-        smoothing: of labels.
-        dropout: before the last layer.
-        weight_decay: of SGD.
-        lr: peak learning rate.
-        wrong: share of training labels that are wrong.
-        seed: of initial weights, batches and dropout.
-        channels: of the network's first stage.
-        cells: of each stage.
-        augment: whether training images are cropped and flipped.
-    """
-
-    temperature: float = 1.0
-    smoothing: float = 0.0
-    dropout: float = 0.0
+    temperature: float = 1.0  # by which the training loss divides logits
+    smoothing: float = 0.0  # of labels
+    dropout: float = 0.0  # before the last layer
     weight_decay: float = 5e-4
     lr: float = 0.05
-    wrong: float = 0.0
-    seed: int = 0
-    channels: int = 8
-    cells: int = 1
-    augment: bool = True
+    wrong: float = 0.0  # share of training labels that are wrong
+    seed: int = 0  # of initial weights, batches and dropout
+    channels: int = 8  # of the network's first stage
+    cells: int = 1  # of each stage
+    augment: bool = True  # whether training images are cropped and flipped
+
+    def training(self, steps: int) -> Training:
+        """The package's recipe."""
+        own = {"lr": self.lr, "weight_decay": self.weight_decay, "seed": self.seed}
+        return Training(steps=steps, batch_size=64, **own)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """What training minimises."""
@@ -68,11 +63,10 @@ class Recipe:
 
     def build(self, arch: str) -> nn.Sequential:
         """The network, with its initial weights."""
+        sizes = {"channels": self.channels, "cells_per_stage": self.cells}
         with torch.random.fork_rng([]):
             torch.manual_seed(self.seed)
-            model = nas_bench_201.build(
-                {"arch": arch}, channels=self.channels, cells_per_stage=self.cells
-            )
+            model = nas_bench_201.build({"arch": arch}, **sizes)
         assert isinstance(model, nn.Sequential)
         return model.insert(len(model) - 1, nn.Dropout(self.dropout)) if self.dropout else model
 
@@ -92,42 +86,22 @@ class Plan:
 
 def plans(experiment: str, truth: Path) -> list[Plan]:
     """The candidates of an experiment; `truth` is a CSV with columns arch and test_accuracy."""
+    plan = partial(Plan, experiment)
+    found = []
     if experiment == "recipe":
-        base = Recipe()
-        return [
-            Plan(experiment, "base", "seed", 0.0),
-            *(Plan(experiment, f"seed {s}", "seed", s, replace(base, seed=s)) for s in SEEDS),
-            *(
-                Plan(experiment, f"{factor} {level:g}", factor, level, _changed(factor, level))
-                for factor, levels in LEVELS.items()
-                for level in levels
-            ),
-        ]
-    if experiment == "overfit":
-        return [
-            Plan(
-                experiment,
-                f"{channels} channels, {cells} cells{', augmented' if augment else ''}",
-                "augmented" if augment else "plain",
-                channels,
-                Recipe(channels=channels, cells=cells, augment=augment),
-            )
-            for augment in (True, False)
-            for channels in (4, 8, 12)
-            for cells in (1, 2)
-        ]
-    return [
-        Plan(
-            experiment,
-            nas_bench_201.name(nas_bench_201.from_arch(row["arch"])),
-            "cell",
-            i,
-            arch=row["arch"],
-            published=float(row["test_accuracy"]),
-        )
-        for i, row in enumerate(published_cells(truth, SHUFFLE)[CELLS[experiment]])
-    ]
-
-
-def _changed(factor: str, level: float) -> Recipe:
-    return replace(Recipe(), **{factor: level})  # type: ignore[arg-type]
+        found.append(plan("base", "seed", 0.0))
+        for factor, levels in {"seed": SEEDS, **LEVELS}.items():
+            for level in levels:
+                recipe = replace(Recipe(), **{factor: level})  # type: ignore[arg-type]
+                found.append(plan(f"{factor} {level:g}", factor, level, recipe))
+    elif experiment == "overfit":
+        for augment, channels, cells in product((True, False), (4, 8, 12), (1, 2)):
+            name = f"{channels} channels, {cells} cells{', augmented' if augment else ''}"
+            recipe = Recipe(channels=channels, cells=cells, augment=augment)
+            found.append(plan(name, "augmented" if augment else "plain", channels, recipe))
+    else:
+        for i, row in enumerate(published_cells(truth, SHUFFLE)[CELLS[experiment]]):
+            arch, accuracy = row["arch"], float(row["test_accuracy"])
+            name = nas_bench_201.name(nas_bench_201.from_arch(arch))
+            found.append(plan(name, "cell", i, arch=arch, published=accuracy))
+    return found

@@ -30,7 +30,7 @@ import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
-from benchmarks.baselines import accuracy
+from benchmarks.baselines.curves import accuracy
 from benchmarks.common.images import labelled_images, open_test, published_cells, shuffled
 from benchmarks.common.options import command
 from prescreen import Training, load_task

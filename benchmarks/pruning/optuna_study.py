@@ -30,7 +30,7 @@ import optuna
 import torch
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 
-from benchmarks.baselines import accuracy
+from benchmarks.baselines.curves import accuracy
 from benchmarks.common.images import Labelled, labelled_images, open_test, published_cells
 from benchmarks.common.journalled import Work, journalled
 from benchmarks.common.options import command
