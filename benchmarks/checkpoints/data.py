@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from benchmarks.common.images import Labelled, batches_of, labelled_images, samples_of
+from benchmarks.common.images import Labelled, batches_of, labelled_images
 from benchmarks.common.training_sets import few, long_tail, wrong_labels
 from prescreen import load_task
 from prescreen.tasks import ImageTask
@@ -64,14 +64,13 @@ def load_data(data: Path) -> Data:
     """CIFAR-10 from a folder of parquet files; what is not for training is from its test images."""
     task = load_task(data, probe_size=PROBE, image_size=IMAGE_SIZE)
     validation, test = labelled_images(data, task, VALIDATION, TEST)
-    batches = batches_of(task)
-    moments = batches.moments
+    moments, samples = batches_of(task)
     corrupted = [
         moments.normalize(corrupt(pixels(moments, inputs), seed))
         for seed, inputs in enumerate((task.probe, test[0]))
     ]
     inputs = {"unseen": task.probe, "corrupted": corrupted[0]}
-    return Data(task, samples_of(task), inputs, validation, test, corrupted[1])
+    return Data(task, samples, inputs, validation, test, corrupted[1])
 
 
 def training_samples(samples: InMemory, regime: str, num_classes: int, seed: int) -> InMemory:

@@ -11,15 +11,14 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
-from benchmarks.baselines.checkpoints import evidence, gradient_disparity
+from benchmarks.baselines.checkpoints import gradient_disparity
 from benchmarks.baselines.curves import accuracy, loss
 from benchmarks.checkpoints.data import PROBE, REGIMES, Data, training_samples
 from benchmarks.checkpoints.networks import ARCHITECTURES, build
-from benchmarks.checkpoints.readings import Followed, capture_all, changes, read_all
+from benchmarks.checkpoints.readings import Followed, probes
 from benchmarks.common.images import Labelled, batches_of
 from benchmarks.common.training_sets import with_samples
 from prescreen import Reading, Training
-from prescreen.captured import Capture
 from prescreen.failures import CandidateFailed
 from prescreen.tasks.images.dataset import InMemory
 from prescreen.training import brief_training
@@ -78,21 +77,18 @@ def measure(data: Data, plan: Plan, steps_share: float = 1.0) -> list[Reading]:
     # Not the seed that wrong labels are drawn with: these would be the same samples.
     kept = torch.randperm(len(samples), generator=torch.Generator().manual_seed(plan.seed + 1000))
     images, labels = samples.read(kept[:TRAINING_IMAGES])
-    training = batches_of(data.task).moments.normalize(images), labels
+    training = batches_of(data.task)[0].normalize(images), labels
     inputs = {k: x for k, x in data.inputs.items() if k == "unseen" or plan.regime == "clean"}
+    reading_probes = probes(inputs, training[0][:PROBE], labels[:PROBE])
     readings: list[Reading] = []
-    before: dict[str, Capture] = {}
     for checkpoint in _checkpoints(data, plan, samples, steps_share):
         model = checkpoint.model
-        taken = capture_all(model, inputs, training[0][:PROBE])
         values = _accuracies(model, data, training) | checkpoint.values
-        values |= read_all(taken, labels[:PROBE]) | changes(before, taken)
-        before = taken
+        for probe in reading_probes:
+            values |= probe.read(model, checkpoint.step).values
         if "corrupted" in inputs:
             labelled = data.corrupted_test, data.test[1]
             values["test.corrupted"] = accuracy(model, *labelled, batch_statistics=False)
-        seen = taken["seen"]
-        values["evidence"] = evidence(seen.features, seen.logits, labels[:PROBE])
         pairs = zip(*(part.split(BATCH) for part in training), strict=True)
         values["gradient_disparity"] = gradient_disparity(
             model, list(islice(pairs, DISPARITY_BATCHES))

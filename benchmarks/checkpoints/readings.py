@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.baselines.checkpoints import alignments, gwa, prediction_changes
+from benchmarks.baselines.checkpoints import alignments, evidence, gwa, prediction_changes
 from benchmarks.common.readouts import HEAD
-from prescreen import READOUTS
-from prescreen.captured import Capture
-from prescreen.heads.capturing import capture
-from prescreen.readouts import NORMALIZATIONS, compose, get_readout, labels
+from prescreen import READOUTS, Probe, Readout
+from prescreen.predictions import Predictions
+from prescreen.readouts import NORMALIZATIONS, Need, compose, get_readout, labels
 from prescreen.tasks.images.views import shifted
 
 # The probe of Wu & Summa 2026: these of the batch gradient with labels of training inputs.
@@ -24,9 +24,7 @@ ANCHORS = ("prior", "uniform", "pseudo")
 GRADIENTS = ("gradient", "batch_gradient", "centred_batch_gradient")
 SCALES = ("head", "feature")
 
-# How far predictions of the same inputs differ: mean KL(p ‖ p'), in nats.
-VIEW_DIVERGENCE = get_readout("view/divergence/none")
-BEFORE_DIVERGENCE = get_readout("before/divergence/none")
+BEFORE: tuple[Need, ...] = ("head", "before")
 
 # Other views of unlabelled images.
 VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -68,63 +66,53 @@ class Followed:
         return {"gwa.training": gwa(torch.cat(self._gammas)), "label_wave": changes}
 
 
-def capture_all(model: nn.Module, inputs: Mapping[str, Tensor], seen: Tensor) -> dict[str, Capture]:
-    """The head on every kind of inputs in eval mode; on unseen and seen ones as in training, too."""
-    taken = {
-        kind: capture(model, batch, batch_statistics=False)
-        for kind, batch in {**inputs, "seen": seen}.items()
-    }
-    taken |= {
-        f"{view}_{kind}": capture(model, change(batch), batch_statistics=False)
-        for kind, batch in inputs.items()
-        for view, change in VIEWS.items()
-    }
-    for kind, batch in (("unseen", inputs["unseen"]), ("seen", seen)):
-        taken[f"{kind}_batch"] = capture(model, batch)
-    return taken
+def probes(inputs: Mapping[str, Tensor], seen: Tensor, seen_labels: Tensor) -> list[Probe]:
+    """What reads a run, each readout by the name of its column.
 
-
-def read_all(taken: Mapping[str, Capture], seen_labels: Tensor) -> dict[str, float]:
-    """All readouts of all captures, points of the grid, the paper's probe, and agreement.
-
-    Only the paper's probe uses the labels of the seen inputs, as training sees them.
+    Args:
+        inputs: unlabelled ones: ``unseen``, and ``corrupted`` in some runs.
+        seen: training inputs without augmentation.
+        seen_labels: theirs, as training sees them; only what is compared with readouts uses them.
     """
-    values = {
-        f"{kind}.{name}": readout(capture)
-        for kind, capture in taken.items()
-        if not kind.startswith((*VIEWS, "seen_batch"))
-        for name, readout in HEAD.items()
-    }
-    unseen = taken["unseen"]
-    for point in (f"{anchor}/{gradient}" for anchor in ANCHORS for gradient in GRADIENTS):
-        values[f"grid.{point}"] = get_readout(f"{point}/none")(unseen)
-    values |= {f"scale.{scale}": NORMALIZATIONS[scale](unseen) for scale in SCALES}
-    anchor = labels(seen_labels)
-    for kind, where in (("probe", "seen"), ("probe_batch", "seen_batch")):
-        for scale in PROBE_SCALES:
-            values[f"{kind}.{scale}"] = compose(anchor, "batch_gradient", scale)(taken[where])
-    values["gwa.labels"] = compose(anchor, "gwa")(taken["seen"])
-    for kind in ("unseen", "corrupted"):
-        if kind in taken:
-            for view in VIEWS:
-                one, other = taken[kind], taken[f"{view}_{kind}"]
-                values[f"agreement.{kind}.{view}"] = READOUTS["agreement"](one, other)
-                values[f"divergence.{kind}.{view}"] = VIEW_DIVERGENCE(one, other)
-    return values
+    anchor, evaluated = labels(seen_labels), partial(Probe, batch_statistics=False)
+    points = [f"{anchor}/{gradient}" for anchor in ANCHORS for gradient in GRADIENTS]
+    grid = {f"grid.{point}": get_readout(f"{point}/none") for point in points}
+    grid |= {f"scale.{scale}": Readout(NORMALIZATIONS[scale]) for scale in SCALES}
+    paper = {scale: compose(anchor, "batch_gradient", scale) for scale in PROBE_SCALES}
+    labelled = {f"probe.{scale}": readout for scale, readout in paper.items()}
+    labelled["gwa.labels"] = compose(anchor, "gwa")
+    labelled["evidence"] = Readout(lambda c: evidence(c.features, c.logits, seen_labels))
+    made = [
+        Probe(inputs["unseen"], _head("unseen_batch")),
+        Probe(seen, {f"probe_batch.{scale}": readout for scale, readout in paper.items()}),
+        evaluated(seen, _head("seen") | labelled | _followed("seen")),
+    ]
+    for kind, batch in inputs.items():
+        more = grid if kind == "unseen" else {}
+        made.append(evaluated(batch, _head(kind) | _followed(kind) | more))
+        made += [evaluated(batch, _viewed(kind, name), view=view) for name, view in VIEWS.items()]
+    return made
 
 
-def changes(before: Mapping[str, Capture], taken: Mapping[str, Capture]) -> dict[str, float]:
+def _head(kind: str) -> dict[str, Readout]:
+    return {f"{kind}.{name}": readout for name, readout in HEAD.items()}
+
+
+def _followed(kind: str) -> dict[str, Readout]:
     """How predictions differ from those at the checkpoint before: share of classes, divergence."""
-    values = {}
-    for kind in ("unseen", "seen", "corrupted"):
-        if kind in taken and kind in before:
-            now, then = taken[kind], before[kind]
-            moved = predicted(now) != predicted(then)
-            values[f"churn.{kind}"] = moved.double().mean().item()
-            values[f"divergence.{kind}.before"] = BEFORE_DIVERGENCE(now, then)
-    return values
+    churn = Readout(lambda now, before: (predicted(now) != predicted(before)).double(), BEFORE)
+    divergence = get_readout("before/divergence/none")
+    return {f"churn.{kind}": churn, f"divergence.{kind}.before": divergence}
 
 
-def predicted(taken: Capture) -> Tensor:
+def _viewed(kind: str, view: str) -> dict[str, Readout]:
+    divergence = get_readout("view/divergence/none")
+    return {
+        f"agreement.{kind}.{view}": READOUTS["agreement"],
+        f"divergence.{kind}.{view}": divergence,
+    }
+
+
+def predicted(taken: Predictions) -> Tensor:
     """Classes, (N,)."""
     return taken.logits.argmax(1)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from prescreen.tasks import ImageTask
-from prescreen.tasks.images.batches import DatasetBatches
+from prescreen.tasks.images.batches import DatasetBatches, Moments
 from prescreen.tasks.images.dataset import InMemory, Layout, collect
 from prescreen.tasks.images.parquet import open_parquet
 from prescreen.tasks.images.probe_batch import choose_probe
@@ -34,17 +34,12 @@ def shuffled(images: Dataset[Any], seed: int = 1) -> Tensor:
     return torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))  # type: ignore[arg-type]
 
 
-def batches_of(task: ImageTask) -> DatasetBatches:
-    """What a task of a data set draws its batches from."""
-    assert isinstance(task.batches, DatasetBatches)
-    return task.batches
-
-
-def samples_of(task: ImageTask) -> InMemory:
-    """A task's training samples, all in memory."""
-    samples = batches_of(task).samples
-    assert isinstance(samples, InMemory)
-    return samples
+def batches_of(task: ImageTask) -> tuple[Moments, InMemory]:
+    """What training images are normalised by, and the images, all in memory."""
+    batches = task.batches
+    assert isinstance(batches, DatasetBatches)
+    assert isinstance(batches.samples, InMemory)
+    return batches.moments, batches.samples
 
 
 def read_rows(task: ImageTask, images: Dataset[Any], rows: Tensor) -> InMemory:
@@ -55,7 +50,7 @@ def read_rows(task: ImageTask, images: Dataset[Any], rows: Tensor) -> InMemory:
 def labelled(task: ImageTask, images: Dataset[Any], rows: Tensor) -> Labelled:
     """Inputs, prepared as the task's probe batch is, and labels."""
     samples = read_rows(task, images, rows)
-    return batches_of(task).moments.normalize(samples.images), samples.labels
+    return batches_of(task)[0].normalize(samples.images), samples.labels
 
 
 def labelled_images(

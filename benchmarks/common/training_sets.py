@@ -9,13 +9,14 @@ from torch import Generator, Tensor
 
 from benchmarks.common.images import batches_of
 from prescreen.tasks import ImageTask
+from prescreen.tasks.images.batches import DatasetBatches
 from prescreen.tasks.images.dataset import InMemory
 
 
 def with_samples(task: ImageTask, samples: InMemory, *, augment: bool = True) -> ImageTask:
     """The task with other training samples, normalised as before."""
-    batches = replace(batches_of(task), samples=samples, crop=augment, flip=augment)
-    return replace(task, batches=batches)
+    moments, _ = batches_of(task)
+    return replace(task, batches=DatasetBatches(samples, moments, crop=augment, flip=augment))
 
 
 def wrong_labels(samples: InMemory, share: float, num_classes: int, seed: int = 0) -> InMemory:

@@ -1,24 +1,24 @@
-"""Corrections without labels: scale of logits, gaps, shifts of the probe, agreement."""
+"""What is read: readouts, their corrections without labels, and shifts of the probe."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.common.readouts import HEAD
+from prescreen import READOUTS, Probe, Readout
 from prescreen.captured import Capture
 from prescreen.heads.capturing import capture
+from prescreen.readouts import get_readout
 from prescreen.tasks.images.probe_batch import probe_shift
 
 # What standard deviation the logits of a sample get.
 SPREAD = 3.0
 
-SCALED = ("sample_gradient", "mutual_information", "nuclear", "confidence", "entropy")
-# A row that is scaled by itself no longer has the features that the head saw.
-ROWWISE = ("mutual_information", "nuclear", "confidence", "entropy")
-GAPS = ("confidence", "mutual_information")
 SHIFTS = ("prediction", "confidence", "norm", "features", "features_running", "input")
 
 
@@ -42,23 +42,31 @@ def rowwise(taken: Capture) -> Capture:
     return Capture(logits, logits, identity, None, taken.link)
 
 
-def corrected(taken: Capture) -> dict[str, float]:
-    """Readouts of the head as it would be at other temperatures: of the batch, of each sample."""
-    tables = (("scaled", scaled(taken), SCALED), ("rowwise", rowwise(taken), ROWWISE))
-    return {
-        f"{kind}.{name}": HEAD[name](changed) for kind, changed, names in tables for name in names
-    }
+def _changed(taken: Capture, change: Callable[[Capture], Capture], name: str) -> float:
+    return HEAD[name](change(taken))
 
 
-def mirror_agreement(model: nn.Module, inputs: Tensor, taken: Capture) -> float:
-    """Share of images that are predicted the same in the mirror; needs a second forward pass."""
-    mirrored = capture(model, inputs.flip(3))
-    return (mirrored.logits.argmax(1) == taken.logits.argmax(1)).double().mean().item()
+# Readouts of the head as it would be at other temperatures: of the batch, of each sample. A row that
+# is scaled by itself no longer has the features that the head saw.
+ROWWISE = ("mutual_information", "nuclear", "confidence", "entropy")
+CORRECTED = {
+    f"{change.__name__}.{name}": Readout(
+        partial(_changed, change=change, name=name), higher_is_better=HEAD[name].higher_is_better
+    )
+    for change, names in ((scaled, ("sample_gradient", *ROWWISE)), (rowwise, ROWWISE))
+    for name in names
+}
+# What is read of every candidate, the last one with a view in the mirror; what is higher on training
+# inputs than on unseen ones, and 0 without memorisation.
+READ = HEAD | CORRECTED | {"mirror_agreement": READOUTS["agreement"]}
+GAPS = {f"gap.{name}": get_readout(f"gap/{name}") for name in ("confidence", "mutual_information")}
 
 
-def gaps(seen: Capture, unseen: Capture) -> dict[str, float]:
-    """What readouts are higher on training inputs than on unseen ones; 0 without memorisation."""
-    return {f"gap.{name}": HEAD[name](seen) - HEAD[name](unseen) for name in GAPS}
+def read(model: nn.Module, inputs: Tensor, seen: Tensor | None = None) -> dict[str, float]:
+    """All of them; gaps if there are training inputs to compare with."""
+    table = READ if seen is None else READ | GAPS
+    probe = Probe(inputs, table, view=lambda images: images.flip(3), seen=seen)
+    return dict(probe.read(model, 0).values)
 
 
 def shifts(model: nn.Module, seen: Tensor, probe: Tensor) -> dict[str, float]:

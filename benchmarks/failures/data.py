@@ -10,14 +10,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from benchmarks.common.images import (
-    Labelled,
-    batches_of,
-    open_test,
-    read_rows,
-    samples_of,
-    shuffled,
-)
+from benchmarks.common.images import Labelled, batches_of, open_test, read_rows, shuffled
 from benchmarks.common.training_sets import few, long_tail, rows_of
 from prescreen import load_task
 from prescreen.tasks import ImageTask
@@ -49,14 +42,13 @@ def load_data(data: Path, other: Path | None) -> Data:
     task = load_task(data, probe_size=PROBE, image_size=IMAGE_SIZE)
     source = open_test(data)
     pool = read_rows(task, source, shuffled(source))
-    batches = batches_of(task)
-    moments = batches.moments
+    moments, samples = batches_of(task)
     probes = shifted_probes(rows_of(pool, torch.arange(TEST, len(pool))))
     if other is not None:
         probes["other images"] = crops_of(other, PROBE)
     return Data(
         task,
-        samples_of(task),
+        samples,
         {name: moments.normalize(images) for name, images in probes.items()},
         (moments.normalize(pool.images[:TEST]), pool.labels[:TEST]),
     )

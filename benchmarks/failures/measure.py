@@ -9,13 +9,11 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from benchmarks.baselines.curves import accuracy
-from benchmarks.common.readouts import HEAD
 from benchmarks.common.training_sets import few, long_tail, with_samples, wrong_labels
-from benchmarks.failures.corrections import corrected, gaps, mirror_agreement, shifts
+from benchmarks.failures.corrections import read, shifts
 from benchmarks.failures.data import PROBE, Data
 from benchmarks.failures.plans import Plan
 from prescreen import Reading
-from prescreen.captured import Capture
 from prescreen.failures import CandidateFailed
 from prescreen.heads.capturing import capture
 from prescreen.tasks import ImageTask
@@ -47,13 +45,12 @@ def measure(data: Data, plan: Plan) -> list[Reading]:
     steps, read_at = (OVERFIT, (0.25, 0.5, 1.0)) if overfit else (BRIEF, (1.0,))
     readings = []
     for step, model in _trained(plan, task, steps, read_at):
-        taken = capture(model, task.probe)
-        if step == steps and len(taken.logits.argmax(1).unique()) == 1:
+        if step == steps and len(capture(model, task.probe).logits.argmax(1).unique()) == 1:
             raise CandidateFailed("collapsed", "predicts one class for all probe samples")
-        shifted = plan.experiment == "shifted"
-        values = _read_shifted(model, data, samples) if shifted else _read(model, task.probe, taken)
-        if overfit:
-            values |= gaps(capture(model, unaugmented(task, samples)), taken)
+        if plan.experiment == "shifted":
+            values = _read_shifted(model, data, samples)
+        else:
+            values = read(model, task.probe, unaugmented(task, samples) if overfit else None)
         if not long:
             values |= _truths(model, data)
         readings.append(Reading(step, values, time.perf_counter() - start))
@@ -94,18 +91,12 @@ def _trained(
             yield step.number, model
 
 
-def _read(model: nn.Module, inputs: Tensor, taken: Capture) -> dict[str, float]:
-    values = {name: readout(taken) for name, readout in HEAD.items()} | corrected(taken)
-    return values | {"mirror_agreement": mirror_agreement(model, inputs, taken)}
-
-
 def _read_shifted(model: nn.Module, data: Data, samples: InMemory) -> dict[str, float]:
     seen = unaugmented(data.task, samples)
-    read = {
-        probe: _read(model, inputs, capture(model, inputs)) | shifts(model, seen, inputs)
-        for probe, inputs in data.probes.items()
+    by_probe = {p: read(model, x) | shifts(model, seen, x) for p, x in data.probes.items()}
+    return {
+        f"{p}: {name}": value for p, values in by_probe.items() for name, value in values.items()
     }
-    return {f"{p}: {name}": value for p, values in read.items() for name, value in values.items()}
 
 
 def _truths(model: nn.Module, data: Data) -> dict[str, float]:

@@ -52,8 +52,8 @@ class Recipe:
 
     def training(self, steps: int) -> Training:
         """The package's recipe."""
-        own = {"lr": self.lr, "weight_decay": self.weight_decay, "seed": self.seed}
-        return Training(steps=steps, batch_size=64, **own)
+        own = Training(steps=steps, batch_size=64, lr=self.lr)
+        return replace(own, weight_decay=self.weight_decay, seed=self.seed)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """What training minimises."""

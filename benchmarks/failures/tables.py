@@ -8,9 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.common.metrics import Floats, bootstrap, spearman, with_interval
-from benchmarks.common.readouts import HEAD, oriented_sign
 from benchmarks.common.results import Row, column
-from benchmarks.failures.corrections import GAPS, ROWWISE, SCALED, SHIFTS
+from benchmarks.failures.corrections import GAPS, READ, SHIFTS
 from benchmarks.failures.measure import TRUTHS
 from benchmarks.failures.plans import LEVELS
 from prescreen.tasks.images.probe_batch import SHIFT_LIMIT
@@ -24,14 +23,6 @@ SEEDS_RANGES = 2.0
 REFERENCE = "clean"
 CLEAN = ("clean 2", "clean 3")  # what is called unlike them is unlike other clean probes
 QUANTILE = 0.95
-
-# What tables have a line of, if the results have it -> its sign, with which higher is better.
-SIGNS = {
-    **{name: oriented_sign(name) for name in HEAD},
-    **{f"scaled.{name}": oriented_sign(name) for name in SCALED},
-    **{f"rowwise.{name}": oriented_sign(name) for name in ROWWISE},
-    "mirror_agreement": 1.0,
-}
 
 TRUTH = TRUTHS[1]
 
@@ -56,10 +47,8 @@ def recipe_table(rows: list[Row]) -> str:
         lines.append([name, *marks, with_interval(spearman, values, truth), ", ".join(fooled)])
     head = [f"recipe: {len(rows)} candidates; the truth's range:"]
     head += [f"{factor} {value:.3f}," for factor, value in ranges.items()]
-    return _titled(
-        " ".join(head).rstrip(","),
-        plain_table(["readout", *LEVELS, "all", "fooled by"], lines, (0, len(LEVELS) + 2)),
-    )
+    table = plain_table(["readout", *LEVELS, "all", "fooled by"], lines, (0, len(LEVELS) + 2))
+    return _titled(" ".join(head).rstrip(","), table)
 
 
 def overfit_table(rows: list[Row]) -> str:
@@ -67,16 +56,13 @@ def overfit_table(rows: list[Row]) -> str:
     steps = sorted({row["step"] for row in rows})
     at = {step: [row for row in rows if row["step"] == step] for step in steps}
     truth = column(at[steps[-1]], TRUTH)
-    signs = {name: SIGNS[name] for name in recorded(rows)}
-    signs |= {f"gap.{name}": -1.0 for name in GAPS}
     lines = [
-        [name, *(with_interval(spearman, sign * column(at[step], name), truth) for step in steps)]
-        for name, sign in signs.items()
+        [name, *(with_interval(spearman, scores(at[step], name), truth) for step in steps)]
+        for name in (*recorded(rows), *GAPS)
     ]
     means = [
-        f"mean gap.{name}: "
-        + ", ".join(f"{column(at[s], f'gap.{name}').mean():.3f} at {s:.0f}" for s in steps)
-        for name in GAPS
+        f"mean {gap}: " + ", ".join(f"{column(at[s], gap).mean():.3f} at {s:.0f}" for s in steps)
+        for gap in GAPS
     ]
     title = f"overfit: {len(truth)} candidates, read at steps of one run, truth at its end"
     table = plain_table(["readout", *(f"step {step:.0f}" for step in steps)], lines)
@@ -90,10 +76,8 @@ def imbalance_table(rows: list[Row]) -> str:
         [name, *(with_interval(spearman, scores(rows, name), truth) for truth in truths)]
         for name in recorded(rows)
     ]
-    return _titled(
-        f"imbalance: {len(rows)} cells on a long tail of classes",
-        plain_table(["readout", "test accuracy", "published, of equal classes"], lines),
-    )
+    table = plain_table(["readout", "test accuracy", "published, of equal classes"], lines)
+    return _titled(f"imbalance: {len(rows)} cells on a long tail of classes", table)
 
 
 def shifted_table(rows: list[Row]) -> str:
@@ -109,10 +93,8 @@ def shifted_table(rows: list[Row]) -> str:
         values = {probe: scores(at[probe], name) for probe in probes}
         cells = [with_interval(spearman, values.pop(REFERENCE), truth)]
         reference = scores(at[REFERENCE], name)
-        cells += [
-            f"{spearman(other, truth):.2f}" + _mark(other, reference, truth)
-            for other in values.values()
-        ]
+        for other in values.values():
+            cells.append(f"{spearman(other, truth):.2f}{_mark(other, reference, truth)}")
         lines.append([name, *cells])
     others = [probe for probe in probes if probe != REFERENCE]
     title = (
@@ -125,12 +107,12 @@ def shifted_table(rows: list[Row]) -> str:
 
 def recorded(rows: list[Row]) -> list[str]:
     """The lines of a table: readouts that are newer than the results have none."""
-    return [name for name in SIGNS if any(name in row for row in rows)]
+    return [name for name in READ if any(name in row for row in rows)]
 
 
 def scores(rows: list[Row], name: str) -> Floats:
     """A readout's values of all rows, higher is better."""
-    return SIGNS[name] * column(rows, name)
+    return (READ | GAPS)[name].score(1.0) * column(rows, name)
 
 
 def _rho(values: Floats, truth: Floats, chosen: list[int]) -> float:

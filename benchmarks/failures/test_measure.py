@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from benchmarks.common import training_sets
-from benchmarks.common.readouts import HEAD
 from benchmarks.failures import corrections, data, tables
 from benchmarks.failures import measure as runs
 from benchmarks.failures import plans as planning
@@ -44,19 +43,20 @@ def test_corrected_readouts_are_blind_to_a_temperature(taken, factor):
         weight=factor * taken.weight,
         bias=factor * taken.bias,
     )
-    expected = corrections.corrected(taken)
-    assert corrections.corrected(hotter) == pytest.approx(expected, rel=1e-9)
-    assert set(expected) | {"mirror_agreement"} == set(tables.SIGNS) - set(HEAD)
+    expected = {name: readout(taken) for name, readout in corrections.CORRECTED.items()}
+    found = {name: readout(hotter) for name, readout in corrections.CORRECTED.items()}
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert len(found) == 9
 
 
 def test_corrected_readouts_of_equal_logits_are_finite(taken):
     flat = Capture(torch.zeros(8, 12), torch.zeros(8, CLASSES), torch.zeros(CLASSES, 12), None)
-    values = corrections.corrected(flat)
-    assert values["scaled.confidence"] == values["rowwise.confidence"] == pytest.approx(0.1)
+    for kind in ("scaled", "rowwise"):
+        assert corrections.CORRECTED[f"{kind}.confidence"](flat) == pytest.approx(0.1)
 
 
 def test_gaps_and_shifts_vanish_on_equal_inputs(taken):
-    assert set(corrections.gaps(taken, taken).values()) == {0.0}
+    assert {gap(taken, taken) for gap in corrections.GAPS.values()} == {0.0}
     layers = [torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU()]
     pool = [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, CLASSES)]
     model = torch.nn.Sequential(*layers, *pool)
@@ -131,9 +131,8 @@ def test_every_experiment_measures_what_its_table_needs(tiny, experiment):
     assert [r.step for r in readings] == ([2, 4, 8] if experiment == "overfit" else [8])
     values = readings[-1].values
     prefix = "noise: " if experiment == "shifted" else ""
-    assert {prefix + name for name in tables.SIGNS} | set(runs.TRUTHS) <= set(values)
-    gaps = {f"gap.{name}" for name in corrections.GAPS}
-    assert (gaps <= set(values)) == (experiment == "overfit")
+    assert {prefix + name for name in corrections.READ} | set(runs.TRUTHS) <= set(values)
+    assert (set(corrections.GAPS) <= set(values)) == (experiment == "overfit")
 
 
 def test_a_collapsed_candidate_is_a_failure(tiny):

@@ -16,12 +16,12 @@ from prescreen.reading import Trajectory
 # Every readout is the truth itself, except that confidence is fooled by temperature.
 def made_up(plan, i):
     truth = 0.5 + (0.02 * i if plan.factor != "seed" else 0.001 * plan.level)
-    values = {name: sign * truth for name, sign in tables.SIGNS.items()}
+    values = {name: readout.score(truth) for name, readout in corrections.READ.items()}
     values |= dict.fromkeys(runs.TRUTHS, truth)
     if plan.factor == "temperature":
         values["confidence"] = -truth
     if plan.experiment == "overfit":
-        gaps = {f"gap.{name}": 1 - truth for name in corrections.GAPS}
+        gaps = dict.fromkeys(corrections.GAPS, 1 - truth)
         return [Reading(step, values | gaps) for step in (150, 300, 600)]
     if plan.experiment == "shifted":
         probes = {
