@@ -4,10 +4,9 @@
     python -m benchmarks.cost.readout_cost --heads 64x10 --rounds 50
 
 All rows of a head are measured in turn, round after round, and compared as ratios of medians: the
-machine's speed drifts, and so do all of them together. --heads are
-features x classes and --skip readouts to leave out, both by commas; after --seconds no round but the
-second begins. Memory is the growth of the process's peak resident size (Linux), or of the peak
-allocation on a GPU.
+machine's speed drifts, and so do all of them together. Memory is the growth of the process's peak
+resident size (Linux), or of the peak allocation on a GPU. --heads are features x classes and --skip
+readouts to leave out, both by commas; after --seconds no round but the second begins.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import statistics
 import time
 from argparse import Namespace
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,8 +23,11 @@ from torch import Tensor
 
 from benchmarks.common.options import command
 from benchmarks.common.readouts import HEAD, HEAD_PANEL
+from prescreen import Training, capture, load_task
 from prescreen.captured import Capture
+from prescreen.spaces.candidate import as_candidates
 from prescreen.text import plain_table
+from prescreen.training import brief_training
 
 HEADS = "64x10,2048x1000,1024x21841,4096x128256"
 Work = Callable[[], object]
@@ -49,43 +52,31 @@ def measure_head(args: Namespace, d: int, k: int) -> None:
     z = torch.randn(args.samples, d, generator=generator).relu_().to(args.device)
     weight = (torch.randn(k, d, generator=generator) / d**0.5).to(args.device)
     logits = z @ weight.T
-    skip = args.skip.split(",")
     works: dict[str, Work] = {
         "features @ weight.T": lambda: z @ weight.T,
         "autograd": autograd(z, weight),
         "panel of three": lambda: read(z, logits, weight, HEAD_PANEL),
         "checks of Capture": lambda: Capture(z, logits, weight),
     }
-    for name in HEAD:
-        if name not in skip:
-            works[name] = lambda name=name: read(z, logits, weight, (name,))  # type: ignore[misc]
+    names = [name for name in HEAD if name not in args.skip.split(",")]
+    works |= {name: partial(read, z, logits, weight, (name,)) for name in names}
     print(f"\nhead {d:,} -> {k:,}, {args.samples:,} samples", flush=True)
     # The round that measures memory also warms up.
     peaks = {name: peak_memory(work, args.device) for name, work in works.items()}
     seconds = timed(works, args.rounds, args.device, args.seconds)
     matmul, graph = seconds["features @ weight.T"], seconds["autograd"]
-    rows = [
-        [
-            name,
-            f"{1000.0 * s:.3g}",
-            f"{s / matmul:.3g}",
-            f"{graph / s:.3g}",
-            f"{peaks[name] / 2**20:.0f}",
-        ]
-        for name, s in seconds.items()
-    ]
+    rows = []
+    for name, s in seconds.items():
+        figures = f"{1000.0 * s:.3g}", f"{s / matmul:.3g}", f"{graph / s:.3g}"
+        rows.append([name, *figures, f"{peaks[name] / 2**20:.0f}"])
     print(plain_table(["", "ms", "x matmul", "autograd / it", "peak MiB"], rows), flush=True)
 
 
 def read(z: Tensor, logits: Tensor, weight: Tensor, names: tuple[str, ...]) -> list[float]:
     """Readouts on a fresh capture, whose checks are measured apart."""
     taken = Capture.__new__(Capture)
-    for field, value in zip(
-        ("features", "logits", "weight", "bias", "link"),
-        (z, logits, weight, None, "softmax"),
-        strict=True,
-    ):
-        object.__setattr__(taken, field, value)
+    fields = {"features": z, "logits": logits, "weight": weight, "bias": None, "link": "softmax"}
+    vars(taken).update(fields)
     return [HEAD[name](taken) for name in names]
 
 
@@ -144,31 +135,18 @@ def _kilobytes(status: Path, field: str) -> int:
 
 def share_of_training() -> None:
     """Readout arithmetic after the forward pass, as a share of brief training on a small cell."""
-    from prescreen.heads.capturing import capture
-    from prescreen.spaces.candidate import as_candidates
-    from prescreen.tasks import load_task
-    from prescreen.training import brief_training
-    from prescreen.training.recipe import Training
-
-    task = load_task("digits")
     (candidate,) = as_candidates("nas_bench_201", 1, seed=0)
     torch.set_num_threads(1)
     print("\nbrief training of one NAS-Bench-201 cell (8 channels, 100 steps of 128), 1 thread")
-    for size in (task.image_size[0], 32):
-        probe = torch.nn.functional.interpolate(task.probe, size=(size, size))
-        model = candidate.model(num_classes=10, in_channels=1, image_size=(size, size))
-
-        def batches(batch_size: int, seed: int, size: int = size):  # type: ignore[no-untyped-def]
-            for inputs, targets in task.batches(batch_size, seed):
-                yield torch.nn.functional.interpolate(inputs, size=(size, size)), targets
-
-        resized = type(task)("resized", probe, 10, 1, (size, size), batches)
+    for size in (8, 32):
+        task = load_task("digits", image_size=size)
+        model = candidate.model(**task.sizes)
         start = time.perf_counter()
-        list(brief_training(model, resized, Training()))
+        list(brief_training(model, task, Training()))
         training = time.perf_counter() - start
-        taken = capture(model, probe)
-        arguments = (taken.features, taken.logits, taken.weight, HEAD_PANEL)
-        reading = timed({"panel": lambda a=arguments: read(*a)}, 50, "cpu")["panel"]  # type: ignore[misc]
+        taken = capture(model, task.probe)
+        work = partial(read, taken.features, taken.logits, taken.weight, HEAD_PANEL)
+        reading = timed({"panel": work}, 50, "cpu")["panel"]
         print(
             f"{size} x {size} pixels: training {training:.2f} s, one reading of a panel of three "
             f"{1e3 * reading:.2f} ms = {100 * reading / training:.3f} %, the usual four "

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -90,16 +89,9 @@ def finish_one(study: optuna.Study, rng: np.random.Generator, readings: int) -> 
     quality = rng.random()
     values = noisy(rng, quality, readings)
     number = len(study.get_trials(deepcopy=False))
-    study.add_trial(
-        create_trial(
-            value=quality,
-            intermediate_values={step: row[0] for step, row in values.items()},
-            user_attrs={
-                f"prescreen:{number}:{step}": as_reading(step, row).to_json()
-                for step, row in values.items()
-            },
-        )
-    )
+    reported = {step: row[0] for step, row in values.items()}
+    kept = {f"prescreen:{number}:{s}": as_reading(s, r).to_json() for s, r in values.items()}
+    study.add_trial(create_trial(value=quality, intermediate_values=reported, user_attrs=kept))
 
 
 def noisy(rng: np.random.Generator, quality: float, readings: int) -> dict[int, list[float]]:
@@ -125,28 +117,21 @@ def measure(trial: optuna.Trial, rounds: int, readings: int) -> None:
         "ReadoutPruner(SuccessiveHalvingPruner())": ReadoutPruner(SuccessiveHalvingPruner()),
         "a study in memory for every decision": SyntheticStudyPruner(one[0]),
     }
-    calls: dict[str, Callable[[], bool]] = {
-        name: partial(way.prune, study, frozen) for name, way in ways.items()
-    }
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     answers: dict[str, bool] = {}
     rng = np.random.default_rng(1)
     for _ in range(rounds + 1):
         finish_one(study, rng, readings)
-        for name, call in calls.items():
+        for name, way in ways.items():
             start = time.perf_counter(), time.process_time()
-            answers[name] = call()
+            answers[name] = way.prune(study, frozen)
             wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
             seconds[name].append((wall, cpu))
-    rows = [
-        [
-            name,
-            *(f"{1e3 * statistics.median(kind):.2f}" for kind in zip(*times[1:], strict=True)),
-            f"{1e3 * times[0][0]:.0f}",
-            "prune" if answers[name] else "keep",
-        ]
-        for name, times in seconds.items()
-    ]
+    rows = []
+    for name, times in seconds.items():
+        medians = [f"{1e3 * statistics.median(kind):.2f}" for kind in zip(*times[1:], strict=True)]
+        answer = "prune" if answers[name] else "keep"
+        rows.append([name, *medians, f"{1e3 * times[0][0]:.0f}", answer])
     print(plain_table(["a decision by", "median ms", "of CPU", "first ms", "answer"], rows))
 
 
@@ -165,10 +150,8 @@ class SyntheticStudyPruner(BasePruner):
         return MedianPruner().prune(copy, judged)
 
     def _values(self, trial: FrozenTrial) -> dict[int, float]:
-        return {
-            attribute["step"]: attribute["values"][self.readout]
-            for attribute in trial.user_attrs.values()
-        }
+        readings = trial.user_attrs.values()
+        return {reading["step"]: reading["values"][self.readout] for reading in readings}
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from __future__ import annotations
 import tempfile
 import time
 from argparse import Namespace
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,14 +88,9 @@ def make_trainable(args: Namespace) -> type[tune.Trainable]:
 
 def asha(metric: str, grace_period: int, max_t: int) -> ASHAScheduler:
     """Ray's own successive halving, at the same rungs."""
-    return ASHAScheduler(
-        time_attr="step",
-        metric=metric,
-        mode="max",
-        grace_period=grace_period,
-        max_t=max_t + 1,  # the last result ends a trial by itself
-        reduction_factor=2,
-    )
+    rungs = partial(ASHAScheduler, grace_period=grace_period, reduction_factor=2)
+    # One step more: the last result ends a trial by itself.
+    return rungs(time_attr="step", metric=metric, mode="max", max_t=max_t + 1)
 
 
 class Clock(tune.Callback):
@@ -139,30 +134,20 @@ def row(
     results: tune.ResultGrid, metric: str, published: dict[str, float], steps: int
 ) -> list[str]:
     """Compute spent and what was found."""
+    table = results.get_dataframe()
+    truths = table["config/arch"].map(published)
+    finished = table["step"] == steps
     # A failed candidate's NaN is no accuracy, and it did not finish.
-    every: list[Any] = [results[i] for i in range(len(results))]
-    finished = [r for r in every if r.metrics["step"] == steps and is_whole(r.metrics)]
-    truths = [published[r.config["arch"]] for r in finished]
-    best = max(published.values())
-    pick = max(finished, key=lambda r: flat(r.metrics, metric))
-    spent = sum(r.metrics["step"] for r in every)
+    for mark in {"prescreen/failure", "prescreen/stopped"} & set(table):
+        finished &= table[mark].isna()
+    best, pick = max(published.values()), table[metric][finished].idxmax()
     return [
-        f"{100 * spent / (steps * len(published)):.0f}",
-        f"{sum(r.metrics.get('seconds', 0.0) for r in every):.0f}",
-        str(len(finished)),
-        f"{best - max(truths):.2f}",
-        f"{best - published[pick.config['arch']]:.2f}",
+        f"{100 * table['step'].sum() / (steps * len(published)):.0f}",
+        f"{table['seconds'].sum():.0f}",
+        str(finished.sum()),
+        f"{best - truths[finished].max():.2f}",
+        f"{best - truths[pick]:.2f}",
     ]
-
-
-def is_whole(metrics: dict[str, Any]) -> bool:
-    """Whether a trial neither failed nor was stopped."""
-    return not {"failure", "stopped"} & metrics["prescreen"].keys()
-
-
-def flat(metrics: dict[str, Any], name: str) -> float:
-    """A metric by its flattened name."""
-    return float(reduce(lambda inside, key: inside[key], name.split("/"), metrics))  # type: ignore[arg-type]
 
 
 def compare_workers(what: type[tune.Trainable], cells: list[str]) -> None:

@@ -54,18 +54,11 @@ def draw(results: list[Result], within: float, path: Path) -> None:
             for name in dict.fromkeys(result.signal for result in results):
                 colour, dash = LOOKS[name]
                 compute, accuracy = np.array(frontier(results, rule, name)).T
-                axes.plot(
-                    100 * compute,
-                    accuracy,
-                    color=colour,
-                    linestyle=dash,
-                    linewidth=2.4 if name == "readout" else 1.6,
-                    zorder=3 if name == "readout" else 2,
-                    marker="o",
-                    markersize=2.5,
-                    label=name,
-                    gid=f"{rule}: {name}".replace(" ", "-"),
-                )
+                own = name == "readout"
+                line = {"linestyle": dash, "linewidth": 2.4 if own else 1.6, "label": name}
+                line |= {"marker": "o", "markersize": 2.5, "zorder": 3 if own else 2}
+                gid = f"{rule}: {name}".replace(" ", "-")
+                axes.plot(100 * compute, accuracy, color=colour, gid=gid, **line)
             axes.set_title(TITLES[rule], fontsize=10)
             axes.set_xscale("log")
             axes.set_xticks(TICKS, [str(tick) for tick in TICKS])
@@ -78,17 +71,10 @@ def draw(results: list[Result], within: float, path: Path) -> None:
         panels[0].set_ylabel("accuracy of the winner, %")
         # Curves leave at the bottom, where nobody would go: the last points are what matters.
         panels[0].set_ylim(best - 8 * within, best + within / 2)
-        panels[-1].text(
-            0.98,
-            0.04,
-            f"grey: within {within} points of the unpruned winner",
-            transform=panels[-1].transAxes,
-            horizontalalignment="right",
-            fontsize=8,
-            color="#444444",
-        )
+        note = f"grey: within {within} points of the unpruned winner"
+        place = {"transform": panels[-1].transAxes, "horizontalalignment": "right"}
+        panels[-1].text(0.98, 0.04, note, fontsize=8, color="#444444", **place)
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=3, frameon=False, handlelength=3.5
-        )
+        place = {"loc": "outside lower center", "ncols": 3, "frameon": False, "handlelength": 3.5}
+        figure.legend(handles, labels, **place)
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})

@@ -22,13 +22,10 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Searches:
-    """S searches, each over so many of the C cells, in an order of its own.
+    """S searches, each over so many of the C cells, in an order of its own."""
 
-    ``order`` holds the cells of every search as they come, shape (S, size).
-    """
-
-    order: Integers
-    cells: int
+    order: Integers  # the cells of every search as they come, shape (S, size)
+    cells: int  # C
 
     @classmethod
     def draw(cls, count: int, size: int, cells: int, seed: int) -> Searches:
@@ -49,13 +46,7 @@ class Searches:
         return chosen
 
     def best(self, scores: Floats, among: Mask, count: int) -> Mask:
-        """The best of each search by scores that differ by ½ or not at all; ties go to the first.
-
-        Args:
-            scores: shape (S, C), higher is better.
-            among: which may be chosen, shape (S, C).
-            count: how many are.
-        """
+        """So many of each search by scores (S, C) that differ by ½ or not at all; ties: the first."""
         place = np.zeros(scores.shape)
         np.put_along_axis(place, self.order, np.arange(self.size) / (4 * self.size), axis=1)
         keys = np.where(among, scores - place, -np.inf)
@@ -79,11 +70,9 @@ class Signal(Protocol):
 
 
 class Columns:
-    """A signal of one or several recorded columns.
+    """A signal of recorded values (columns, C, steps), oriented so that higher is better.
 
-    Args:
-        values: shape (columns, C, steps), oriented so that higher is better. NaN loses to every
-            number; a column that is NaN for all cells at a step is not known there and not compared.
+    NaN loses to every number; a column that is NaN for all cells at a step is not compared there.
     """
 
     def __init__(self, values: Floats) -> None:
@@ -131,14 +120,14 @@ class NoSignal:
 def halve(
     signal: Signal, searches: Searches, steps: Integers, rungs: tuple[int, ...], eta: int
 ) -> tuple[float, Mask]:
-    """Successive halving: all candidates reach a rung, the best 1/η of them go on.
+    """Successive halving: all candidates reach a rung, the best 1/η of them go on, at least one.
 
     Args:
         signal: what orders the candidates at a rung.
         searches: in which order they come does not matter but for ties.
         steps: training steps at which there are recordings, ascending; at the last training ends.
         rungs: indices into steps, ascending.
-        eta: of k candidates ⌊k/η⌋ are kept, and at least one.
+        eta: η.
 
     Returns:
         Training steps as a share of those of the unpruned search, and who finished, shape (S, C).
@@ -156,17 +145,11 @@ def halve(
 
 @dataclass(frozen=True)
 class Percentile:
-    """Prune a candidate that beats too few of those that finished before it.
+    """Prune a candidate that beats too few of those that finished before it."""
 
-    Args:
-        share: of the finished ones that must be beaten, averaged over columns; ½ is median pruning.
-        warmup: index of the first step at which candidates are judged.
-        startup: candidates that must have finished before any is judged.
-    """
-
-    share: float
-    warmup: int
-    startup: int
+    share: float  # of these that must be beaten, averaged over columns; ½ is median pruning
+    warmup: int  # index of the first step at which candidates are judged
+    startup: int  # candidates that must have finished before any is judged
 
 
 def prune(

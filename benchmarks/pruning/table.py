@@ -40,21 +40,16 @@ class Result:
 def cheapest(
     results: list[Result], signal: str, rules: tuple[str, ...], reference: Floats | None = None
 ) -> Result | None:
-    """The setting of least compute whose mean loss is within reach, no pruning included.
+    """The setting of a signal with the least compute whose mean loss is within reach.
 
-    Args:
-        results: of all signals.
-        signal: whose settings are looked at.
-        rules: of which rules.
-        reference: accuracies, one a search, that picks are compared with in the place of the loss.
+    Not to prune is one of them. With a reference, accuracies (S,), the loss is that of picks.
     """
-    within = [
-        r
-        for r in results
-        if r.signal == signal
-        and r.rule in ("none", *rules)
-        and (r.loss if reference is None else reference - r.pick).mean() <= WITHIN
-    ]
+
+    def loss(r: Result) -> Floats:
+        return r.loss if reference is None else reference - r.pick
+
+    own = [r for r in results if r.signal == signal and r.rule in ("none", *rules)]
+    within = [r for r in own if loss(r).mean() <= WITHIN]
     return min(within, key=lambda r: r.compute, default=None)
 
 
@@ -91,18 +86,10 @@ def _needed(found: dict[str, Result | None]) -> list[str]:
 
 def line(result: Result) -> list[str]:
     """A line of the table."""
-    return [
-        result.rule,
-        result.signal,
-        f"{100 * result.compute:.1f}",
-        f"{result.survivors:.1f}",
-        f"{result.winner.mean():.2f}",
-        interval(result.loss),
-        f"{100 * (result.loss > 0).mean():.0f}",
-        f"{result.pick.mean():.2f}",
-        interval(result.pick_loss),
-        result.setting,
-    ]
+    r = result
+    cells = [r.rule, r.signal, f"{100 * r.compute:.1f}", f"{r.survivors:.1f}"]
+    cells += [f"{r.winner.mean():.2f}", interval(r.loss), f"{100 * (r.loss > 0).mean():.0f}"]
+    return [*cells, f"{r.pick.mean():.2f}", interval(r.pick_loss), r.setting]
 
 
 def interval(values: Floats) -> str:
