@@ -20,7 +20,7 @@ from prescreen.probe import Probe
 from prescreen.reading import Reading
 from prescreen.readouts import Readout, Readouts, resolve_readouts
 from prescreen.spaces.candidate import Candidate
-from prescreen.tasks.base import Task, check_task
+from prescreen.tasks.base import Task, check_task, seen_inputs
 from prescreen.training.loop import BriefTraining
 from prescreen.training.recipe import Training
 
@@ -230,6 +230,14 @@ def _only_class(capture: Capture) -> float:
 
 
 def _probe(plan: Plan) -> Probe:
-    table = {**resolve_readouts(plan.readouts), _ONLY_CLASS: Readout(_only_class)}
     task = plan.task
-    return Probe(task.probe, table, view=task.views, head=plan.head, link=task.link)
+    table = {**resolve_readouts(plan.readouts), _ONLY_CLASS: Readout(_only_class)}
+    needs = {need for readout in table.values() for need in readout.needs}
+    return Probe(
+        task.probe,
+        table,
+        seen=seen_inputs(task) if "seen" in needs else None,
+        view=task.views,
+        head=plan.head,
+        link=task.link,
+    )
