@@ -3,8 +3,23 @@
 from collections import OrderedDict
 
 import torch
+from torch import Tensor
 
 from prescreen.trees import map_tensors, tensors_in, to_device
+
+
+class Pair(NamedTuple):
+    one: Tensor
+    other: Tensor
+
+
+class Movable:
+    device = "cpu"
+
+    def to(self, device):
+        moved = Movable()
+        moved.device = device.type
+        return moved
 
 
 def test_trees_are_moved_whole():

@@ -5,11 +5,10 @@ import math
 import pickle
 from functools import partial
 from itertools import islice
-from typing import NamedTuple
 
 import pytest
 import torch
-from torch import Tensor, multiprocessing, nn
+from torch import multiprocessing, nn
 from toy_tasks import TASKS, images, network, tokens
 
 from prescreen import Candidate, Training, rank, screen
@@ -189,20 +188,6 @@ def test_an_unknown_link_is_refused():
     task.link = "logit"
     with pytest.raises(ValueError, match=r"`link` must be one of softmax, .*, got 'logit'"):
         check_task(task)
-
-
-class Pair(NamedTuple):
-    one: Tensor
-    other: Tensor
-
-
-class Movable:
-    device = "cpu"
-
-    def to(self, device):
-        moved = Movable()
-        moved.device = device.type
-        return moved
 
 
 def test_logits_are_found_in_usual_outputs():
