@@ -1,6 +1,7 @@
 """Trees of tensors: moved, mapped and walked."""
 
 from collections import OrderedDict
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
