@@ -20,7 +20,7 @@ from prescreen.probe import Probe
 from prescreen.reading import Reading
 from prescreen.readouts import Readout, Readouts, resolve_readouts
 from prescreen.spaces.candidate import Candidate
-from prescreen.tasks.base import Task, check_task
+from prescreen.tasks.base import Task, check_task, seen_inputs
 from prescreen.training.loop import BriefTraining
 from prescreen.training.recipe import Training
 
@@ -51,13 +51,14 @@ class Plan:
     readings: int = 4
     head: str | None = None
     extra: Extra = field(default_factory=dict)
+    table: dict[str, Readout] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_task(self.task)
-        names = resolve_readouts(self.readouts)
+        object.__setattr__(self, "table", resolve_readouts(self.readouts))
         if self.readings < 1:
             raise ValueError(f"`readings` must be at least 1, got {self.readings}")
-        if twice := sorted(set(names) & set(self.extra)):
+        if twice := sorted(set(self.table) & set(self.extra)):
             raise ValueError(f"`extra` must have names that no readout has, got {', '.join(twice)}")
 
 
@@ -230,6 +231,14 @@ def _only_class(capture: Capture) -> float:
 
 
 def _probe(plan: Plan) -> Probe:
-    table = {**resolve_readouts(plan.readouts), _ONLY_CLASS: Readout(_only_class)}
     task = plan.task
-    return Probe(task.probe, table, view=task.views, head=plan.head, link=task.link)
+    table = {**plan.table, _ONLY_CLASS: Readout(_only_class)}
+    needs = {need for readout in table.values() for need in readout.needs}
+    return Probe(
+        task.probe,
+        table,
+        seen=seen_inputs(task) if "seen" in needs else None,
+        view=task.views,
+        head=plan.head,
+        link=task.link,
+    )

@@ -1,5 +1,7 @@
 """Screening that is saved between readings and resumed; rank's tests cover the rest."""
 
+import math
+
 import pytest
 import torch
 from toy import make_task, mlp
@@ -26,3 +28,14 @@ def test_resumed_readings_are_those_of_an_uninterrupted_run(stop, tmp_path):
     resumed = Screening(candidate, Plan(make_task(), BRIEF))
     resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert begun + [seen(reading) for reading in resumed] == whole
+
+
+def test_readouts_of_views_seen_inputs_and_the_reading_before_are_screened():
+    names = ["agreement", "gap/confidence", "stable_information", "isotropy"]
+    candidate = Candidate("mlp", {}, lambda: mlp(8))
+    first, *others = screen(candidate, make_task(), BRIEF, names)
+    assert math.isnan(first.values["stable_information"])
+    for reading in others:
+        assert set(reading.values) == set(names)
+        assert all(math.isfinite(value) for value in reading.values.values())
+    assert first.architecture == others[-1].architecture != ""

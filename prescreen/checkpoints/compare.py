@@ -11,10 +11,9 @@ from pathlib import Path
 from prescreen.checkpoints.monitor import Monitor
 from prescreen.checkpoints.selection import MIN_CURVE, Choice, Selection
 from prescreen.checkpoints.weights import Builder, load_network
-from prescreen.heads.execute import tensors_in
 from prescreen.panel import CHECKPOINT_PANEL, LONE_CHECKPOINT_PANEL, Panel
 from prescreen.reading import Reading
-from prescreen.tasks.base import Task, check_task
+from prescreen.tasks.base import Task, check_task, seen_inputs
 from prescreen.text import finite, plain_table
 
 
@@ -125,8 +124,7 @@ def select_checkpoint(
         readouts = (
             CHECKPOINT_PANEL if one_run and len(pairs) >= MIN_CURVE else LONE_CHECKPOINT_PANEL
         )
-    count = len(next(tensors_in(check_task(task).probe)))
-    seen = task.inputs(next(task.batches(count, 0)))
+    seen = seen_inputs(check_task(task))
     monitor = Monitor(
         task.probe, seen=seen, readouts=readouts, head=head, link=task.link, view=task.views
     )

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from prescreen.predictions import Link, check_link
+from prescreen.trees import tensors_in
 
 
 class Task(Protocol):
     """Training batches, a loss and a fixed unlabelled probe, the same for every candidate.
 
     A task is sent to worker processes, so it must be picklable. Its batches may be any tree of
-    tensors (see ``to_device``): only the task itself looks into them.
+    tensors (see ``prescreen.trees``): only the task itself looks into them.
     """
 
     @property
@@ -77,26 +77,10 @@ def check_task(task: Checked) -> Checked:
     return task
 
 
-def to_device(tree: Any, device: str | torch.device) -> Any:
-    """The same tree of tensors on a device; what is there already is not copied.
-
-    Args:
-        tree: a tensor, something else with a method ``to``, a mapping (which becomes a dict), list,
-            tuple or named tuple of such trees. Anything else in it stays as it is.
-        device: where to.
-    """
-    device = torch.device(device)
-    if isinstance(tree, Tensor):
-        # Copies to the CPU that are not waited for could be read before they have arrived.
-        return tree.to(device, non_blocking=device.type == "cuda")
-    if not isinstance(tree, type) and callable(getattr(tree, "to", None)):
-        return tree.to(device)
-    if isinstance(tree, Mapping):
-        return {key: to_device(value, device) for key, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        moved = [to_device(value, device) for value in tree]
-        return type(tree)(*moved) if hasattr(tree, "_fields") else type(tree)(moved)
-    return tree
+def seen_inputs(task: Task) -> Any:
+    """Inputs that training uses, as many as the probe has if batches are as large as asked for."""
+    count = len(next(tensors_in(task.probe)))
+    return task.inputs(next(task.batches(count, 0)))
 
 
 def model_logits(output: Any) -> Tensor:

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prescreen.tasks.base import Task, to_device
+from prescreen.tasks.base import Task
 from prescreen.training.recipe import Training, peak_lr, schedule_factor
+from prescreen.trees import to_device
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,19 @@
 import copy
 import math
 import pickle
-from collections import OrderedDict
 from functools import partial
 from itertools import islice
-from typing import NamedTuple
 
 import pytest
 import torch
-from torch import Tensor, multiprocessing, nn
+from torch import multiprocessing, nn
 from toy_tasks import TASKS, images, network, tokens
 
 from prescreen import Candidate, Training, rank, screen
-from prescreen.heads.execute import tensors_in
 from prescreen.tasks import TokenTask, load_task
-from prescreen.tasks.base import check_task, model_logits, to_device
+from prescreen.tasks.base import check_task, model_logits
 from prescreen.training.loop import brief_training
+from prescreen.trees import tensors_in
 
 every = pytest.mark.parametrize("kind", TASKS)
 
@@ -190,39 +188,6 @@ def test_an_unknown_link_is_refused():
     task.link = "logit"
     with pytest.raises(ValueError, match=r"`link` must be one of softmax, .*, got 'logit'"):
         check_task(task)
-
-
-class Pair(NamedTuple):
-    one: Tensor
-    other: Tensor
-
-
-class Movable:
-    device = "cpu"
-
-    def to(self, device):
-        moved = Movable()
-        moved.device = device.type
-        return moved
-
-
-def test_trees_are_moved_whole():
-    one = torch.ones(2)
-    tree = {"a": [one, (one, "text", None)], "b": Pair(one, one), "c": Movable(), "d": {"e": 3}}
-    moved = to_device(OrderedDict(tree), "meta")
-    assert {tensor.device.type for tensor in tensors_in(moved)} == {"meta"}
-    assert len([*tensors_in(moved)]) == 4
-    assert isinstance(moved["b"], Pair)
-    assert isinstance(moved["a"][1], tuple)
-    assert moved["a"][1][1:] == ("text", None)
-    assert moved["c"].device == "meta"
-    assert moved["d"] == {"e": 3}
-    assert one.device.type == "cpu"
-
-
-def test_what_is_on_the_device_is_not_copied():
-    one = torch.ones(2)
-    assert to_device({"a": (one,)}, "cpu")["a"][0] is one
 
 
 def test_logits_are_found_in_usual_outputs():

@@ -12,9 +12,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from prescreen.failures import CandidateFailed
-from prescreen.heads.execute import call, map_tensors
+from prescreen.heads.execute import call
 from prescreen.spaces.candidate import Candidate
-from prescreen.tasks.base import Task, to_device
+from prescreen.tasks.base import Task
+from prescreen.trees import map_tensors, to_device
 
 Cost = Literal["parameters", "flops"]
 
