@@ -34,12 +34,9 @@ def score_untrained(
     batches = task.batches(BATCH, SEED)
     given = [next(batches) for _ in range(2)], task.sizes
     records = journalled(out, settings, candidates, Work(_score, tuple, (given,), workers))
-    scored = {}
-    for name, record in records.items():
-        last = record.trajectory.last
-        values = {**last.values, "cpu_seconds": last.seconds}
-        scored[name] = {f"untrained.{key}": value for key, value in values.items()}
-    return scored
+    lasts = {name: record.trajectory.last for name, record in records.items()}
+    values = {name: {**last.values, "cpu_seconds": last.seconds} for name, last in lasts.items()}
+    return {name: {f"untrained.{k}": v for k, v in own.items()} for name, own in values.items()}
 
 
 def _score(given: tuple[list[Labelled], Mapping[str, Any]], candidate: Candidate) -> list[Reading]:

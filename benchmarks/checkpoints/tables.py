@@ -47,11 +47,8 @@ def print_tables(rows: Sequence[Row], window: float = WINDOW) -> None:
     """A table a regime, one of all of them, and one with a line a method and a column a regime.
 
     Intervals are of resampled runs: of three in a regime they say little. In the table of all regimes
-    clean runs count twice, judged on clean and on corrupted images.
-
-    Args:
-        rows: the results.
-        window: share of the checkpoints, counted from the end, that one is chosen from.
+    clean runs count twice, judged on clean and on corrupted images. The window is the share of the
+    checkpoints, counted from the end, that one is chosen from.
     """
     found = runs_by_regime(rows)
     every: dict[tuple[str, str, str], list[Choice]] = defaultdict(list)
@@ -108,16 +105,11 @@ def _gap_table(choices: Choices) -> str:
         gaps = np.array([c.gap for c in made])
         low, high = bootstrap(lambda values, _: float(values.mean()), gaps, gaps)
         room = sum(c.room for c in made)
-        line = [
-            *key,
-            f"{gaps.mean():.2f} [{low:.2f}, {high:.2f}]",
-            f"{gaps.sum() / room:.2f}" if room else "-",
-            f"{np.mean([c.smoothed_gap for c in made]):.2f}",
-            _mean([c.rho for c in made]),
-            _mean([c.rho_window for c in made]),
-            f"{sum(c.at_edge for c in made)} of {len(made)}",
-        ]
-        lines.append((gaps.mean(), line))
+        line = [*key, f"{gaps.mean():.2f} [{low:.2f}, {high:.2f}]"]
+        line.append(f"{gaps.sum() / room:.2f}" if room else "-")
+        line.append(f"{np.mean([c.smoothed_gap for c in made]):.2f}")
+        line += [_mean([c.rho for c in made]), _mean([c.rho_window for c in made])]
+        lines.append((gaps.mean(), [*line, f"{sum(c.at_edge for c in made)} of {len(made)}"]))
     header = ["score", "read", "labels", "gap, points", "of oracle − last", "smoothed gap"]
     ordered = [line for _, line in sorted(lines, key=lambda pair: pair[0])]
     return plain_table([*header, "ρ", "ρ in window", "at edge"], ordered, (0, 1, 2))

@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -16,14 +16,6 @@ from prescreen.ranking.journal import Journal, Record
 
 # Readings, or the kind and the reason of a failure.
 Outcome = list[Reading] | tuple[str, str]
-
-
-class Named(Protocol):
-    """What is measured: a plan, whose name is its place in the journal."""
-
-    @property
-    def name(self) -> str:
-        """Unique among the plans."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +60,7 @@ def journalled(
     Args:
         folder: of the journal.
         settings: what makes two measurements the same.
-        planned: plans with names.
+        planned: with names, each unique.
         work: gives the outcomes of the plans it is given, in any order.
     """
     with Journal(folder, settings) as journal:
@@ -95,7 +87,7 @@ def _load(load: Callable[..., Any], given: tuple[Any, ...]) -> None:
     _data.append(load(*given))
 
 
-def _outcome(measure: Callable[[Any, Any], list[Reading]], plan: Named) -> Outcome:
+def _outcome(measure: Callable[[Any, Any], list[Reading]], plan: Any) -> Outcome:
     try:
         return measure(_data[0], plan)
     except CandidateFailed as error:

@@ -52,9 +52,8 @@ def main() -> None:
     print(f"seed {args.seed}, {len(curves)} recorded cells read at {len(steps)} steps", flush=True)
     rows = []
     for trials, name in product(args.trials, args.rules):
-        rows.append(
-            [f"{trials:,}", name, *measure(RULES[name](), steps, curves, trials, args.seed)]
-        )
+        figures = measure(RULES[name](), steps, curves, trials, args.seed)
+        rows.append([f"{trials:,}", name, *figures])
         print("measured:", *rows[-1], flush=True)
     header = ["trials", "rule", "results", "stopped", "ms mean", "99 %", "largest"]
     print(plain_table([*header, "state MB", "grown MB"], rows))
@@ -81,16 +80,10 @@ def measure(
     for call in calls(scheduler, steps, curves, trials, seed):
         seconds.append(call)
         count += 1
-    ms = 1e3 * np.array(seconds)
-    return [
-        f"{count:,}",
-        f"{len(scheduler.stopped):,}",
-        f"{ms.mean():.3f}",
-        f"{np.percentile(ms, 99):.2f}",
-        f"{ms.max():.1f}",
-        f"{len(pickle.dumps(scheduler.state_dict())) / 1e6:.1f}",
-        f"{(resident() - before) / 1e6:.0f}",
-    ]
+    ms, state = 1e3 * np.array(seconds), len(pickle.dumps(scheduler.state_dict()))
+    times = [f"{ms.mean():.3f}", f"{np.percentile(ms, 99):.2f}", f"{ms.max():.1f}"]
+    sizes = [f"{state / 1e6:.1f}", f"{(resident() - before) / 1e6:.0f}"]
+    return [f"{count:,}", f"{len(scheduler.stopped):,}", *times, *sizes]
 
 
 def calls(

@@ -141,13 +141,9 @@ def row(
     for mark in {"prescreen/failure", "prescreen/stopped"} & set(table):
         finished &= table[mark].isna()
     best, pick = max(published.values()), table[metric][finished].idxmax()
-    return [
-        f"{100 * table['step'].sum() / (steps * len(published)):.0f}",
-        f"{table['seconds'].sum():.0f}",
-        str(finished.sum()),
-        f"{best - truths[finished].max():.2f}",
-        f"{best - truths[pick]:.2f}",
-    ]
+    spent = 100 * table["step"].sum() / (steps * len(published))
+    figures = [f"{spent:.0f}", f"{table['seconds'].sum():.0f}", str(finished.sum())]
+    return [*figures, f"{best - truths[finished].max():.2f}", f"{best - truths[pick]:.2f}"]
 
 
 def compare_workers(what: type[tune.Trainable], cells: list[str]) -> None:

@@ -24,6 +24,7 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import optuna
@@ -47,15 +48,16 @@ VALIDATION, VALIDATION_BATCH = 1000, 250
 
 halving = partial(SuccessiveHalvingPruner, min_resource=25, reduction_factor=2)
 readout_pruner = partial(ReadoutPruner, readouts=HEAD_PANEL)
+unchecked = partial(readout_pruner, min_agreement=None)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell and its published accuracy in percent; after recording its readings as well."""
+    """A cell to record."""
 
     name: str
-    accuracy: float
-    readings: Sequence[Reading] = ()
+    accuracy: float  # published, in percent
+    readings: Sequence[Reading] = ()  # once it is recorded
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,8 @@ ARMS = {
     "unpruned": Arm(NopPruner, looks=False),
     "readouts, median": Arm(readout_pruner),
     "readouts, median, max_false_prune=0.1": Arm(partial(readout_pruner, max_false_prune=0.1)),
-    "readouts, median, no validity gate": Arm(partial(readout_pruner, min_agreement=None)),
-    "readouts, median, no gate, warm-up of 150": Arm(
-        partial(readout_pruner, min_agreement=None, n_warmup_steps=150)
-    ),
+    "readouts, median, no validity gate": Arm(unchecked),
+    "readouts, median, no gate, warm-up of 150": Arm(partial(unchecked, n_warmup_steps=150)),
     "readouts, successive halving": Arm(lambda: readout_pruner(halving())),
     "validation accuracy, median": Arm(MedianPruner, EVAL),
     "batch statistics, median": Arm(MedianPruner, BATCH),
@@ -137,7 +137,8 @@ def record_cell(
     given: tuple[ImageTask, Labelled], cell: Cell, training: Training, interval: int
 ) -> list[Reading]:
     """Train a cell; readouts, accuracies and what each of them takes. Seconds are those of training."""
-    task, validation = given
+    task, (inputs, labels) = given
+    validate = partial(accuracy, inputs=inputs, labels=labels, batch_size=VALIDATION_BATCH)
     torch.manual_seed(training.seed)
     build = resolve_space("nas_bench_201").build
     model = build({"arch": cell.name}, num_classes=task.num_classes, in_channels=task.in_channels)
@@ -145,17 +146,15 @@ def record_cell(
     for step in brief_training(model, task, training):
         if step.number % interval:
             continue
-        spent += time.process_time() - start
         moments = [time.process_time()]
-        values = dict(read(model, task.probe, HEAD_PANEL))
+        spent += moments[0] - start
+        values = read(model, task.probe, HEAD_PANEL)
         moments.append(time.process_time())
         for name, batch_statistics in ((EVAL, False), (BATCH, True)):
-            values[name] = accuracy(
-                model, *validation, batch_statistics=batch_statistics, batch_size=VALIDATION_BATCH
-            )
+            values[name] = validate(model, batch_statistics=batch_statistics)
             moments.append(time.process_time())
-        for i, name in enumerate(("reading", EVAL, BATCH)):
-            values[f"seconds.{name}"] = moments[i + 1] - moments[i]
+        for name, (begin, end) in zip(("reading", EVAL, BATCH), pairwise(moments), strict=True):
+            values[f"seconds.{name}"] = end - begin
         readings.append(Reading(step.number, values, spent))
         start = time.process_time()
     return readings
@@ -168,14 +167,11 @@ def row(name: str, arm: Arm, cells: list[Cell], shuffles: int) -> list[str]:
     all_steps = sum(cell.readings[-1].step for cell in cells)
     all_seconds = sum(cell.readings[-1].seconds for cell in cells)
     error = statistics.stdev(regrets) / len(regrets) ** 0.5
-    return [
-        name,
-        f"{100 * statistics.mean(steps) / all_steps:.0f}",
-        f"{100 * statistics.mean(seconds) / all_seconds:.0f}",
-        f"{statistics.mean(survivors):.1f}",
-        f"{statistics.mean(regrets):.2f} ± {error:.2f}",
-        f"{sum(regret > 0 for regret in regrets)}/{shuffles}",
-    ]
+    shares = statistics.mean(steps) / all_steps, statistics.mean(seconds) / all_seconds
+    regret = f"{statistics.mean(regrets):.2f} ± {error:.2f}"
+    lost = f"{sum(regret > 0 for regret in regrets)}/{shuffles}"
+    percent = [f"{100 * share:.0f}" for share in shares]
+    return [name, *percent, f"{statistics.mean(survivors):.1f}", regret, lost]
 
 
 def replay(arm: Arm, cells: list[Cell], seed: int) -> tuple[int, float, int, float]:
