@@ -1,11 +1,11 @@
 """Results: CSV files with a row a reading, one writer and one reader for all of them.
 
-The first columns tell rows apart: `run` (what was trained or scored), `failure` (its kind; such a row
-has no values, and rows of a file in which nothing can fail lack the column), `step`, and what the
-benchmark varies. The others are a column a value. An empty cell was not measured, `nan` is not defined.
+The first columns tell rows apart: `run` (what was trained or scored), `failure` (its kind, if the run
+failed), `step`, and what the benchmark varies. The others are a column a value. An empty cell was not
+measured, `nan` is not defined.
 
-Files are wide. Rows of (run, step, name, value) would repeat run and name with each of 80,000 values,
-and be seven times as long.
+Files are wide. Rows of (run, step, name, value) would repeat run and name with each of 85,000 values,
+and the files would be six times as long.
 """
 
 from __future__ import annotations
