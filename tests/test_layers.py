@@ -13,7 +13,7 @@ HEAVY = "optuna ray timm torchvision pandas lightning transformers sklearn scipy
 # A room may import what stands in rows above it, and itself; not its neighbours, but for the small
 # modules of the ground floor.
 LAYERS = (
-    "captured deprecation files importing panel predictions ranks reading text trees",
+    "captured checks deprecation files importing panel predictions ranks reading text trees",
     "heads pruning spaces tasks",
     "readouts training",
     "failures probe",

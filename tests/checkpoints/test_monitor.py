@@ -180,16 +180,16 @@ def test_information_of_independent_labels_is_summed_over_them():
 @pytest.mark.parametrize(
     ("readouts", "message"),
     [
-        (["gap/confidence"], "`seen` is needed for the readout 'gap/confidence', got None"),
-        (["agreement"], "`view` is needed for the readout 'agreement', got None"),
-        (CHECKPOINT_PANEL, "`view` is needed for the readout 'stable_information', got None"),
+        (["gap/confidence"], "`seen` must be given for the readout 'gap/confidence', got None"),
+        (["agreement"], "`view` must be given for the readout 'agreement', got None"),
+        (CHECKPOINT_PANEL, "`view` must be given for the readout 'stable_information', got None"),
         (["gap/nothing"], "`readouts` must be .*, got 'nothing'"),
         ("confidence", "`readouts` must be a sequence of names, got the string 'confidence'"),
         (["isotropy", "entropy"], "`readouts` must tell checkpoints .*, got .* one: isotropy"),
         ([], r"`readouts` must be distinct names, at least one, got \[\]"),
     ],
 )
-def test_what_is_lacking_is_said(readouts, message):
+def test_missing_inputs_and_wrong_readouts_are_refused(readouts, message):
     with pytest.raises(ValueError, match=message):
         Monitor(UNSEEN.flatten(1), readouts=readouts)
 
