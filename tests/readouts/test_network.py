@@ -125,7 +125,7 @@ def test_a_network_that_cannot_be_measured_untrained_fails():
     candidate = Candidate("cell", {}, partial(nas_bench_201.build, {"arch": CELL}), lambda: None)
     (row,) = rank([candidate], task, training=Training(steps=1, batch_size=8))
     assert row.status == "build"
-    assert "must build a torch.nn.Module, got NoneType" in row.reason
+    assert "must return a torch.nn.Module, got NoneType" in row.reason
 
 
 def test_isotropy_is_of_all_places_before_they_are_averaged():
