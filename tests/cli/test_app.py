@@ -208,7 +208,7 @@ def test_as_a_module():
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == "prescreen: steps: an integer of at least 1 is allowed, got 0\n"
+    assert done.stderr == "prescreen: `steps` must be at least 1, got 0\n"
 
 
 def test_the_missing_extra_is_named(monkeypatch, capsys):

@@ -172,14 +172,18 @@ class Half:
     ],
 )
 def test_what_is_not_a_task_is_refused_in_one_line(given, message):
-    with pytest.raises(ValueError, match=f"^`task` must be a task.*{message}") as caught:
+    with pytest.raises(
+        ValueError, match=f"^`task` must be an object with all of prescreen.Task, {message}"
+    ) as caught:
         check_task(given)
     assert "\n" not in str(caught.value)
     for use in (
         lambda: rank({"a": nn.Identity}, given),
         lambda: next(screen(Candidate("a", {}, nn.Identity), given)),
     ):
-        with pytest.raises(ValueError, match=r"^`task` must be a task"):
+        with pytest.raises(
+            ValueError, match=r"^`task` must be an object with all of prescreen.Task, got "
+        ):
             use()
 
 

@@ -162,7 +162,7 @@ def test_bfloat16_autocast_trains():
 
 
 def test_a_model_without_parameters_is_refused():
-    with pytest.raises(ValueError, match="model: parameters to train are needed"):
+    with pytest.raises(ValueError, match=r"^`model` must have parameters to train, got none$"):
         list(brief_training(nn.Flatten(), make_task(), SMALL))
 
 
@@ -186,10 +186,9 @@ def test_a_model_without_parameters_is_refused():
     ],
 )
 def test_arguments_are_checked_by_name(argument, value):
-    with pytest.raises(ValueError, match=f"^{argument}: ") as error:
+    with pytest.raises(ValueError, match=rf"^`{argument}` must be .*, got {value!r}") as error:
         Training(**{argument: value})
     assert "\n" not in str(error.value)
-    assert repr(value) in str(error.value)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
