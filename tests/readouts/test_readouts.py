@@ -212,11 +212,12 @@ def test_score_is_oriented_so_that_higher_is_better():
 def test_get_readout_takes_names_and_places_in_the_grid():
     assert all(get_readout(name) is READOUTS[name] for name in READOUTS)
     assert set(DEFAULT_PANEL) <= set(READOUTS)
+    functions = PROJECTIONS | {name: row.function for name, row in STATISTICS.items()}
     for point in ("pseudo/gradient/head", "view/divergence/none", "none/entropy/feature"):
         readout = get_readout(point)
         anchor, projection, normalization = point.split("/")
         parts = readout.function.keywords
-        assert parts["projection"] is (PROJECTIONS | STATISTICS)[projection]
+        assert parts["projection"] is functions[projection]
         assert parts["normalization"] is NORMALIZATIONS[normalization]
         assert parts.get("anchor") is ANCHORS.get(anchor)
         assert readout.higher_is_better is False
