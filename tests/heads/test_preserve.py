@@ -123,7 +123,7 @@ def test_the_model_is_as_it_was(batch_statistics, training, fail, enabled):
         before["grad mode"] = enabled
         if fail:
             with pytest.raises(
-                ValueError, match=r"^inputs: .*int64 \(5,\) on cpu: boom$"
+                ValueError, match=r"^`inputs` must be .*, got int64 \(5,\) on cpu: boom$"
             ) as caught:
                 capture(model, tokens, batch_statistics=batch_statistics)
             assert isinstance(caught.value.__cause__, RuntimeError)
@@ -249,5 +249,5 @@ def test_cuda_random_numbers_are_as_they_were():
     first = capture(model, inputs)
     assert torch.equal(torch.cuda.get_rng_state(), state)
     assert torch.equal(capture(model, inputs).features, first.features)
-    with pytest.raises(ValueError, match=r"^inputs: .*float32 \(8, 3\) on cpu: "):
+    with pytest.raises(ValueError, match=r"^`inputs` must be .*, got float32 \(8, 3\) on cpu: "):
         capture(model, inputs.cpu())

@@ -257,7 +257,7 @@ def test_label_free_anchors_are_special_cases_of_given_ones(make_capture):
 @pytest.mark.parametrize("link", ["softmax", "sigmoid"])
 def test_divergence_from_labels_is_refused(make_capture, link):
     capture = make_capture(link=link)
-    with pytest.raises(ValueError, match=r"'divergence' is undefined for (hard )?labels"):
+    with pytest.raises(ValueError, match=r"'divergence' must be a distribution, got hard labels"):
         compose(labels(random_targets(capture)), "divergence")(capture)
 
 
@@ -313,13 +313,13 @@ BAD_TEACHERS = {
 
 @pytest.mark.parametrize(("link", "y"), BAD_LABELS.values(), ids=BAD_LABELS)
 def test_bad_labels_are_refused_by_name(make_capture, link, y):
-    with pytest.raises(ValueError, match=r"^y: .* got .*$") as error:
+    with pytest.raises(ValueError, match=r"^`y` must .*, got .*$") as error:
         compose(labels(y), "gradient")(make_capture(link=link))
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(("link", "q"), BAD_TEACHERS.values(), ids=BAD_TEACHERS)
 def test_bad_teachers_are_refused_by_name(make_capture, link, q):
-    with pytest.raises(ValueError, match=r"^q: .* got .*$") as error:
+    with pytest.raises(ValueError, match=r"^`q` must .*, got .*$") as error:
         compose(teacher(q), "gradient")(make_capture(link=link))
     assert "\n" not in str(error.value)

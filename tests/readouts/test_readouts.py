@@ -117,7 +117,7 @@ def says(message, part):
 @pytest.mark.parametrize("name", sorted(OF_HEAD))
 def test_named_readouts_refuse_links_they_are_undefined_for(make_capture, name):
     for link in set(LINKS) - set(oracle.NAMED[name][2]):
-        with pytest.raises(ValueError, match=f"undefined for link='{link}'"):
+        with pytest.raises(ValueError, match=f"^`link` must be .*, got '{link}'$"):
             READOUTS[name](make_capture(link=link))
 
 
@@ -133,25 +133,28 @@ def test_per_sample_values_are_those_of_single_samples_and_their_mean_is_the_rea
 
 
 @pytest.mark.parametrize("link", LINKS)
-def test_per_sample_values_of_what_is_no_mean_are_refused(make_capture, link):
+def test_per_sample_values_of_other_than_means_are_refused(make_capture, link):
     capture = make_capture(link=link)
     for point in oracle.points(link, normalizations=["none"]):
         projection = point.split("/")[1]
         if projection not in oracle.MEANS:
-            with pytest.raises(ValueError, match=f"mean over samples, got '{projection}'"):
+            with pytest.raises(
+                ValueError, match=f"^the readout must be a mean over samples, got '{projection}'$"
+            ):
                 get_readout(point).per_sample(capture)
 
 
 @pytest.mark.parametrize("name", READOUTS)
 def test_readouts_see_what_they_need_and_nothing_else(make_capture, name):
     readout = READOUTS[name]
-    with pytest.raises(ValueError, match=f"readout needs {', '.join(readout.needs)}, got 4"):
+    message = f"^the readout must be given {', '.join(readout.needs)}, got 4 subjects$"
+    with pytest.raises(ValueError, match=message):
         readout(*[make_capture()] * 4)
 
 
 @pytest.mark.parametrize("needs", [(), ("labels",), ("head", "network"), "head"])
 def test_needs_that_do_not_exist_are_refused(needs):
-    with pytest.raises(ValueError, match=r"^`needs` must be .* got "):
+    with pytest.raises(ValueError, match=r"^`needs` must be .*, got "):
         Readout(lambda *subjects: 0.0, needs)
 
 
