@@ -29,9 +29,9 @@ def require_at_least(argument: str, value: object, least: int) -> None:
     Raises:
         ValueError: it is not.
     """
-    is_integer = isinstance(value, Integral) and not isinstance(value, bool)
-    require(argument, "an integer", value, is_integer)
-    require(argument, f"at least {least}", value, isinstance(value, Integral) and value >= least)
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValueError(f"`{argument}` must be an integer, got {value!r}")
+    require(argument, f"at least {least}", value, int(value) >= least)
 
 
 def require_number(argument: str, value: float, low: float, high: float = math.inf) -> None:

@@ -164,8 +164,8 @@ def fisher_trace(capture: Capture) -> Tensor:
     """‖z_i‖²·Σ_k p_ik(1 − p_ik) over mean ‖z‖²: the trace of the head's Fisher information; (N,).
 
     Their mean is tr H / mean ‖z‖² with H the Fisher information of the head's weight. H is the Hessian
-    of the cross-entropy for any labels, and the squared head gradient expected under labels drawn from P.
-    Scaling features by c multiplies H by c²; the division removes this factor. For identity links
+    of the cross-entropy for any labels, and the squared head gradient expected under labels drawn from
+    P. Scaling features by c multiplies H by c²; the division removes this factor. For identity links
     H = I ⊗ ZᵀZ / N, and the value is K.
     """
     squares = capture.feature_norms.square()

@@ -185,7 +185,10 @@ def test_information_of_independent_labels_is_summed_over_them():
         (CHECKPOINT_PANEL, "`view` must be given for the readout 'stable_information', got None"),
         (["gap/nothing"], "`readouts` must be .*, got 'nothing'"),
         ("confidence", "`readouts` must be a sequence of names, got the string 'confidence'"),
-        (["isotropy", "entropy"], "`readouts` must tell checkpoints .*, got .* one: isotropy"),
+        (
+            ["isotropy", "entropy"],
+            "`readouts` must tell checkpoints apart, got .* network: isotropy",
+        ),
         ([], r"`readouts` must be distinct names, at least one, got \[\]"),
     ],
 )

@@ -100,9 +100,9 @@ def test_the_shape_of_the_curve_is_doubted(values, doubts):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"start": -1}, "start: a step of at least 0 is needed, got -1"),
-        ({"smoothing": 2}, "smoothing: an odd number from 1 is needed, got 2"),
-        ({"smoothing": 0}, "smoothing: an odd number from 1 is needed, got 0"),
+        ({"start": -1}, "`start` must be at least 0, got -1"),
+        ({"smoothing": 2}, "`smoothing` must be an odd number, got 2"),
+        ({"smoothing": 0}, "`smoothing` must be at least 1, got 0"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
@@ -111,5 +111,5 @@ def test_bad_arguments_are_refused(arguments, message):
 
 
 def test_a_reading_without_the_readout_is_refused():
-    with pytest.raises(ValueError, match="reading: a is needed, the one at step 10 has b"):
+    with pytest.raises(ValueError, match=r"^`reading` must have a, got b at step 10$"):
         selection().choose(readings(1.0, name="b"))

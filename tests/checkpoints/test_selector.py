@@ -76,7 +76,7 @@ def test_steps_are_chosen_without_a_folder():
     for step, value in enumerate([1.0, 3.0, 2.0]):
         selector.update(reading(step, value))
     assert selector.best.step == 1
-    with pytest.raises(ValueError, match=r"step: one of the kept \(none\) is needed, got 1"):
+    with pytest.raises(ValueError, match=r"^`step` must be one of the kept \(none\), got 1$"):
         selector.path()
 
 
@@ -184,19 +184,23 @@ def test_a_kill_at_any_moment_leaves_the_best_of_before_or_after(tmp_path, monke
 
 def test_a_folder_of_other_settings_or_files_is_left_alone(tmp_path):
     run(CheckpointSelector(tmp_path / "a"), [1.0])
-    with pytest.raises(ValueError, match="folder: one of the same settings is needed"):
+    with pytest.raises(
+        ValueError, match=r"^`folder` must be one of the same settings, got .* with {"
+    ):
         CheckpointSelector(tmp_path / "a", smoothing=5)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "step-1.pt").write_text("mine")
-    with pytest.raises(ValueError, match="folder: an empty one, or of a selector, is needed"):
+    with pytest.raises(ValueError, match=r"^`folder` must be empty or one of a selector, got "):
         CheckpointSelector(tmp_path / "b")
     assert (tmp_path / "b" / "step-1.pt").read_text() == "mine"
 
 
 def test_bad_arguments_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="save_top_k: at least 1, or -1 for all, is needed, got 0"):
+    with pytest.raises(
+        ValueError, match=r"^`save_top_k` must be at least 1, or -1 for all, got 0$"
+    ):
         CheckpointSelector(save_top_k=0)
-    with pytest.raises(ValueError, match="state: the model or its state is needed"):
+    with pytest.raises(ValueError, match=r"^`state` must be the model or its state .*, got None$"):
         CheckpointSelector(tmp_path).update(reading(1, 1.0))
 
 
@@ -223,7 +227,7 @@ def test_nothing_in_a_file_is_executed(tmp_path, monkeypatch):
     (tmp_path / "text.safetensors").write_text("no tensors")
     for file in ("harmful.pt", "text.safetensors", "absent.pt"):
         with pytest.raises(
-            ValueError, match=f"checkpoint: a file of weights is needed, got .*{file}"
+            ValueError, match=f"^checkpoint must be a file of weights, got .*{file}"
         ):
             load_state(tmp_path / file)
     assert not (tmp_path / "harm-was-done").exists()

@@ -115,11 +115,11 @@ def test_the_reason_is_said():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"patience": 0}, "patience: an integer of at least 1 is needed, got 0"),
-        ({"smoothing": 1.5}, "smoothing: an integer of at least 1 is needed, got 1.5"),
-        ({"n_warmup_steps": -1}, "n_warmup_steps: an integer of at least 0 is needed, got -1"),
-        ({"min_delta": -0.1}, "min_delta: a number of at least 0 is needed, got -0.1"),
-        ({"patience_share": math.nan}, "patience_share: a number of at least 0 is needed, got nan"),
+        ({"patience": 0}, "`patience` must be at least 1, got 0"),
+        ({"smoothing": 1.5}, "`smoothing` must be an integer, got 1.5"),
+        ({"n_warmup_steps": -1}, "`n_warmup_steps` must be at least 0, got -1"),
+        ({"min_delta": -0.1}, "`min_delta` must be at least 0, got -0.1"),
+        ({"patience_share": math.nan}, "`patience_share` must be at least 0, got nan"),
         ({"readout": "nothing"}, "`readouts` must be .*, got 'nothing'"),
     ],
 )
@@ -129,5 +129,7 @@ def test_bad_arguments_are_refused(arguments, message):
 
 
 def test_a_reading_without_the_readout_is_refused():
-    with pytest.raises(ValueError, match="stable_information is needed, the one at step 3 has a"):
+    with pytest.raises(
+        ValueError, match=r"^`reading` must have stable_information, got a at step 3$"
+    ):
         EarlyStopping().update(Reading(3, {"a": 1.0}))

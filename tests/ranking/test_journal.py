@@ -95,7 +95,7 @@ def test_a_damaged_line_is_named_and_nothing_is_changed(tmp_path, line):
     path.write_bytes(b"\n".join(lines) + b"\n")
     before = path.read_bytes()
     with pytest.raises(
-        ValueError, match=r"^out: line 3 of .*journal.jsonl must be an event"
+        ValueError, match=r"^`out` must hold undamaged events, got b.* as line 3 of .*journal.jsonl"
     ) as error:
         Journal(tmp_path, SETTINGS)
     assert "\n" not in str(error.value)
@@ -110,14 +110,17 @@ def test_a_damaged_line_is_named_and_nothing_is_changed(tmp_path, line):
 
 def test_other_settings_are_refused_by_name(tmp_path):
     write_example(tmp_path)
-    with pytest.raises(ValueError, match=r"out: .* steps 10 instead of 20$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^`out` must be a folder of the same settings, .* steps 10 instead of 20$",
+    ):
         Journal(tmp_path, {**SETTINGS, "steps": 20})
 
 
 def test_other_schema_is_refused(tmp_path):
     path = write_example(tmp_path)
     path.write_text(path.read_text().replace('"prescreen_journal": 1', '"prescreen_journal": 99'))
-    with pytest.raises(ValueError, match="out: journal schema 1 is needed, got 99"):
+    with pytest.raises(ValueError, match=r"^`out` must hold a journal of schema 1, got 99 in "):
         Journal(tmp_path, SETTINGS)
 
 
@@ -125,14 +128,18 @@ def test_other_schema_is_refused(tmp_path):
 def test_a_foreign_journal_file_is_left_alone(tmp_path, content):
     path = tmp_path / "journal.jsonl"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="out: a journal of prescreen is needed, got another file"):
+    with pytest.raises(
+        ValueError, match=r"^`out` must hold a journal of prescreen, got another file"
+    ):
         Journal(tmp_path, SETTINGS)
     assert path.read_bytes() == content
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(ValueError, match=r"out: an empty folder .* holds other files"):
+    with pytest.raises(
+        ValueError, match=r"^`out` must be an empty folder or .*, got .*, which holds other files$"
+    ):
         Journal(tmp_path, SETTINGS)
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -140,21 +147,23 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(ValueError, match="out: a folder that can be written is needed"):
+        with pytest.raises(ValueError, match=r"^`out` must be a folder that can be written, got "):
             Journal(folder, SETTINGS)
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
 def test_an_unwritable_folder_is_refused(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(ValueError, match="out: a folder that can be written is needed"):
+    with pytest.raises(ValueError, match=r"^`out` must be a folder that can be written, got "):
         Journal(tmp_path, SETTINGS)
 
 
 def test_a_folder_in_use_is_refused_until_it_is_released(tmp_path):
     with (
         Journal(tmp_path, SETTINGS),
-        pytest.raises(ValueError, match="out: a folder no other run uses is needed"),
+        pytest.raises(
+            ValueError, match=r"^`out` must be a folder that no other run is using, got "
+        ),
     ):
         Journal(tmp_path, SETTINGS)
     Journal(tmp_path, SETTINGS).close()

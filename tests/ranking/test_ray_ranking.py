@@ -142,29 +142,31 @@ def test_what_a_node_cannot_import_is_an_error_and_no_result(ray_session, tmp_pa
     file.write_text(SPACE)
     candidates = as_candidates(file)
     file.unlink()
-    with pytest.raises(ValueError, match=r"^ray: every candidate must be importable on every node"):
+    with pytest.raises(
+        ValueError, match=r"^every node must be able to import the candidates, got "
+    ):
         rank(candidates, make_task(), training=TRAINING, on="ray", out=tmp_path / "run")
     assert events(tmp_path / "run") == []
 
 
 def test_what_does_not_pickle_is_refused_before_workers_start(ray_session):
     lock = threading.Lock()
-    with pytest.raises(ValueError, match=r"^candidate 'locked' must pickle"):
+    with pytest.raises(ValueError, match=r"^the candidate 'locked' must be picklable .*, got "):
         rank({**GOOD, "locked": lambda: lock}, make_task(), training=TRAINING, on="ray")
 
 
 @pytest.mark.parametrize(
     ("needs", "message"),
     [
-        ({"CPU": 3, "GPU": 0.0}, "a node with 3 CPU for a candidate is needed, got 2 CPU"),
-        ({"CPU": 1, "GPU": 0.5}, "a node with 1 CPU and 0.5 GPU .* got 2 CPU, 0 GPU"),
+        ({"CPU": 3, "GPU": 0.0}, "must have 3 CPU for a candidate, got 2 CPU"),
+        ({"CPU": 1, "GPU": 0.5}, "must have 1 CPU and 0.5 GPU .*, got 2 CPU, 0 GPU"),
     ],
 )
 def test_a_cluster_without_room_for_a_candidate_is_an_error(
     ray_session, monkeypatch, needs, message
 ):
     monkeypatch.setattr(Ray, "resources", lambda self, device, threads: needs)
-    with pytest.raises(RuntimeError, match=f"^ray: {message}"):
+    with pytest.raises(RuntimeError, match=f"^a node of the Ray cluster {message}"):
         rank(GOOD, make_task(), training=TRAINING, on="ray")
 
 
@@ -191,8 +193,8 @@ def test_gpus_are_asked_for_where_candidates_train_on_them():
         ({"address": "host:65536"}, "`address` must be .* got 'host:65536'"),
         ({"device": "cuda:1"}, "`device` must be cpu or cuda on a Ray cluster, got cuda:1"),
         ({"gpus": 0.5}, "`gpus` must be None for the device cpu, got 0.5"),
-        ({"gpus": 0.0}, "`gpus` must be more than 0 and at most 1, got 0.0"),
-        ({"gpus": 2.0}, "`gpus` must be more than 0 and at most 1, got 2.0"),
+        ({"gpus": 0.0}, "`gpus` must be above 0 and at most 1, or None, got 0.0"),
+        ({"gpus": 2.0}, "`gpus` must be above 0 and at most 1, or None, got 2.0"),
         ({"workers": -1}, "`workers` must be at least 0, got -1"),
     ],
 )
@@ -204,5 +206,7 @@ def test_arguments_are_checked(arguments, message):
 
 def test_the_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ImportError, match=r"^ray: .* pip install 'prescreen\[ray\]'"):
+    with pytest.raises(
+        ImportError, match=r"^`ray` needs the 'ray' extra: pip install 'prescreen\[ray\]'"
+    ):
         rank(GOOD, make_task(), training=TRAINING, on="ray")
