@@ -75,7 +75,7 @@ class Capture(Predictions):
             )
         if self.num_classes < 2 and self.link == "softmax":
             raise ValueError(
-                "`link` must be 'sigmoid' or 'identity' where there is 1 class, got 'softmax'"
+                "`link` must be 'sigmoid' or 'identity' for a head of 1 class, got 'softmax'"
             )
         if self.num_classes < 1 or self.features.shape[1] < 1:
             raise ValueError(f"capture must have at least one class and one feature, got {got}")

@@ -1,4 +1,4 @@
-"""benchmarks/ is a folder of scripts and not a package: tests import what is in it through this."""
+"""Imports from benchmarks/, which is a folder of scripts and not a package."""
 
 import importlib
 import sys

@@ -1,4 +1,4 @@
-"""What a Capture refuses, what it accepts, and its blocks."""
+"""What a Capture accepts and refuses, and its blocks."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_an_empty_batch_is_refused():
 
 def test_one_class_needs_another_link_than_softmax():
     with pytest.raises(
-        ValueError, match=r"^`link` must be .* where there is 1 class, got 'softmax'$"
+        ValueError, match=r"^`link` must be .* for a head of 1 class, got 'softmax'$"
     ):
         Capture(**tensors(k=1))
     for link in ("sigmoid", "identity"):

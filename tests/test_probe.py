@@ -1,4 +1,4 @@
-"""The one place where models are read: what it remembers, what it refuses, what it leaves alone."""
+"""The one place where models are read: its memory, its refusals, and the model left unchanged."""
 
 import math
 
@@ -53,7 +53,7 @@ def test_every_readout_is_that_of_its_subjects():
     assert list(reading.values) == list(probe.readouts)
 
 
-def test_what_was_measured_untrained_stands_in_every_reading():
+def test_every_reading_has_the_untrained_measures():
     model = network()
     probe = Probe(INPUTS)
     assert tuple(probe.readouts) == DEFAULT_PANEL
@@ -94,7 +94,7 @@ def test_a_diverged_model(on_diverged):
     assert math.isfinite(values["isotropy"])
 
 
-def test_a_state_goes_on_bit_for_bit(tmp_path):
+def test_a_saved_state_continues_bit_for_bit(tmp_path):
     names = [*DEFAULT_PANEL, *CHECKPOINT_PANEL]
     whole, first, second = (Probe(INPUTS, names, view=mirrored) for _ in range(3))
     for probe in (whole, first):
@@ -161,7 +161,7 @@ def test_custom_readouts_get_what_they_need():
     assert probe.read(model, 1).values == {"shift": expected.item()}
 
 
-def test_read_takes_what_the_head_alone_defines():
+def test_read_uses_readouts_of_the_head_by_default():
     model = network()
     assert read(model, INPUTS) == Probe(INPUTS, ["sample_gradient"]).read(model, 0).values
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Checkpoint files of one run, and of different architectures: which is best, from files alone."""
+"""The best checkpoint file of one run, and of different architectures."""
 
 import json
 import math
@@ -93,7 +93,7 @@ def test_of_one_run_each_file_is_compared_with_the_one_before(tmp_path, models):
     assert [one.values for one in different.readings[:3]] == [one.values for one in few.readings]
 
 
-def test_doubts_about_the_curve_stand_in_the_reason(tmp_path, models):
+def test_doubts_about_the_curve_are_in_the_reason(tmp_path, models):
     found = select_checkpoint(
         write(tmp_path, [1, 2, 3, 4]), f"{models}:small", TASK, readouts=["confidence"]
     )
@@ -150,7 +150,7 @@ def test_weights_are_found_where_training_scripts_put_them(tmp_path, entry, pref
     assert found.readings[0].values == expected
 
 
-def test_a_diverged_checkpoint_is_passed_over(tmp_path, models):
+def test_a_diverged_checkpoint_is_skipped(tmp_path, models):
     files = write(tmp_path, [1, math.nan, 2])
     found = select_checkpoint(files, f"{models}:small", TASK, readouts=["confidence"])
     assert found.best == files[2]

@@ -1,4 +1,4 @@
-"""Which checkpoint is chosen, against loops by hand; and what is said against the choice."""
+"""The chosen checkpoint against loops by hand, and the doubts about the choice."""
 
 import math
 import random
@@ -19,7 +19,7 @@ def selection(higher=True, **arguments):
 
 
 def by_hand(values, start, smoothing):
-    """Index of the highest running mean within the window, the last of equals."""
+    """Index of the highest running mean within the window; among equals, the last."""
     inside = [i for i in range(len(values)) if i >= start]
     best, chosen = -math.inf, None
     for i in inside:
@@ -53,7 +53,7 @@ def test_several_readouts_are_compared_by_rank_whatever_their_scale():
     assert Selection(panel, smoothing=1).ranked(scaled) == [3, 1, 2, 0]
 
 
-def test_nan_is_passed_over_and_counted():
+def test_nan_is_skipped_and_counted():
     choice = selection(smoothing=3).choose(readings(1.0, math.nan, 3.0, 2.0, math.nan))
     assert (choice.step, choice.candidates, choice.skipped) == (40, 3, 2)
     assert selection().choose(readings(math.nan)) is None

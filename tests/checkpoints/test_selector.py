@@ -1,4 +1,4 @@
-"""Files of the best checkpoints: what is kept, what survives a kill at any moment, resuming."""
+"""Files of the best checkpoints: which are kept, kills at any moment, resuming."""
 
 import json
 import math
@@ -95,7 +95,7 @@ def test_nan_is_kept_only_until_there_is_a_value(tmp_path):
 
 
 def test_what_was_deleted_is_not_chosen(tmp_path):
-    # Rank sums change when readings come between: 1 beat 2, and does so no more.
+    # Rank sums change when other readings come in between: 1 beat 2, but no longer does.
     selector = CheckpointSelector(tmp_path, ["confidence", "entropy"], smoothing=1)
     generator = random.Random(3)
     lost = False
@@ -107,7 +107,7 @@ def test_what_was_deleted_is_not_chosen(tmp_path):
     assert lost
 
 
-def test_training_that_goes_back_forgets_what_came_after(tmp_path):
+def test_training_that_returns_to_a_step_drops_later_readings(tmp_path):
     selector = CheckpointSelector(tmp_path, smoothing=1, save_top_k=3)
     run(selector, [1.0, 2.0, 3.0, 9.0])
     selector.update(reading(3, 2.5), state(33))
@@ -116,7 +116,7 @@ def test_training_that_goes_back_forgets_what_came_after(tmp_path):
     assert selector.load()["weight"][0] == 33
 
 
-def test_a_saved_state_goes_on(tmp_path):
+def test_a_saved_state_continues(tmp_path):
     values = [1.0, 3.0, 2.0, 5.0, 1.0, 0.0]
     whole = CheckpointSelector(tmp_path / "whole")
     run(whole, values)

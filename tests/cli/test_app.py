@@ -1,4 +1,4 @@
-"""The command line: what it prints, and one line with exit code 2 for everything it refuses."""
+"""The command line: its output, and one line with exit code 2 for bad input."""
 
 import csv
 import io
@@ -102,7 +102,7 @@ def test_rank_on_a_cluster_prints_results_only(space, ray_session, capsys):
 
 def test_a_cluster_that_does_not_answer_is_one_line(space):
     with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # bound and not listening: nobody else answers there
+        closed.bind(("127.0.0.1", 0))  # bound but not listening: nobody answers there
         address = f"127.0.0.1:{closed.getsockname()[1]}"
         command = [sys.executable, "-m", "prescreen", "rank", space]
         command += ["--on", f"ray,address={address}"]
@@ -176,7 +176,7 @@ def test_a_damaged_journal_is_refused_and_left_as_it_is(space, tmp_path, capsys)
     assert run(["rank", space, *QUICK, "--out", "run"]) == 2
     assert "`out` must hold undamaged events, got " in capsys.readouterr().err
     assert journal.read_bytes() == b"".join(lines)
-    # As the message says: without the line, only its candidate is measured again.
+    # Without the line, only its candidate is measured again, as the message says.
     journal.write_bytes(b"".join(lines[:2] + lines[3:]))
     assert run(["rank", space, *QUICK, "--out", "run"]) == 0
     assert capsys.readouterr().err.count("candidates done") == 1

@@ -1,4 +1,4 @@
-"""`prescreen select`: a table, JSON, the reason; one line for everything it refuses."""
+"""`prescreen select`: a table, JSON, the reason; one line for bad input."""
 
 import json
 
@@ -87,7 +87,7 @@ def test_only_diverged_checkpoints_are_exit_code_1(folder, capsys):
         ([*ONE_RUN[1:], "--smoothing", "2"], "`smoothing` must be an odd number, got 2"),
     ],
 )
-def test_what_is_refused_is_one_line(folder, capsys, arguments, message):
+def test_refusals_are_one_line(folder, capsys, arguments, message):
     assert run(["select", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -336,7 +336,7 @@ def test_every_batch_norm(norm):
 
 
 def test_frozen_batch_norm():
-    """In eval mode inside a model in train mode: training uses its running statistics as well."""
+    """In eval mode inside a model in train mode: like in training, it uses running statistics."""
     model, inputs = convnet(), torch.randn(8, 3, 9, 9)
     model[1].eval()
     frozen = capture(model, inputs).logits
@@ -393,7 +393,7 @@ def test_autocast():
     assert taken.weight.dtype == torch.float32
 
 
-def test_autocast_does_not_use_weights_of_before_a_step():
+def test_autocast_does_not_use_weights_from_before_a_step():
     model, inputs = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)), torch.randn(8, 3)
     with torch.autocast("cpu", torch.bfloat16):
         model(inputs)
@@ -489,7 +489,7 @@ def test_few_samples_and_classes():
     ):
         capture(nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2)), torch.randn(1, 3))
     with pytest.raises(
-        ValueError, match=r"^`link` must be .* where there is 1 class, got 'softmax'$"
+        ValueError, match=r"^`link` must be .* for a head of 1 class, got 'softmax'$"
     ):
         capture(nn.Linear(3, 1), torch.randn(4, 3))
     assert capture(nn.Linear(3, 1), torch.randn(4, 3), link="identity").num_classes == 1

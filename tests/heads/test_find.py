@@ -48,7 +48,7 @@ def timm_on_meta(name):
 
 
 def smallest_of(family):
-    """timm's own test models where there are any, else the shortest name."""
+    """timm's own test model of a family if there is one, else the shortest name."""
     return min(
         timm.list_models(module=family), key=lambda name: (name[:5] != "test_", len(name), name)
     )
@@ -59,14 +59,14 @@ def torchvision_on_meta(name):
     weights = [key for key in inspect.signature(builder).parameters if key.startswith("weights")]
 
     def build(num_classes):
-        # A RegNet computes its widths with tensors, which meta tensors cannot.
+        # A RegNet computes its widths from tensor values, which meta tensors lack.
         with torch.device("cpu" if name.startswith("regnet") else "meta"):
             return builder(num_classes=num_classes, **dict.fromkeys(weights))
 
     return build
 
 
-# RAFT has no classes. Larger RegNets differ in size only, and take seconds off the meta device.
+# RAFT has no classes. Larger RegNets differ only in size, and take seconds outside the meta device.
 TORCHVISION = [
     name
     for name in sorted(torchvision.models.list_models())
@@ -213,7 +213,7 @@ def test_what_looks_like_a_linear_layer():
 
 
 class LanguageModel(nn.Module):
-    """What transformers' models have in common, as far as heads go."""
+    """What models of transformers have in common with regard to heads."""
 
     def __init__(self, tie):
         super().__init__()

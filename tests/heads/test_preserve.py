@@ -12,7 +12,7 @@ from prescreen.heads.preserve import preserve
 
 
 class Restless(nn.Module):
-    """A model whose forward pass changes all that it can, and raises on demand."""
+    """A model whose forward pass changes everything that it can, and raises on demand."""
 
     def __init__(self, fail=False):
         super().__init__()
@@ -63,7 +63,7 @@ class Restless(nn.Module):
 
 
 def snapshot(model):
-    """All that a capture must leave: bits by value, objects by identity."""
+    """All that a capture must not change: bits by value, objects by identity."""
 
     def bits(tensor):
         return None if tensor is None else tensor.detach().numpy().tobytes()
@@ -227,7 +227,7 @@ def test_distributed_training_is_not_disturbed():
 def test_nothing_is_communicated(monkeypatch):
     model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Identity(), nn.Flatten(), nn.Linear(96, 4))
     wrapped, inputs = nn.parallel.DistributedDataParallel(model), torch.randn(8, 3, 6, 6)
-    model[1] = nn.SyncBatchNorm(6)  # which DistributedDataParallel itself takes on GPUs only
+    model[1] = nn.SyncBatchNorm(6)  # DistributedDataParallel itself accepts it on GPUs only
 
     def communicate(*_, **__):
         raise AssertionError

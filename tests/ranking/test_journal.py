@@ -59,7 +59,7 @@ def test_a_cut_at_any_byte_is_survived(tmp_path):
             kept = summary(journal)
             journal.started("z")
         intact = max((end for end in ends if end <= cut), default=0)
-        # Nothing of the whole lines is lost or altered, and what is appended can be read again.
+        # Whole lines are neither lost nor altered, and appended lines can be read again.
         lines = path.read_bytes().splitlines(keepends=True)
         assert b"".join(lines[:-1]) == (whole[:intact] or whole[: ends[0]])
         with Journal(folder, SETTINGS) as journal:
@@ -100,7 +100,7 @@ def test_a_damaged_line_is_named_and_nothing_is_changed(tmp_path, line):
         Journal(tmp_path, SETTINGS)
     assert "\n" not in str(error.value)
     assert path.read_bytes() == before
-    # Without the line, a reading of x, the rest is there and x is measured again.
+    # Without the line, which is a reading of x, the rest is kept and x is measured again.
     del lines[2]
     path.write_bytes(b"\n".join(lines) + b"\n")
     with Journal(tmp_path, SETTINGS) as journal:
@@ -178,7 +178,7 @@ def test_every_line_is_strict_json(tmp_path):
 
 
 def test_a_run_folder_of_the_earlier_layout_opens(tmp_path):
-    """Written before the package had rooms; of the same settings, so that nothing is measured."""
+    """Written by an earlier layout of the package; the settings are equal: nothing is measured."""
     shutil.copytree(Path(__file__).parent / "runs" / "before_0.1", tmp_path / "run")
     before = (tmp_path / "run" / "journal.jsonl").read_bytes()
     seen = []

@@ -193,7 +193,7 @@ def test_arguments_are_checked_before_anything_is_trained(changes, message):
         rank({"suicidal": suicidal}, make_task(), **changes)
 
 
-def test_what_does_not_pickle_is_refused_before_workers_start():
+def test_unpicklable_candidates_are_refused_before_workers_start():
     with pytest.raises(ValueError, match=r"^the candidate 'local' must be picklable .*, got "):
         rank({"local": lambda: mlp(2)}, make_task(), training=TRAINING, on=Processes(1))
 
@@ -211,7 +211,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("on", ["here", "processes,workers=2"])
 def test_sigkill_at_any_moment_is_survived(tmp_path, on):
-    """Kill the run again and again, a little later every time, until it gets through."""
+    """Kill the run again and again, a little later each time, until it finishes."""
     out = tmp_path / "run"
     script = tmp_path / "script.py"
     script.write_text(

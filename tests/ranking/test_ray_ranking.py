@@ -1,4 +1,4 @@
-"""Ranking on a real Ray: on one node in this process, and on nodes that are killed."""
+"""Ranking on a real Ray cluster of one node."""
 
 import json
 import os
@@ -37,7 +37,7 @@ class Gate(nn.Module):
 
 
 def counted(folder, width, *, gated=False, deadly=False):
-    """A network that leaves a line for every time that it is built."""
+    """A network that leaves a line each time that it is built."""
     with (folder / "builds").open("a") as file:
         print(width, file=file)
     gate = Gate(folder, deadly=deadly) if gated or deadly else nn.Identity()
@@ -137,7 +137,7 @@ def test_workers_bound_how_many_run_at_once_and_end_with_the_ranking(ray_session
     assert ray_session.get(whole.remote(), timeout=60), "a worker still holds a CPU"
 
 
-def test_what_a_node_cannot_import_is_an_error_and_no_result(ray_session, tmp_path):
+def test_a_failed_import_on_a_node_is_an_error_not_a_result(ray_session, tmp_path):
     file = tmp_path / "space.py"
     file.write_text(SPACE)
     candidates = as_candidates(file)
@@ -149,7 +149,7 @@ def test_what_a_node_cannot_import_is_an_error_and_no_result(ray_session, tmp_pa
     assert events(tmp_path / "run") == []
 
 
-def test_what_does_not_pickle_is_refused_before_workers_start(ray_session):
+def test_unpicklable_candidates_are_refused_before_workers_start(ray_session):
     lock = threading.Lock()
     with pytest.raises(ValueError, match=r"^the candidate 'locked' must be picklable .*, got "):
         rank({**GOOD, "locked": lambda: lock}, make_task(), training=TRAINING, on="ray")
@@ -176,7 +176,7 @@ def test_a_finished_ranking_needs_no_cluster(tmp_path):
     assert str(again) == str(whole)
 
 
-def test_gpus_are_asked_for_where_candidates_train_on_them():
+def test_gpus_are_requested_if_candidates_train_on_them():
     assert Ray().resources("cpu", 2) == {"CPU": 2, "GPU": 0}
     assert Ray("local").resources("cuda", 1) == {"CPU": 1, "GPU": 1}
     shared = resolve_executor("ray, address=head:6379, gpus=0.25, workers=3")

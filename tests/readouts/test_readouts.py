@@ -1,4 +1,4 @@
-"""Every row of the tables against the oracle, and what all readouts promise."""
+"""Every row of the tables against the oracle, and the contract of all readouts."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ def test_named_readouts_equal_oracle(case):
 @pytest.mark.parametrize("link", LINKS)
 @pytest.mark.parametrize("shape", SHAPES[:3], ids=str)
 def test_lower_precision_is_computed_in_float32(make_capture, shape, link, dtype, rtol):
-    # Another seed than elsewhere, where gwa lies next to its pole at an excess kurtosis of −1.2.
+    # Not the usual seed, with which gwa is next to its pole at an excess kurtosis of −1.2.
     capture = cast(make_capture(*shape, link, seed=2), dtype)
     head = oracle.Head.of(capture)
     got = {point: get_readout(point)(capture) for point in oracle.points(link)}
     assert all(math.isfinite(value) for value in got.values())
-    # ⟨g_i, W⟩ is read from the logits, which bf16 rounds once more than features and weights.
+    # ⟨g_i, W⟩ comes from the logits, which bf16 rounds once more than features and weights.
     comparable = [p for p in got if dtype == torch.float32 or "/gwa/" not in p]
     assert disagreements(got, {p: oracle.value(head, p) for p in comparable}, rtol) == {}
 

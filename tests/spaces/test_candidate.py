@@ -17,7 +17,7 @@ from prescreen.spaces.candidate import Candidate, as_candidates, sample_candidat
 from prescreen.spaces.random_trial import RandomTrial
 from prescreen.spaces.space import Space, resolve_space, space_names
 
-# 3 × 2 + 1 = 7 configs: "bias" is suggested only where "hidden" is above 0.
+# 3 × 2 + 1 = 7 configs: "bias" is suggested only if "hidden" is above 0.
 DEFINE_BY_RUN = '''
 """Small perceptrons."""
 from torch import nn
@@ -102,7 +102,7 @@ def test_bad_candidates_are_refused(name, config, build, message):
         Candidate(name, config, build)
 
 
-def test_what_is_measured_untrained_is_built_by_a_function():
+def test_build_untrained_must_be_a_function():
     with pytest.raises(ValueError, match=r"^`build_untrained` must be a function .*, got Linear$"):
         Candidate("a", {}, linear, nn.Linear(2, 2))
 
@@ -238,7 +238,7 @@ def test_smaller_samples_begin_larger_ones():
 
 
 def test_sample_is_the_same_in_every_session():
-    """Resuming a ranking rests on it: pinned to what was drawn first, with no other oracle."""
+    """Resuming a ranking depends on it. The values are those first drawn; there is no other oracle."""
     names = [c.name for c in sample_candidates(resolve_space("nas_bench_201"), 2, seed=0)]
     assert names == ["3x3|3x3,none|1x1,pool,3x3", "3x3|1x1,3x3|1x1,pool,skip"]
 
@@ -275,7 +275,7 @@ def test_exhausted_space_gives_what_it_has_with_a_warning(write_space):
 
 
 def test_finite_space_without_a_grid_is_found_whole():
-    """More than MAX_REPEATS draws repeat a config here, but never so many in a row."""
+    """More than MAX_REPEATS draws repeat a config here, but never that many in a row."""
     space = in_memory(sample=lambda trial: {"a": trial.suggest_int("a", 1, 300)})
     found = sample_candidates(space, 300, 0)
     assert {candidate.config["a"] for candidate in found} == set(range(1, 301))

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 BENCHMARK = ROOT.parent / "shared" / "data" / "nas_bench_201" / "cifar10.csv"
 FULL = {"channels": 16, "cells_per_stage": 5}
 
-# Too small for the way in which these halve the resolution.
+# These models halve the resolution too often for such small images.
 CANNOT_32 = {"ghostnetv3_050"}
 CANNOT_28 = {
     "dla46_c",

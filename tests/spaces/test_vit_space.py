@@ -1,4 +1,4 @@
-"""The ViT space against a closed formula, another implementation, and what consumes it."""
+"""The ViT space against a closed formula, another implementation, and its users."""
 
 import itertools
 import re
@@ -76,7 +76,7 @@ def test_every_parameter_trains_and_the_loss_falls():
     assert losses[-1] < losses[0] / 2
 
 
-def test_layers_start_with_weights_of_their_own():
+def test_layers_start_with_different_weights():
     first, second = vit.build(SMALL).layers
     assert not torch.equal(first.linear1.weight, second.linear1.weight)
     assert not torch.equal(first.self_attn.in_proj_weight, second.self_attn.in_proj_weight)

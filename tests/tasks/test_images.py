@@ -15,7 +15,7 @@ from prescreen.tasks.images import dataset as images
 
 
 class Items(Dataset):
-    """A data set that is no TensorDataset, so that items are read one by one."""
+    """A data set that is not a TensorDataset: items are read one by one."""
 
     def __init__(self, items, classes=None):
         self.items = items
@@ -64,7 +64,7 @@ def normalized(training: Tensor, some: Tensor) -> np.ndarray:
 
 
 def which(pixels: Tensor, inputs: Tensor) -> list[int]:
-    """For each of the normalised inputs, the row of `pixels` that it is an affine image of."""
+    """For each normalised input, the row of `pixels` that it is an affine function of."""
     flat = pixels.double().flatten(1)
     flat = (flat - flat.mean(1, keepdim=True)) / flat.std(1, keepdim=True)
     given = inputs.double().flatten(1)
@@ -122,7 +122,7 @@ def test_task_with_one_sigmoid_output_is_allowed():
     assert make(num_classes=1, link="sigmoid").num_classes == 1
 
 
-def test_fingerprint_knows_the_measurement_and_not_the_name():
+def test_fingerprint_depends_on_the_measurement_not_the_name():
     pixels, labels = random_images()
     data = TensorDataset(pixels, labels)
     task = ImageTask.from_dataset(data, probe_size=8, name="one")
@@ -143,7 +143,7 @@ def test_fingerprint_knows_the_measurement_and_not_the_name():
     assert len({task.fingerprint, *(other.fingerprint for other in others)}) == len(others) + 1
 
 
-# -- from_dataset: what is read
+# -- from_dataset: images and labels
 
 
 @pytest.mark.parametrize("as_items", [False, True])
@@ -194,7 +194,7 @@ def test_probe_held_out_is_never_trained_on():
     assert not torch.equal(other.probe, task.probe)
 
 
-def test_probe_is_drawn_from_a_data_set_whose_labels_are_not_looked_at():
+def test_probe_is_drawn_from_a_data_set_whose_labels_are_ignored():
     pixels, labels = random_images()
     others, _ = random_images(count=20, seed=1)
     unlabelled = Items([(image, None) for image in others])
@@ -208,10 +208,10 @@ def test_probe_is_drawn_from_a_data_set_whose_labels_are_not_looked_at():
     assert torch.equal(bare.probe, task.probe)
 
 
-def test_grey_becomes_rgb_wherever_an_rgb_image_comes():
+def test_grey_becomes_rgb_if_any_image_is_rgb():
     grey, labels = random_images(count=200, channels=1, height=8, width=8)
     coloured, _ = random_images(count=1, height=8, width=8, seed=1)
-    # Row 1 of 200 is not among the 64 that are looked at first.
+    # Row 1 of 200 is not among the 64 that decide the layout.
     pictures = [*grey[:1], coloured[0], *grey[1:]]
     data = items_of(pictures, [*labels, torch.tensor(0)])
     task = ImageTask.from_dataset(data, probe=grey[:5], probe_size=5)
@@ -232,7 +232,7 @@ def test_unlike_sizes_become_the_median_or_the_image_size():
     assert ImageTask.from_dataset(data, probe=probe).image_size == (10, 12)
     task = ImageTask.from_dataset(data, probe=probe, image_size=6)
     assert task.image_size == (6, 6)
-    # A constant image stays constant when it is resized, and one that never varies is not scaled.
+    # A constant image stays constant when resized, and a constant channel is not scaled.
     assert torch.equal(task.probe, torch.zeros(2, 1, 6, 6))
 
 
@@ -249,7 +249,7 @@ def test_resizing_to_half_averages_neighbours():
 def test_a_probe_from_another_distribution_is_noticed():
     pixels, labels = random_images(count=200)
     data, probe = TensorDataset(pixels[100:], labels[100:]), pixels[:100]
-    for few in (2, 5, 100):  # no warning, which would be an error here
+    for few in (2, 5, 100):  # a warning would be an error here
         ImageTask.from_dataset(data, probe=probe[:few])
     darker = (probe * 0.5).to(torch.uint8)
     for unlike in (darker, 255 - darker, (probe // 2) + 64):

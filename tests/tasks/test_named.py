@@ -55,7 +55,7 @@ def first_epoch(task: ImageTask, batch_size: int):
 
 
 def assert_task_is(task: ImageTask, training, labels, probe) -> None:
-    """The task trains on these pictures with these labels and reads these, in whatever order."""
+    """The task trains on these pictures with these labels and reads these, in any order."""
     inputs, targets = first_epoch(task, len(training))
     assert_same_rows(inputs, by_hand(training, training), targets, labels)
     assert_same_rows(task.probe.numpy(), by_hand(probe, training))
@@ -113,7 +113,7 @@ def write_idx(path: Path, values: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(("name", "flip"), [("MNIST", False), ("FashionMNIST", True)])
-def test_torchvision_files_that_are_there_are_read(tmp_path, name, flip):
+def test_existing_torchvision_files_are_read(tmp_path, name, flip):
     pytest.importorskip("torchvision", reason="the images extra is not installed")
     raw = tmp_path / name / "raw"
     raw.mkdir(parents=True)
@@ -131,7 +131,7 @@ def test_torchvision_files_that_are_there_are_read(tmp_path, name, flip):
 
 
 class StandIn(Dataset):
-    """A torchvision data set that has to be downloaded, with pictures of unlike sizes and modes."""
+    """A torchvision data set that must be downloaded, with pictures of various sizes and modes."""
 
     calls: list
     downloads = True
@@ -153,7 +153,7 @@ class StandIn(Dataset):
         return self.transform(self.items[i]), i % 3
 
 
-def test_torchvision_data_are_downloaded_where_they_are_missing(tmp_path, monkeypatch):
+def test_torchvision_data_are_downloaded_if_missing(tmp_path, monkeypatch):
     torchvision = pytest.importorskip("torchvision.datasets", reason="needs the images extra")
     StandIn.calls = []
     monkeypatch.setattr(torchvision, "SVHN", StandIn)
@@ -425,7 +425,7 @@ def test_parquet_files_that_cannot_serve_are_refused(tmp_path, monkeypatch):
 
 @needs_cifar10
 def test_cifar10_as_parquet(tmp_path):
-    # The test images stand in for the training images: a fifth of the seconds.
+    # Test images replace the training images, which takes a fifth of the time.
     source = CIFAR10 / "test-00000-of-00001.parquet"
     (tmp_path / "train-0.parquet").symlink_to(source)
     (tmp_path / "test-0.parquet").symlink_to(source)
@@ -461,7 +461,7 @@ def test_npz_archives(tmp_path, keys):
     some, others, labels = arrays(), arrays(4, seed=1), np.arange(10)[:, None] % 3
     archive = {x: some, y: labels}
     if held is not None:
-        # Were the labels of these images read, they would be refused.
+        # If the labels of these images were read, they would be refused.
         unreadable = np.array([{}], dtype=object)
         archive |= {held: others, held.replace("x_", "y_").replace("images", "labels"): unreadable}
     np.savez(tmp_path / "a.npz", **archive)

@@ -11,7 +11,7 @@ INPUTS, SCORES = table(0)
 
 
 class Squeezed(nn.Module):
-    """One number an input, without a dimension for it."""
+    """One number per input, without a dimension for it."""
 
     def __init__(self, width, in_features):
         super().__init__()

@@ -85,7 +85,7 @@ def test_the_callers_random_state_is_left_alone():
     ],
 )
 def test_images_are_trained_on_as_they_always_were(changes, recorded):
-    """Runs may go on from journals of earlier versions: pinned to what was recorded then."""
+    """Runs may continue journals of earlier versions: the values are those recorded then."""
     _, steps = train(Training(steps=6, batch_size=16, **changes))
     assert [step.loss for step in steps] == pytest.approx(recorded, rel=1e-4)
 
@@ -132,7 +132,7 @@ def test_a_budget_in_seconds_counts_training_only(monkeypatch):
 
     def clock():
         nonlocal now
-        now += 1 / 32  # looked at when a step begins and when it ends
+        now += 1 / 32  # read when a step begins and when it ends
         return now
 
     def wait(model):
