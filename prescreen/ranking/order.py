@@ -36,7 +36,7 @@ def order(
     scores = aggregate(_oriented(lasts, judged))
     best_first = np.argsort(-scores, kind="stable")
     ranked = [
-        Row.of(*good[index], place, float(scores[index]))
+        Row.of(good[index][0], good[index][1], place, float(scores[index]))
         for place, index in enumerate(best_first, start=1)
     ]
     failed = [Row.of(c, record) for c, record in done if record.status != "finished"]

@@ -6,10 +6,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from benchmark_modules import load_benchmark
 from prescreen.search_spaces import nas_bench_201, vit
 from torch import nn
 
+from benchmarks import baselines
 from prescreen import READOUTS, Candidate, Training, rank, read
 from prescreen.readouts.network import Network, flops, isotropy, structure, synflow
 from prescreen.tasks import ImageTask
@@ -34,7 +34,6 @@ def test_flops_are_those_of_one_sample_by_hand():
 
 
 def test_flops_and_synflow_equal_the_baselines():
-    baselines = load_benchmark("baselines")
     torch.manual_seed(0)
     model = nas_bench_201.build({"arch": CELL})
     assert flops(model, PROBE) == baselines.flops(model, (3, 16, 16))
