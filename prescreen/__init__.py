@@ -3,52 +3,63 @@
 candidate → brief training → capture → readout → trajectory → decision
 """
 
-from prescreen.captured import Capture
-from prescreen.checkpoints.compare import Comparison, select
-from prescreen.checkpoints.monitor import Monitor
-from prescreen.checkpoints.selector import CheckpointSelector
-from prescreen.checkpoints.stopping import EarlyStopping
+from prescreen.checkpoints import (
+    CheckpointRanking,
+    CheckpointSelector,
+    EarlyStopping,
+    Monitor,
+    select_checkpoint,
+)
+from prescreen.deprecation import moved
 from prescreen.failures import CandidateFailed
-from prescreen.heads.capturing import capture_heads
-from prescreen.heads.find import find_heads
-from prescreen.measuring import read
-from prescreen.panel import CHECKPOINT_PANEL, DEFAULT_PANEL
-from prescreen.ranking.report import Ranking
-from prescreen.ranking.run import rank
-from prescreen.reading import Reading, Trajectory
-from prescreen.readouts import READOUTS, Readout, get_readout
-from prescreen.readouts.network import UNTRAINED
+from prescreen.heads import capture
+from prescreen.panel import DEFAULT_PANEL
+from prescreen.probe import Probe, read
+from prescreen.ranking import Processes, Ranking, rank
+from prescreen.reading import Reading
+from prescreen.readouts import READOUTS, Readout
 from prescreen.screening import screen
-from prescreen.spaces.candidate import Candidate
+from prescreen.spaces import Candidate
 from prescreen.tasks import Task, load_task
-from prescreen.training.loop import brief_training
-from prescreen.training.recipe import Training
+from prescreen.training import Training
 
 __all__ = [
-    "CHECKPOINT_PANEL",
     "DEFAULT_PANEL",
     "READOUTS",
-    "UNTRAINED",
     "Candidate",
     "CandidateFailed",
-    "Capture",
+    "CheckpointRanking",
     "CheckpointSelector",
-    "Comparison",
     "EarlyStopping",
     "Monitor",
+    "Probe",
+    "Processes",
     "Ranking",
     "Reading",
     "Readout",
     "Task",
     "Training",
-    "Trajectory",
-    "brief_training",
-    "capture_heads",
-    "find_heads",
-    "get_readout",
+    "capture",
     "load_task",
     "rank",
     "read",
     "screen",
-    "select",
+    "select_checkpoint",
 ]
+
+__getattr__ = moved(
+    __name__,
+    {
+        "Capture": "prescreen.captured.Capture",
+        "Comparison": "prescreen.checkpoints.CheckpointRanking",
+        "RANKING_PANEL": "prescreen.panel.DEFAULT_PANEL",
+        "SELECTION_PANEL": "prescreen.panel.CHECKPOINT_PANEL",
+        "Trajectory": "prescreen.reading.Trajectory",
+        "brief_training": "prescreen.training.brief_training",
+        "capture_heads": "prescreen.heads.capture_heads",
+        "find_heads": "prescreen.heads.find_heads",
+        "get_readout": "prescreen.readouts.get_readout",
+        "select": "prescreen.checkpoints.select_checkpoint",
+    },
+    until="0.3",
+)

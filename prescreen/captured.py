@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-Link = Literal["softmax", "sigmoid", "identity"]
-
-# A block of predictions holds at most this many elements (16 MiB in float32): what does not fit is
-# computed block by block, so that a vocabulary of 100,000 classes costs no second (N, K) matrix.
-BLOCK_ELEMENTS = 1 << 22
+from prescreen.predictions import Link, Predictions, blocks, check_link
 
 # How far features @ weight.T + bias may lie from the logits, relative to the size of the terms that
 # are summed. Lower-precision matmuls round their inputs and, for TF32, the products as well.
@@ -22,7 +17,7 @@ _TOLERANCE = {torch.float64: 1e-6, torch.float32: 5e-3, torch.bfloat16: 5e-2, to
 
 
 @dataclass(frozen=True, eq=False)
-class Capture:
+class Capture(Predictions):
     """Features, logits and weights of one linear prediction head on N samples (or positions).
 
     Args:
@@ -44,89 +39,22 @@ class Capture:
     link: Link = "softmax"
 
     def __post_init__(self) -> None:
-        if self.link not in get_args(Link):
-            raise ValueError(
-                f"link: one of {', '.join(get_args(Link))} is allowed, got {self.link!r}"
-            )
+        check_link(self.link)
         self._check_shapes()
         self._check_tensors()
         self._check_linear()
-
-    @property
-    def num_samples(self) -> int:
-        """N."""
-        return self.logits.shape[0]
-
-    @property
-    def num_classes(self) -> int:
-        """K."""
-        return self.logits.shape[1]
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What readouts compute in: float64 if the logits are, else float32."""
-        return torch.float64 if self.logits.dtype == torch.float64 else torch.float32
-
-    def logit_block(self, rows: slice = slice(None), classes: slice = slice(None)) -> Tensor:
-        """A block of the logits in the computing dtype, shape (rows, classes)."""
-        return self.logits[rows, classes].to(self.dtype)
-
-    def predictions(self, rows: slice = slice(None), classes: slice = slice(None)) -> Tensor:
-        """A block of P: softmax or sigmoid of the logits, or the logits themselves; do not modify."""
-        if self._is_small:
-            return self._all_predictions[rows, classes]
-        logits = self.logit_block(rows, classes)
-        if self.link == "softmax":
-            return (logits - self.log_partition[rows, None]).exp_()
-        return logits.sigmoid() if self.link == "sigmoid" else logits
-
-    def row_blocks(self) -> Iterator[slice]:
-        """Slices of samples, all classes at once; a block keeps within BLOCK_ELEMENTS."""
-        return _blocks(self.num_samples, self.num_classes)
 
     def class_blocks(self) -> Iterator[slice]:
         """Slices of classes, all samples at once; a block keeps within BLOCK_ELEMENTS.
 
         The larger of N and D counts, because products with (N, D) features have D rows a class.
         """
-        return _blocks(self.num_classes, max(self.logits.shape[0], self.features.shape[1]))
-
-    @cached_property
-    def log_partition(self) -> Tensor:
-        """Log Σ_k exp(a_k) of every sample, shape (N,)."""
-        if self._is_small and self.link == "softmax":
-            return self._softmax[1]
-        return torch.cat([self.logit_block(rows).logsumexp(1) for rows in self.row_blocks()])
-
-    @cached_property
-    def mean_prediction(self) -> Tensor:
-        """p̄, the mean of P over samples, shape (K,)."""
-        total = sum(self.predictions(rows).sum(0) for rows in self.row_blocks())
-        return torch.as_tensor(total) / self.num_samples
+        return blocks(self.num_classes, max(self.logits.shape[0], self.features.shape[1]))
 
     @cached_property
     def feature_norms(self) -> Tensor:
         """‖z_i‖₂ of every sample, shape (N,)."""
         return torch.linalg.vector_norm(self.features, dim=1, dtype=self.dtype)
-
-    @property
-    def _is_small(self) -> bool:
-        return self.logits.numel() <= BLOCK_ELEMENTS
-
-    @cached_property
-    def _all_predictions(self) -> Tensor:
-        if self.link == "softmax":
-            return self._softmax[0]
-        logits = self.logit_block()
-        return logits.sigmoid() if self.link == "sigmoid" else logits
-
-    @cached_property
-    def _softmax(self) -> tuple[Tensor, Tensor]:
-        """P and its log-partition from one exponential: torch's own two take 3 to 6 times as long."""
-        top = self.logits.amax(1, keepdim=True).to(self.dtype)
-        p = (self.logit_block() - top).exp_()
-        total = p.sum(1, keepdim=True)
-        return p.div_(total), (top + total.log()).squeeze(1)
 
     def _check_shapes(self) -> None:
         shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors().items()}
@@ -193,8 +121,3 @@ class Capture:
 
 class NonFiniteError(ValueError):
     """A model's features, logits or weights are NaN or infinite: it has diverged."""
-
-
-def _blocks(length: int, other: int) -> Iterator[slice]:
-    step = max(1, BLOCK_ELEMENTS // max(1, other))
-    return (slice(start, min(start + step, length)) for start in range(0, length, step))

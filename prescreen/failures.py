@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from prescreen.captured import NonFiniteError
+from prescreen.heads.execute import is_out_of_memory
+from prescreen.text import named_line
 
 
 class CandidateFailed(Exception):
@@ -35,14 +35,5 @@ def failing_as(kind: str) -> Iterator[None]:
     except NonFiniteError as error:
         raise CandidateFailed("diverged", str(error)) from error
     except Exception as error:  # the candidate is foreign code: its errors are results
-        line = (str(error).strip().splitlines() or ["no message"])[0]
-        kind = "memory" if _is_out_of_memory(error) else kind
-        raise CandidateFailed(kind, f"{type(error).__name__}: {line}") from error
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # On the CPU torch raises a plain RuntimeError whose text is the only sign.
-    texts = ("not enough memory", "can't allocate memory")
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
-        text in str(error) for text in texts
-    )
+        kind = "memory" if is_out_of_memory(error) else kind
+        raise CandidateFailed(kind, named_line(error)) from error

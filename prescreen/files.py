@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prescreen.text import first_line
+
 SAFETENSORS = ".safetensors"
 PICKLED = ".pt"
 
@@ -60,8 +62,9 @@ def load_state(path: Path) -> Any:
             f"checkpoint: {path} needs safetensors: pip install safetensors"
         ) from error
     except Exception as error:  # unpickling foreign bytes can raise anything
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"checkpoint: a file of weights is needed, got {path} ({line})") from error
+        raise ValueError(
+            f"checkpoint: a file of weights is needed, got {path} ({first_line(error)})"
+        ) from error
 
 
 def _fits_safetensors(state: Mapping[str, Any]) -> bool:

@@ -1,10 +1,11 @@
-"""Screening: brief training with readings in between; the only file that wires the parts together."""
+"""Screening: a candidate is built, trained briefly and read at even distances."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,18 +13,51 @@ from torch import nn
 
 from prescreen.captured import Capture
 from prescreen.failures import CandidateFailed, failing_as
-from prescreen.heads.capturing import capture
 from prescreen.heads.find import find_heads
 from prescreen.heads.preserve import preserve
-from prescreen.measuring import Readouts, resolve_readouts, split
 from prescreen.panel import DEFAULT_PANEL
+from prescreen.probe import Probe
 from prescreen.reading import Reading
+from prescreen.readouts import Readout, Readouts, resolve_readouts
 from prescreen.spaces.candidate import Candidate
 from prescreen.tasks import Task
 from prescreen.training.loop import BriefTraining
 from prescreen.training.recipe import Training
 
 Extra = Mapping[str, Callable[[nn.Module], float]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How candidates are screened, the same for all of them.
+
+    Args:
+        task: what to train on, and the probe batch.
+        training: budget and recipe.
+        readouts: names or a mapping, as in ``Probe``. Measures of the untrained network stand in every
+            reading.
+        readings: into how many equal parts readings divide the budget.
+        head: dotted name of the head, where it cannot be found.
+        extra: measurements of your own, by name: functions of the model, which they get in eval mode
+            without gradients and cannot change. They stand in the readings beside the readouts.
+
+    Raises:
+        ValueError: ``readouts``, ``readings`` or ``extra`` are not what is allowed.
+    """
+
+    task: Task
+    training: Training = field(default_factory=Training)
+    readouts: Readouts = DEFAULT_PANEL
+    readings: int = 4
+    head: str | None = None
+    extra: Extra = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = resolve_readouts(self.readouts)
+        if self.readings < 1:
+            raise ValueError(f"`readings` must be at least 1, got {self.readings}")
+        if twice := sorted(set(names) & set(self.extra)):
+            raise ValueError(f"`extra` must have names that no readout has, got {', '.join(twice)}")
 
 
 def screen(
@@ -36,18 +70,16 @@ def screen(
     head: str | None = None,
     extra: Extra | None = None,
 ) -> Iterator[Reading]:
-    """Build a candidate, train it briefly, and read its head at even distances and at the end.
+    """Build a candidate, train it briefly, and read it at even distances and at the end.
 
     Args:
         candidate: what to build.
         task: what to train on, and the probe batch.
         training: budget and recipe; ``Training()`` if None.
-        readouts: names or a mapping, as in ``read``, and measures of the untrained network (see
-            ``UNTRAINED``), which stand in every reading.
+        readouts: as in `Plan`, and so are the others.
         readings: into how many equal parts readings divide the budget.
         head: dotted name of the head, where it cannot be found.
-        extra: measurements of your own, by name: functions of the model, which they get in eval
-            mode without gradients and cannot change. They stand in the readings beside the readouts.
+        extra: measurements of your own, by name.
 
     Yields:
         ``readings`` readings (fewer if there are fewer steps); the last one ends the budget.
@@ -57,35 +89,22 @@ def screen(
             predicts one class for the whole probe batch. Readings already yielded stay valid.
         ValueError: ``readouts``, ``readings`` or ``extra`` are wrong, whatever the candidate.
     """
-    yield from Screening(
-        candidate, task, training, readouts, readings=readings, head=head, extra=extra
-    )
+    plan = Plan(task, training or Training(), readouts, readings, head, extra or {})
+    yield from Screening(candidate, plan)
 
 
 class Screening:
     """What ``screen`` runs; between readings it can be saved, and resumed bit for bit.
 
-    Its arguments, and what it raises, are those of ``screen``.
+    Args:
+        candidate: what to build.
+        plan: how it is screened.
+
+    What it raises is what ``screen`` raises.
     """
 
-    def __init__(
-        self,
-        candidate: Candidate,
-        task: Task,
-        training: Training | None = None,
-        readouts: Readouts = DEFAULT_PANEL,
-        *,
-        readings: int = 4,
-        head: str | None = None,
-        extra: Extra | None = None,
-    ) -> None:
-        self._of_network, self._of_head = split(table := resolve_readouts(readouts))
-        if readings < 1:
-            raise ValueError(f"readings: at least 1 is needed, got {readings}")
-        if twice := sorted(set(table) & set(extra or {})):
-            raise ValueError(f"extra: names that no readout has are needed, got {', '.join(twice)}")
-        self._candidate, self._task, self._training = candidate, task, training or Training()
-        self._readings, self._head, self._extra = readings, head, extra or {}
+    def __init__(self, candidate: Candidate, plan: Plan) -> None:
+        self._candidate, self._plan = candidate, plan
         self._seconds = 0.0
         self._run = self._run_from(None)
 
@@ -96,10 +115,10 @@ class Screening:
         return next(self._run)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next reading depends on, candidate and task excepted."""
+        """All that the next reading depends on, candidate and plan excepted."""
         return {
             "training": self._steps.state_dict(),
-            "untrained": self._untrained,
+            "probe": self._probe.state_dict(),
             "done": self._done,
             "seconds": self._seconds,
         }
@@ -109,62 +128,78 @@ class Screening:
         self._run = self._run_from(state)
 
     def _run_from(self, state: Mapping[str, Any] | None) -> Iterator[Reading]:
-        candidate, task, training = self._candidate, self._task, self._training
+        plan, training = self._plan, self._plan.training
         start = time.perf_counter() - (state["seconds"] if state else 0.0)
         with failing_as("build"):
-            model = build(candidate, task, training)
+            model = build(self._candidate, plan)
             parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        self._probe, self._done = _probe(plan), 0
         if state is None:
-            self._untrained = self._measure_untrained(model)
-            self._done = 0
+            self._read_untrained(model)
         with failing_as("run"):
-            probe = task.probe.to(training.device)
-            self._steps = BriefTraining(model, task, training)
+            self._steps = BriefTraining(model, plan.task, training)
             if state is not None:
                 self._steps.load_state_dict(state["training"])
-                self._untrained, self._done = state["untrained"], state["done"]
+                self._probe.load_state_dict(state["probe"])
+                self._done = state["done"]
             losses: list[float] = []
-            taken: Capture | None = None
+            predicted: float | None = None
             for step in self._steps:
                 losses.append(step.loss)
                 if step.diverged:
                     raise CandidateFailed("diverged", f"loss {step.loss} at step {step.number}")
                 # The small term keeps rounding of the share from moving a reading by one step.
-                due = math.floor(step.share * self._readings + 1e-9)
+                due = math.floor(step.share * plan.readings + 1e-9)
                 if due == self._done:
                     continue
                 self._done = due
-                taken = capture(model, probe, head=self._head, link=task.link)
-                values = self._values(model, taken)
+                reading, predicted = self._read(model, step.number)
                 self._seconds = time.perf_counter() - start
                 loss = math.fsum(losses) / len(losses)
-                yield Reading(step.number, values, self._seconds, loss, parameters)
+                yield replace(
+                    reading, seconds=self._seconds, training_loss=loss, parameters=parameters
+                )
                 losses.clear()
-            if taken is None:  # resumed where all had been read
-                taken = capture(model, probe, head=self._head, link=task.link)
-            _require_unlike_predictions(taken)
+            if predicted is None:  # resumed where all had been read
+                _, predicted = self._read(model, training.steps)
+            if not math.isnan(predicted):
+                reason = f"predicts class {predicted:.0f} for the whole probe batch"
+                raise CandidateFailed("collapsed", reason)
 
-    def _measure_untrained(self, model: nn.Module) -> dict[str, float]:
+    def _read_untrained(self, model: nn.Module) -> None:
         """Of the model before its first step, or of the larger one that the candidate has for it."""
-        candidate, task, training = self._candidate, self._task, self._training
-        if self._of_network and candidate.build_untrained is not None:
+        of_network = any(readout.of_network for readout in self._probe.readouts.values())
+        if of_network and self._candidate.build_untrained is not None:
             with failing_as("build"):
-                model = build(candidate, task, training, untrained=True)
+                model = build(self._candidate, self._plan, untrained=True)
         with failing_as("run"):
-            probe = task.probe.to(training.device)
-            return {name: one(model, probe, self._head) for name, one in self._of_network.items()}
+            self._probe.read_untrained(model)
 
-    def _values(self, model: nn.Module, taken: Capture) -> dict[str, float]:
-        values = self._untrained | {name: readout(taken) for name, readout in self._of_head.items()}
-        for name, function in self._extra.items():
+    def _read(self, model: nn.Module, step: int) -> tuple[Reading, float]:
+        """A reading with the extra measurements, and the class that all samples are predicted as."""
+        reading = self._probe.read(model, step)
+        values = dict(reading.values)
+        predicted = values.pop(_ONLY_CLASS)
+        for name, function in self._plan.extra.items():
             with preserve(model, batch_statistics=False):
                 values[name] = float(function(model))
-        return values
+        return replace(reading, values=values), predicted
 
 
-def require_head(
-    candidates: Sequence[Candidate], task: Task, training: Training, head: str
-) -> None:
+def build(candidate: Candidate, plan: Plan, *, untrained: bool = False) -> nn.Module:
+    """A candidate's network for a task, with the weights of the training's seed, on its device."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(plan.training.seed)
+        model = candidate.model(
+            num_classes=plan.task.num_classes,
+            in_channels=plan.task.in_channels,
+            image_size=plan.task.image_size,
+            untrained=untrained,
+        )
+    return model.to(plan.training.device)
+
+
+def require_head(candidates: Sequence[Candidate], plan: Plan) -> None:
     """Refuse a head that no candidate has; one that only some have is their failure, a result.
 
     Raises:
@@ -174,11 +209,11 @@ def require_head(
     for candidate in candidates:
         try:
             with failing_as("build"):
-                model = build(candidate, task, training)
+                model = build(candidate, plan)
         except CandidateFailed:
             continue
         try:
-            find_heads(model, head)
+            find_heads(model, plan.head)
         except ValueError as error:
             problem = problem or error
         else:
@@ -187,24 +222,17 @@ def require_head(
         raise problem
 
 
-def build(
-    candidate: Candidate, task: Task, training: Training, *, untrained: bool = False
-) -> nn.Module:
-    """A candidate's network for a task, with the weights of the training's seed, on its device."""
-    with torch.random.fork_rng([]):
-        torch.manual_seed(training.seed)
-        model = candidate.model(
-            num_classes=task.num_classes,
-            in_channels=task.in_channels,
-            image_size=task.image_size,
-            untrained=untrained,
-        )
-    return model.to(training.device)
+# Read beside the panel: no name of a readout has a space.
+_ONLY_CLASS = "only class"
 
 
-def _require_unlike_predictions(taken: Capture) -> None:
-    if taken.link == "softmax" and len(predicted := taken.logits.argmax(1).unique()) == 1:
-        raise CandidateFailed(
-            "collapsed",
-            f"predicts class {predicted.item()} for all {taken.num_samples} probe samples",
-        )
+def _only_class(capture: Capture) -> float:
+    """The class that all samples are predicted as; NaN where there are several, or no classes."""
+    if capture.link != "softmax" or len(predicted := capture.logits.argmax(1).unique()) > 1:
+        return math.nan
+    return predicted.item()
+
+
+def _probe(plan: Plan) -> Probe:
+    table = {**resolve_readouts(plan.readouts), _ONLY_CLASS: Readout(_only_class)}
+    return Probe(plan.task.probe, table, head=plan.head, link=plan.task.link)

@@ -1,1 +1,14 @@
-"""Checkpoints."""
+"""Checkpoints: the readings of one run, the best of its checkpoints, and when to stop."""
+
+from prescreen.checkpoints.compare import CheckpointRanking, select_checkpoint
+from prescreen.checkpoints.monitor import Monitor
+from prescreen.checkpoints.selector import CheckpointSelector
+from prescreen.checkpoints.stopping import EarlyStopping
+
+__all__ = [
+    "CheckpointRanking",
+    "CheckpointSelector",
+    "EarlyStopping",
+    "Monitor",
+    "select_checkpoint",
+]

@@ -1,37 +1,24 @@
-"""Comparison: which of these checkpoint files is best, from unlabelled inputs alone."""
+"""Which of these checkpoint files is best, from unlabelled inputs alone."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor, nn
 
 from prescreen.checkpoints.monitor import Monitor
 from prescreen.checkpoints.selection import MIN_CURVE, Choice, Selection
-from prescreen.files import load_state
-from prescreen.importing import import_file, import_module
-from prescreen.panel import CHECKPOINT_PANEL, LONE_CHECKPOINT_PANEL
-from prescreen.pruning import Panel
-from prescreen.ranking.report import finite, plain_table
+from prescreen.checkpoints.weights import Builder, load_network
+from prescreen.panel import CHECKPOINT_PANEL, LONE_CHECKPOINT_PANEL, Panel
 from prescreen.reading import Reading
-from prescreen.spaces.candidate import Candidate
 from prescreen.tasks import Task
-
-Builder = Callable[..., nn.Module]
-
-# Where training scripts put the weights, among other things that a checkpoint holds.
-_ENTRIES = ("state_dict", "model_state_dict", "model")
-# What wrappers and trainers put before every name.
-_PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+from prescreen.text import finite, plain_table
 
 
 @dataclass(frozen=True)
-class Comparison:
+class CheckpointRanking:
     """Checkpoint files and which of them reads best.
 
     Args:
@@ -94,7 +81,7 @@ class Comparison:
         return f"{plain_table(['rank', 'checkpoint', *self.readouts], rows, (1,))}\n{self.reason}"
 
 
-def select(
+def select_checkpoint(
     checkpoints: Sequence[str | Path],
     models: str | Builder | Sequence[str | Builder],
     task: Task,
@@ -102,7 +89,7 @@ def select(
     readouts: Sequence[str] | None = None,
     smoothing: int = 1,
     head: str | None = None,
-) -> Comparison:
+) -> CheckpointRanking:
     """Read checkpoint files on a task's probe batch and say which is best, without labels.
 
     Files are loaded as weights; nothing in them is executed. With one model they are taken for
@@ -141,13 +128,13 @@ def select(
     monitor = Monitor(task.probe, seen=seen, readouts=readouts, head=head, link=task.link)
     selection = Selection(Panel.of(monitor.readouts), smoothing=smoothing)
     readings = [
-        monitor.read(_loaded(file, builder, task), place)
+        monitor.read(load_network(file, builder, task), place)
         for place, (file, builder) in enumerate(pairs)
     ]
     choice = selection.choose(readings)
     if not one_run and choice is not None:  # the files are no curve, whose shape could be doubted
         choice = Choice(choice.step, choice.score, choice.candidates, choice.skipped)
-    return Comparison(
+    return CheckpointRanking(
         files=tuple(file for file, _ in pairs),
         readings=tuple(readings),
         choice=choice,
@@ -169,58 +156,6 @@ def _pairs(
             f"models: one, or one for each of the {len(files)} files is needed, got {len(models)}"
         )
     return list(zip(files, models, strict=True))
-
-
-def _loaded(file: Path, builder: str | Builder, task: Task) -> nn.Module:
-    """The network of a checkpoint, with its weights."""
-    build = _imported(builder) if isinstance(builder, str) else builder
-    model = Candidate(str(file), {}, build).model(
-        num_classes=task.num_classes, in_channels=task.in_channels, image_size=task.image_size
-    )
-    state = _weights(load_state(file), model)
-    if state is None:
-        raise ValueError(f"checkpoint: a state dict is needed, {file} holds none")
-    try:
-        model.load_state_dict(state)
-    except (RuntimeError, ValueError) as error:
-        problem = " ".join(str(error).split())
-        raise ValueError(
-            f"checkpoint: weights of the model are needed, got {file}: {problem}"
-        ) from None
-    return model
-
-
-def _imported(name: str) -> Builder:
-    where, _, function = name.rpartition(":")
-    if not where:
-        raise ValueError(f"models: package.module:function or FILE.py:function, got {name!r}")
-    found = import_file if where.endswith(".py") else import_module
-    module = found(where, "models")
-    build = getattr(module, function, None)
-    if not callable(build):
-        problem = "it is not there" if module is None else f"it has no function {function}"
-        raise ValueError(
-            f"models: package.module:function or FILE.py:function, got {name!r}: {problem}"
-        )
-    return build
-
-
-def _weights(content: Any, model: nn.Module) -> Mapping[str, Any] | None:
-    """The state dict in a checkpoint, under the names of the model."""
-    for entry in _ENTRIES:
-        if isinstance(content, Mapping) and isinstance(content.get(entry), Mapping):
-            content = content[entry]
-            break
-    if not isinstance(content, Mapping) or not content:
-        return None
-    if not any(isinstance(value, Tensor) for value in content.values()):
-        return None
-    ours = model.state_dict()
-    for prefix in _PREFIXES:
-        wrapped = all(name.startswith(prefix) for name in content)
-        if wrapped and not any(name.startswith(prefix) for name in ours):
-            content = {name.removeprefix(prefix): value for name, value in content.items()}
-    return content
 
 
 def _numbers(file: Path) -> list[tuple[int, str]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prescreen.pruning import Panel
+from prescreen.panel import Panel
 from prescreen.ranks import aggregate
 from prescreen.reading import Reading
 

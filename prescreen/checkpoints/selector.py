@@ -11,13 +11,12 @@ from typing import Any
 import torch.distributed as dist
 from torch import nn
 
-from prescreen.checkpoints.monitor import resolve_selection
 from prescreen.checkpoints.selection import Choice, Selection
 from prescreen.files import load_state, replace_text, save_state
 from prescreen.heads.find import unwrap
-from prescreen.panel import CHECKPOINT_PANEL
-from prescreen.pruning import Panel
+from prescreen.panel import CHECKPOINT_PANEL, Panel
 from prescreen.reading import Reading
+from prescreen.readouts import resolve_readouts
 
 MANIFEST = "selection.json"
 _VERSION = 1
@@ -69,7 +68,7 @@ class CheckpointSelector:
     ) -> None:
         if save_top_k < 1 and save_top_k != -1:
             raise ValueError(f"save_top_k: at least 1, or -1 for all, is needed, got {save_top_k}")
-        self.selection = Selection(Panel.of(resolve_selection(readouts)), start, smoothing)
+        self.selection = Selection(Panel.of(resolve_readouts(readouts)), start, smoothing)
         self.save_top_k = save_top_k
         self._readings: list[Reading] = []
         self._files: dict[int, str] = {}

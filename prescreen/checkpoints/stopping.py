@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from prescreen.checkpoints.monitor import resolve_selection
-from prescreen.panel import CHECKPOINT_PANEL
-from prescreen.pruning import Panel
+from prescreen.panel import CHECKPOINT_PANEL, Panel
 from prescreen.reading import Reading
+from prescreen.readouts import resolve_readouts
 
 # The highest of many readings that are nothing but noise rarely lies so many usual changes above
 # the first.
@@ -61,7 +60,7 @@ class EarlyStopping:
         for name, number in (("min_delta", min_delta), ("patience_share", patience_share)):
             if not 0 <= number < math.inf:
                 raise ValueError(f"{name}: a number of at least 0 is needed, got {number!r}")
-        self.panel = Panel.of(resolve_selection([readout]))
+        self.panel = Panel.of(resolve_readouts([readout]))
         self.patience = patience
         self.min_delta = min_delta
         self.n_warmup_steps = n_warmup_steps

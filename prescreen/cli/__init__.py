@@ -1,1 +1,1 @@
-"""Cli."""
+"""The command line; it needs the `cli` extra."""

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from prescreen.checkpoints.compare import select
+from prescreen.checkpoints.compare import select_checkpoint
+from prescreen.cli.options import DATA, HEAD, JSON, names
 from prescreen.tasks import load_task
 
 Flag = typer.Option
@@ -21,10 +22,7 @@ def select_command(
         list[str],
         Flag(help="What builds the network: FILE.py:function or module:function; one, or a file."),
     ],
-    data: Annotated[
-        str,
-        Flag(help="digits, a torchvision data set, an image or parquet folder, or an .npz file."),
-    ],
+    data: Annotated[str, DATA],
     readouts: Annotated[
         str | None,
         Flag(
@@ -35,8 +33,8 @@ def select_command(
     smoothing: Annotated[int, Flag(help="Files of one run that a value is averaged over.")] = 1,
     probe_size: Annotated[int, Flag(help="Unlabelled inputs that heads are read on.")] = 512,
     image_size: Annotated[int | None, Flag(help="Side in pixels.  [the data's own]")] = None,
-    head: Annotated[str | None, Flag(help="Dotted name of the head, if it is not found.")] = None,
-    as_json: Annotated[bool, Flag("--json", help="Print JSON.")] = False,
+    head: Annotated[str | None, HEAD] = None,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Say which of these checkpoint files is best, from unlabelled data alone.
 
@@ -44,14 +42,14 @@ def select_command(
     with one for each file, different architectures. Nothing in the files is executed.
     """
     task = load_task(data, probe_size=probe_size, image_size=image_size)
-    comparison = select(
+    ranking = select_checkpoint(
         checkpoints,
         model[0] if len(model) == 1 else model,
         task,
-        readouts=None if readouts is None else [name.strip() for name in readouts.split(",")],
+        readouts=None if readouts is None else names(readouts),
         smoothing=smoothing,
         head=head,
     )
-    print(comparison.to_json() if as_json else comparison)
-    if comparison.choice is None:
+    print(ranking.to_json() if as_json else ranking)
+    if ranking.choice is None:
         raise typer.Exit(1)

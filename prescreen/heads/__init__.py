@@ -1,1 +1,9 @@
-"""Heads."""
+"""Heads: find the prediction head, run the model once, leave it as it was, and capture.
+
+find → preserve → execute → positions → capture
+"""
+
+from prescreen.heads.capturing import capture, capture_heads
+from prescreen.heads.find import find_heads
+
+__all__ = ["capture", "capture_heads", "find_heads"]

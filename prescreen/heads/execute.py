@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from prescreen.heads.find import Head, layers_of
 from prescreen.heads.positions import Call
+from prescreen.text import first_line
 
 # Without a known name, the head is looked for among the executions that came last: to hold every
 # layer's input would cost the memory of a training step.
@@ -18,7 +19,6 @@ WINDOW = 16
 
 # What models raise about inputs that they cannot take: timm asserts, Python misses an argument.
 _MODEL_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
-_OUT_OF_MEMORY = ("not enough memory", "can't allocate memory")
 
 
 class Execution(NamedTuple):
@@ -139,15 +139,20 @@ def call(model: nn.Module, inputs: Any) -> Any:
     kwargs = inputs if isinstance(inputs, Mapping) else {}
     try:
         return model(*args, **kwargs)
-    except torch.cuda.OutOfMemoryError:
-        raise
     except _MODEL_ERRORS as error:
-        message = str(error).strip()
-        if any(text in message for text in _OUT_OF_MEMORY):
+        if is_out_of_memory(error):
             raise
         got = ", ".join(
             f"{str(t.dtype).removeprefix('torch.')} {tuple(t.shape)} on {t.device}"
             for t in tensors_in(inputs)
         )
-        said = message.splitlines()[0] if message else type(error).__name__
-        raise ValueError(f"inputs: the model cannot run on {got}: {said}") from error
+        raise ValueError(f"inputs: the model cannot run on {got}: {first_line(error)}") from error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory is exhausted."""
+    # On the CPU torch raises a plain RuntimeError whose text is the only sign.
+    texts = ("not enough memory", "can't allocate memory")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+        text in str(error) for text in texts
+    )

@@ -1,22 +1,23 @@
-"""PanelReader: a panel's values from one model in training, which a failing readout must not end."""
+"""PanelReader: readings of one model in training, which a failing readout must not end."""
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from torch import nn
 
-from prescreen.captured import Link, NonFiniteError
-from prescreen.measuring import Measure, read, split
+from prescreen.predictions import Link
+from prescreen.probe import Probe
+from prescreen.reading import Reading
+from prescreen.readouts import Readouts
+from prescreen.text import named_line
 
 OnError = Literal["warn", "raise"]
 
 
 class PanelReader:
-    """What the hosts' readers have in common.
+    """What the readers of Optuna and Ray have in common.
 
     Args:
         model: what is trained. Measures of the untrained network are taken now.
@@ -25,7 +26,7 @@ class PanelReader:
         who: what the warning calls the trial.
         head: dotted name of the prediction head, where it cannot be found.
         link: how logits become predictions.
-        batch_statistics: as in ``read``.
+        batch_statistics: as in ``Probe``.
         on_error: ``"warn"`` once if a readout fails and let the trial go on, or ``"raise"``.
 
     Raises:
@@ -36,7 +37,7 @@ class PanelReader:
         self,
         model: nn.Module,
         inputs: Any,
-        readouts: Mapping[str, Measure],
+        readouts: Readouts,
         *,
         who: str,
         head: str | None,
@@ -46,44 +47,31 @@ class PanelReader:
     ) -> None:
         if on_error not in get_args(OnError):
             raise ValueError(
-                f"on_error: one of {', '.join(get_args(OnError))} is allowed, got {on_error!r}"
+                f"`on_error` must be one of {', '.join(get_args(OnError))}, got {on_error!r}"
             )
         self._model = model
-        self._inputs = inputs
         self._who = who
-        self._options: dict[str, Any] = {
-            "head": head,
-            "link": link,
-            "batch_statistics": batch_statistics,
-        }
         self._on_error = on_error
         self._warned = False
-        of_network, self._of_head = split(readouts)
-        self._untrained = {name: one(model, inputs, head) for name, one in of_network.items()}
+        self._probe = Probe(
+            inputs,
+            readouts,
+            head=head,
+            link=link,
+            batch_statistics=batch_statistics,
+            on_diverged="nan",
+        )
+        self._probe.read_untrained(model)
 
-    def values(self) -> dict[str, float] | None:
-        """The panel's values now; NaN where the model has diverged, None if a readout failed."""
+    def read(self, step: int) -> Reading | None:
+        """The panel now; NaN where the model has diverged, None if a readout failed."""
         try:
-            return self._untrained | self._values()
+            return self._probe.read(self._model, step)
         except Exception as error:  # a readout must not end a search, whatever it stumbles over
             if self._on_error == "raise":
                 raise
-            self._warn(error)
+            if not self._warned:
+                line = f"{self._who} goes on without a reading: {named_line(error)}"
+                warnings.warn(line, stacklevel=3)
+            self._warned = True
             return None
-
-    def _values(self) -> dict[str, float]:
-        if not self._of_head:
-            return {}
-        try:
-            return read(self._model, self._inputs, self._of_head, **self._options)
-        except NonFiniteError:
-            return dict.fromkeys(self._of_head, math.nan)
-
-    def _warn(self, error: Exception) -> None:
-        if not self._warned:
-            line = (str(error).strip().splitlines() or ["no message"])[0]
-            warnings.warn(
-                f"{self._who} goes on without a reading: {type(error).__name__}: {line}",
-                stacklevel=4,
-            )
-        self._warned = True

@@ -1,1 +1,8 @@
-"""Ranking."""
+"""Ranking: many candidates screened, journalled and ordered."""
+
+from prescreen.ranking.executors import Here, Processes, Ray
+from prescreen.ranking.progress import Progress
+from prescreen.ranking.report import Ranking, Row
+from prescreen.ranking.run import rank
+
+__all__ = ["Here", "Processes", "Progress", "Ranking", "Ray", "Row", "rank"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from prescreen.ranking.executors.processes import STARTED, Event
+from prescreen.ranking.events import STARTED, Event
 from prescreen.reading import Reading
 from prescreen.spaces.candidate import Candidate
 

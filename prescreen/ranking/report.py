@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from prescreen.reading import Trajectory
+from prescreen.text import finite, plain_table
 
 
 @dataclass(frozen=True)
@@ -113,28 +113,3 @@ class Ranking:
         names = ", ".join(self.left_out)
         notes = [f"Not in the score, as not defined for all: {names}"] if names else []
         return "\n".join([plain_table(header, cells, left=(1,)), *failed, *notes])
-
-
-def plain_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)
-) -> str:
-    """Aligned columns of text; the columns in ``left`` are aligned to the left."""
-    columns = list(zip(header, *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if index in left else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in (header, *rows)
-    ]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
-
-
-def finite(value: Any) -> Any:
-    """The same value for strict JSON: null for numbers that are not finite."""
-    if isinstance(value, Mapping):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

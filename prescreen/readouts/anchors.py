@@ -1,28 +1,22 @@
 """Anchors: the distribution Q that predictions P are measured against.
 
 An anchor is a function of a capture that returns Q in its smallest form: shape (K,) if all samples
-share it, int64 (N,) if it is one-hot, (N, K) otherwise, or EXPECTED for labels drawn from P itself.
+share it, int64 (N,) if it is one-hot, (N, K) otherwise; or other predictions of the same samples, whose
+logits are at hand. ``view`` and ``before`` get these as a second argument.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from prescreen.captured import Capture
+from prescreen.captured import Capture
+from prescreen.predictions import Predictions
 
-
-class Expected:
-    """The target of :func:`expected`: only the mean over all labels is defined, not one Q."""
-
-
-EXPECTED: Final = Expected()
-Target = Tensor | Expected
-Anchor = Callable[["Capture"], Target]
+Target = Tensor | Predictions
+Anchor = Callable[..., Target]
 
 
 def uniform(capture: Capture) -> Tensor:
@@ -60,10 +54,14 @@ def gd_score(capture: Capture) -> Tensor:
     return torch.where(confident, argmax, drawn.to(argmax.device))
 
 
-def expected(capture: Capture) -> Expected:
-    """Labels drawn from the prediction itself, averaged in closed form."""
-    require_link("anchor 'expected'", capture, "softmax", "sigmoid")
-    return EXPECTED
+def view(capture: Capture, other: Predictions) -> Predictions:
+    """The predictions of the same inputs once more, changed so that what they show survives."""
+    return _paired("view", capture, other)
+
+
+def before(capture: Capture, other: Predictions) -> Predictions:
+    """The predictions of the same inputs at the reading before."""
+    return _paired("before", capture, other)
 
 
 def labels(y: Tensor) -> Anchor:
@@ -120,6 +118,16 @@ def require_link(part: str, capture: Capture, *allowed: str) -> None:
         )
 
 
+def _paired(name: str, capture: Capture, other: Predictions) -> Predictions:
+    ours, theirs = tuple(capture.logits.shape), tuple(other.logits.shape)
+    if ours != theirs or capture.link != other.link:
+        raise ValueError(
+            f"`{name}` must hold the same samples and classes as the capture, {capture.link} {ours}, "
+            f"got {other.link} {theirs}"
+        )
+    return other
+
+
 def _dense(name: str, values: Tensor, shape: tuple[int, int], capture: Capture) -> Tensor:
     if values.shape != shape:
         raise ValueError(f"{name}: shape {shape} is needed, got {tuple(values.shape)}")
@@ -138,5 +146,6 @@ ANCHORS: dict[str, Anchor] = {
     "prior": prior,
     "pseudo": pseudo,
     "gd_score": gd_score,
-    "expected": expected,
+    "view": view,
+    "before": before,
 }

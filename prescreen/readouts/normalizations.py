@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 
-from prescreen.readouts.anchors import require_link
+from prescreen.captured import Capture
 from prescreen.readouts.residuals import centred
 
-if TYPE_CHECKING:
-    from prescreen.captured import Capture
-
-Normalization = Callable[["Capture"], float]
+Normalization = Callable[[Capture], float]
 
 
 def none(capture: Capture) -> float:
@@ -48,18 +44,10 @@ def both(capture: Capture) -> float:
     return head(capture) * feature(capture)
 
 
-def classes(capture: Capture) -> float:
-    """The largest possible entropy: log K, or K·log 2 for sigmoid links."""
-    require_link("normalization 'classes'", capture, "softmax", "sigmoid")
-    k = capture.num_classes
-    return math.log(k) if capture.link == "softmax" else k * math.log(2)
-
-
 NORMALIZATIONS: dict[str, Normalization] = {
     "none": none,
     "head": head,
     "feature": feature,
     "centred_feature": centred_feature,
     "both": both,
-    "classes": classes,
 }

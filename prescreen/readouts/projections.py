@@ -6,24 +6,19 @@ one of shape () belongs to the whole batch. z_i are features, r_i = p_i − q_i 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 from torch.special import xlogy
 
-from prescreen.readouts.anchors import Expected, Target, require_link
-from prescreen.readouts.linear_algebra import singular_values
+from prescreen.captured import Capture
+from prescreen.predictions import Predictions
+from prescreen.readouts.anchors import Target, require_link
 from prescreen.readouts.residuals import centred, outer_norm, residual_block, residual_norms
 
-if TYPE_CHECKING:
-    from prescreen.captured import Capture
-
-Projection = Callable[["Capture", Target], Tensor]
+Projection = Callable[[Capture, Target], Tensor]
 
 
 def gradient(capture: Capture, target: Target) -> Tensor:
@@ -45,22 +40,14 @@ def centred_batch_gradient(capture: Capture, target: Target) -> Tensor:
     return outer_norm(capture, target, z) / capture.num_samples
 
 
-def alignment(capture: Capture, target: Target) -> Tensor:
-    """‖RᵀZ‖_F / (‖R‖_F ‖Z‖₂), in [0, 1]."""
-    z = capture.features.to(capture.dtype)
-    scale = torch.linalg.vector_norm(residual_norms(capture, target)) * singular_values(z).max()
-    return outer_norm(capture, target, z) / scale
-
-
 def divergence(capture: Capture, target: Target) -> Tensor:
-    """KL(p_i ‖ q_i), for sigmoid links summed over classes; shape (N,)."""
+    """KL(p_i ‖ q_i), for sigmoid links summed over classes; shape (N,), in nats."""
     require_link("projection 'divergence'", capture, "softmax", "sigmoid")
-    q = _require_residuals("divergence", target)
-    if not q.is_floating_point():
-        raise ValueError(
-            "projection 'divergence' is undefined for hard labels: it is infinite; use 'distance'"
-        )
-
+    if isinstance(target, Predictions):
+        return torch.cat([_from_logits(capture, target, rows) for rows in capture.row_blocks()])
+    if not target.is_floating_point():
+        raise ValueError("projection 'divergence' is undefined for hard labels: it is infinite")
+    q = target
     # One logarithm of (K,) instead of (N, K); xlogy is for classes that q excludes.
     log_q = q.log() if q.ndim == 1 and bool((q > 0).all()) else None
 
@@ -79,11 +66,15 @@ def divergence(capture: Capture, target: Target) -> Tensor:
     return torch.cat([block(rows) for rows in capture.row_blocks()])
 
 
-def distance(capture: Capture, target: Target, order: float = 2) -> Tensor:
-    """‖r_i‖ in the given order, shape (N,)."""
-    if order != 2:
-        _require_residuals(f"distance_{order}", target)
-    return residual_norms(capture, target, order)
+def _from_logits(capture: Capture, other: Predictions, rows: slice) -> Tensor:
+    """From logits on both sides: probabilities of overconfident networks are 0 in float32."""
+    p, ours = capture.predictions(rows), capture.logit_block(rows)
+    theirs = other.logits[rows].to(ours)
+    if capture.link == "softmax":
+        return (p * (ours - theirs)).sum(1) - capture.log_partition[rows] + theirs.logsumexp(1)
+    yes = p * (logsigmoid(ours) - logsigmoid(theirs))
+    no = (1 - p) * (logsigmoid(-ours) - logsigmoid(-theirs))
+    return (yes + no).sum(1)
 
 
 def quasinorm_batch_gradient(capture: Capture, target: Target) -> Tensor:
@@ -91,7 +82,6 @@ def quasinorm_batch_gradient(capture: Capture, target: Target) -> Tensor:
 
     Reference: Deng et al. 2024, arXiv 2401.08909.
     """
-    target = _require_residuals("quasinorm_batch_gradient", target)
     z = capture.features.to(capture.dtype) / capture.num_samples
     blocks = (residual_block(capture, target, classes=c) for c in capture.class_blocks())
     return torch.stack([(r.T @ z).abs().pow_(0.3).sum() for r in blocks]).sum() ** (1 / 0.3)
@@ -102,7 +92,6 @@ def ood_gradient(capture: Capture, target: Target) -> Tensor:
 
     Reference: Huang et al. 2021 (GradNorm), arXiv 2110.00218.
     """
-    target = _require_residuals("ood_gradient", target)
     norms = torch.linalg.vector_norm(capture.features, ord=1, dim=1, dtype=capture.dtype)
     return norms * residual_norms(capture, target, 1)
 
@@ -114,7 +103,6 @@ def gwa(capture: Capture, target: Target) -> Tensor:
 
     Reference: gradient-weight alignment, NeurIPS 2025, repository hlzl/gwa.
     """
-    target = _require_residuals("gwa", target)
     bias = 0.0 if capture.bias is None else capture.bias.to(capture.dtype)
     dots = torch.cat(
         [
@@ -130,23 +118,11 @@ def gwa(capture: Capture, target: Target) -> Tensor:
     return gamma.mean() / (kurtosis + 1.2)
 
 
-def _require_residuals(projection: str, target: Target) -> Tensor:
-    if isinstance(target, Expected):
-        raise ValueError(
-            f"projection {projection!r} is undefined for anchor 'expected'; it needs a stated Q"
-        )
-    return target
-
-
 PROJECTIONS: dict[str, Projection] = {
     "gradient": gradient,
     "batch_gradient": batch_gradient,
     "centred_batch_gradient": centred_batch_gradient,
-    "alignment": alignment,
     "divergence": divergence,
-    "distance": distance,
-    "distance_1": partial(distance, order=1),
-    "distance_inf": partial(distance, order=math.inf),
     "quasinorm_batch_gradient": quasinorm_batch_gradient,
     "ood_gradient": ood_gradient,
     "gwa": gwa,

@@ -6,22 +6,21 @@ respect to the head's weight is g_i = r_i ⊗ z_i; that of the batch mean is G =
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
-from prescreen.readouts.anchors import Expected, Target
-
-if TYPE_CHECKING:
-    from prescreen.captured import Capture
+from prescreen.captured import Capture
+from prescreen.predictions import Predictions
+from prescreen.readouts.anchors import Target
 
 
 def residual_block(
-    capture: Capture, target: Tensor, rows: slice = slice(None), classes: slice = slice(None)
+    capture: Capture, target: Target, rows: slice = slice(None), classes: slice = slice(None)
 ) -> Tensor:
     """A block of R = P − Q, a new tensor of shape (rows, classes)."""
     p = capture.predictions(rows, classes)
+    if isinstance(target, Predictions):
+        return p - target.predictions(rows, classes).to(p)
     if target.dtype == torch.int64:
         return _minus_one_hot(p, target[rows], classes.start or 0)
     q = target[classes] if target.ndim == 1 else target[rows, classes].to(p.dtype)
@@ -29,9 +28,7 @@ def residual_block(
 
 
 def residual_norms(capture: Capture, target: Target, order: float = 2) -> Tensor:
-    """‖r_i‖ in the given order, shape (N,); for EXPECTED the root of E‖r_i‖₂²."""
-    if isinstance(target, Expected):
-        return _expected_squares(capture).sqrt()
+    """‖r_i‖ in the given order, shape (N,)."""
     return torch.cat(
         [
             torch.linalg.vector_norm(residual_block(capture, target, rows), ord=order, dim=1)
@@ -41,14 +38,10 @@ def residual_norms(capture: Capture, target: Target, order: float = 2) -> Tensor
 
 
 def outer_norm(capture: Capture, target: Target, features: Tensor) -> Tensor:
-    """‖RᵀZ‖_F for features Z of shape (N, D); for EXPECTED the root of its expected square.
+    """‖RᵀZ‖_F for features Z of shape (N, D).
 
     ‖RᵀZ‖²_F = Σ_ij ⟨r_i, r_j⟩⟨z_i, z_j⟩: the Gram form costs N²(K + D), the direct form N·K·D.
-    For labels drawn from P the r_i have mean zero and are independent, so only i = j remains.
     """
-    if isinstance(target, Expected):
-        squares = torch.linalg.vector_norm(features, dim=1).square()
-        return (_expected_squares(capture) * squares).sum().sqrt()
     n, k, d = capture.num_samples, capture.num_classes, features.shape[1]
     blocks = (residual_block(capture, target, classes=c) for c in capture.class_blocks())
     if n * (k + d) < k * d:
@@ -71,12 +64,3 @@ def _minus_one_hot(p: Tensor, y: Tensor, first_class: int) -> Tensor:
     inside = (column >= 0) & (column < p.shape[1])
     row = torch.arange(len(y), device=y.device)[inside]
     return p.index_put((row, column[inside]), p.new_tensor(-1.0), accumulate=True)
-
-
-def _expected_squares(capture: Capture) -> Tensor:
-    """E‖r_i‖² over labels drawn from p_i, shape (N,).
-
-    Σ_k p_k(1 − p_k) for both links: for softmax it is 1 − ‖p‖², free of that form's cancellation.
-    """
-    blocks = (capture.predictions(rows) for rows in capture.row_blocks())
-    return torch.cat([(p * (1 - p)).sum(1) for p in blocks])

@@ -6,20 +6,17 @@ As in projections.py, shape (N,) is a mean over samples and shape () belongs to 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
+from prescreen.captured import Capture
 from prescreen.readouts.anchors import require_link
 from prescreen.readouts.linear_algebra import gram, gram_singular_values, singular_values
 from prescreen.readouts.residuals import centred
 
-if TYPE_CHECKING:
-    from prescreen.captured import Capture
-
-Statistic = Callable[["Capture"], Tensor]
+Statistic = Callable[[Capture], Tensor]
 
 
 def entropy(capture: Capture) -> Tensor:
@@ -164,6 +161,22 @@ def separation(capture: Capture) -> Tensor:
     return _between_classes(capture, z) / variance
 
 
+def fisher_trace(capture: Capture) -> Tensor:
+    """‖z_i‖²·Σ_k p_ik(1 − p_ik) over mean ‖z‖²: the trace of the head's Fisher information; (N,).
+
+    Their mean is tr H / mean ‖z‖² with H the Fisher information of the head's weight, which is the
+    Hessian of the cross-entropy whatever the labels, and the squared head gradient expected under
+    labels drawn from P. Features that are scaled by c multiply H by c², which is divided out. For
+    identity links H = I ⊗ ZᵀZ / N, and the value is K.
+    """
+    squares = capture.feature_norms.square()
+    relative = squares / squares.mean()
+    if capture.link == "identity":
+        return relative * capture.num_classes
+    # For softmax the sum is 1 − ‖p‖², free of that form's cancellation.
+    return relative * _over_rows(capture, lambda rows: _variance(capture.predictions(rows)).sum(1))
+
+
 def rankme(capture: Capture) -> Tensor:
     """Exp of the entropy of the singular values of Z over their sum: an effective rank.
 
@@ -181,6 +194,10 @@ def _between_classes(capture: Capture, z: Tensor) -> Tensor:
         return z.new_zeros(())  # exactly, and not what rounding leaves of the mean
     sums = z.new_zeros(len(sizes), z.shape[1]).index_add_(0, members, z)
     return (torch.linalg.vector_norm(sums, dim=1).square() / sizes).sum() / capture.num_samples
+
+
+def _variance(p: Tensor) -> Tensor:
+    return p * (1 - p)
 
 
 def _over_rows(capture: Capture, block: Callable[[slice], Tensor]) -> Tensor:
@@ -215,4 +232,5 @@ STATISTICS: dict[str, Statistic] = {
     "dispersion": dispersion,
     "separation": separation,
     "rankme": rankme,
+    "fisher_trace": fisher_trace,
 }

@@ -1,1 +1,6 @@
-"""Spaces."""
+"""Spaces: where architectures come from, and the candidates that are not built yet."""
+
+from prescreen.spaces.candidate import Candidate
+from prescreen.spaces.space import Space, resolve_space
+
+__all__ = ["Candidate", "Space", "resolve_space"]

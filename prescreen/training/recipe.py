@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from prescreen.text import first_line
+
 Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["cosine", "linear", "constant"]
 Amp = Literal["bf16", "fp16"]
@@ -99,5 +101,4 @@ def _require_device(device: str) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device: {device!r} cannot be used here: {reason}") from None
+        raise ValueError(f"device: {device!r} cannot be used here: {first_line(error)}") from None

@@ -21,7 +21,7 @@ from optuna_studies import (
 
 from prescreen.integrations.optuna import Reader, ReadoutPruner, Recorder, trajectory
 from prescreen.integrations.optuna.attributes import latest_state
-from prescreen.measuring import read
+from prescreen.probe import read
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.readouts.network import UNTRAINED
 

@@ -17,9 +17,9 @@ from prescreen.failures import CandidateFailed
 from prescreen.integrations.optuna.attributes import write_attribute
 from prescreen.integrations.optuna.costs import costs_of, require_costs, set_limits
 from prescreen.integrations.optuna.recorder import Recorder
-from prescreen.measuring import Measure, Readouts, resolve_readouts
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.reading import Reading
+from prescreen.readouts import Readout, Readouts, resolve_readouts
 from prescreen.screening import screen
 from prescreen.spaces.candidate import Candidate, candidate_of
 from prescreen.spaces.space import Space, resolve_space
@@ -94,7 +94,7 @@ class Objective:
     full_training: Training | None
     costs: Sequence[str]
     limits: Mapping[str, float]
-    readouts: Mapping[str, Measure] = field(repr=False)
+    readouts: Mapping[str, Readout] = field(repr=False)
     readings: int
     head: str | None
 

@@ -16,9 +16,9 @@ from prescreen.integrations.optuna.attributes import values_by_step
 from prescreen.integrations.optuna.composition import parts, require_pruner
 from prescreen.integrations.optuna.memory import memory_of
 from prescreen.integrations.optuna.view import StudyView
-from prescreen.measuring import Readouts, resolve_readouts
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.pruning import Guard, Panel, Population, among_best, hindsight
+from prescreen.readouts import Readouts, resolve_readouts
 
 OnNan = Literal["prune", "keep", "raise"]
 

@@ -8,11 +8,11 @@ from optuna.pruners import BasePruner
 from optuna.trial import BaseTrial
 from torch import nn
 
-from prescreen.captured import Link
 from prescreen.integrations.optuna.recorder import Recorder
 from prescreen.integrations.panel_reader import OnError, PanelReader
-from prescreen.measuring import Readouts
+from prescreen.predictions import Link
 from prescreen.reading import Reading
+from prescreen.readouts import Readouts
 
 
 class Reader:
@@ -95,9 +95,9 @@ class Reader:
             RuntimeError: the trial has ended, or the storage takes no writes.
         """
         self._recorder.require_later(step)
-        values = self._panel.values()
-        self._failed = values is None
-        return None if values is None else self._recorder.record(step, values)
+        reading = self._panel.read(step)
+        self._failed = reading is None
+        return None if reading is None else self._recorder.record(step, reading.values)
 
     def should_prune(self) -> bool:
         """Whether the trial should end, as of its latest reading; if that failed, it goes on."""

@@ -13,9 +13,9 @@ from optuna.trial import BaseTrial, Trial
 from prescreen.integrations.optuna.attributes import latest_state, trajectory, write_reading
 from prescreen.integrations.optuna.composition import parts
 from prescreen.integrations.optuna.pruner import ReadoutPruner
-from prescreen.measuring import Readouts, resolve_readouts
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.reading import Reading
+from prescreen.readouts import Readouts, resolve_readouts
 
 
 class Recorder:

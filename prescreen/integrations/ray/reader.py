@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import nn
 
-from prescreen.captured import Link
 from prescreen.integrations.panel_reader import OnError, PanelReader
 from prescreen.integrations.ray.results import STEP, as_result, require_free_names
-from prescreen.measuring import Readouts, resolve_readouts
 from prescreen.panel import DEFAULT_PANEL
+from prescreen.predictions import Link
+from prescreen.readouts import Readouts, resolve_readouts
 
 
 class Reader:
@@ -78,5 +78,7 @@ class Reader:
             whatever else. The score is the panel's first readout, its sign turned so that higher is
             better. Without ``"prescreen"`` if a readout failed and ``on_error`` is ``"warn"``.
         """
-        values = self._panel.values()
-        return {STEP: int(step)} if values is None else as_result(step, values, self._readouts)
+        reading = self._panel.read(step)
+        if reading is None:
+            return {STEP: int(step)}
+        return as_result(step, reading.values, self._readouts)

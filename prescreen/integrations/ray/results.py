@@ -14,8 +14,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from prescreen.measuring import Measure
 from prescreen.reading import Reading
+from prescreen.readouts import Readout
 
 PREFIX = "prescreen"
 STEP = "step"
@@ -27,7 +27,7 @@ _OURS = (SCORE, STOPPED, FAILURE)
 
 
 def as_result(
-    step: int, values: Mapping[str, float], readouts: Mapping[str, Measure]
+    step: int, values: Mapping[str, float], readouts: Mapping[str, Readout]
 ) -> dict[str, Any]:
     """What a trial reports of a reading.
 
@@ -44,7 +44,7 @@ def as_result(
     return {STEP: int(step), PREFIX: {**plain, SCORE: score}}
 
 
-def require_free_names(readouts: Mapping[str, Measure]) -> None:
+def require_free_names(readouts: Mapping[str, Readout]) -> None:
     """Refuse names that stand for something else in a result.
 
     Raises:

@@ -10,9 +10,9 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler
 
 from prescreen.integrations.ray.results import FAILURE, PREFIX, STEP, reading_in
-from prescreen.measuring import Readouts, resolve_readouts
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.pruning import Guard, Judge, Median, Panel, Rule
+from prescreen.readouts import Readouts, resolve_readouts
 
 logger = logging.getLogger(__name__)
 

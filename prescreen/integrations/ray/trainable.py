@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,10 +12,10 @@ from ray import tune
 
 from prescreen.failures import CandidateFailed
 from prescreen.integrations.ray.results import FAILURE, PREFIX, STEP, as_result, require_free_names
-from prescreen.measuring import Measure, Readouts, resolve_readouts
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.reading import Reading
-from prescreen.screening import Extra, Screening
+from prescreen.readouts import Readouts, resolve_readouts
+from prescreen.screening import Extra, Plan, Screening
 from prescreen.spaces.candidate import Candidate, builders
 from prescreen.spaces.space import Space, resolve_space
 from prescreen.tasks import Task, load_task
@@ -66,55 +64,36 @@ def trainable(
     Raises:
         ValueError: an argument is not what is allowed.
     """
-    training = training or Training()
-    if training.seconds is not None:  # readings are compared at equal steps
-        raise ValueError(f"training: a budget in steps is needed, got seconds={training.seconds}")
-    if readings < 1:
-        raise ValueError(f"readings: at least 1 is needed, got {readings}")
     table = resolve_readouts(readouts)
+    loaded = load_task(task) if isinstance(task, str | Path) else task
+    plan = Plan(loaded, training or Training(), table, readings, head, extra or {})
+    if plan.training.seconds is not None:  # readings are compared at equal steps
+        raise ValueError(
+            f"`training` must have a budget in steps, got seconds={plan.training.seconds}"
+        )
     require_free_names(table)
-    if taken := [name for name in extra or {} if name in (STEP, PREFIX, *_OTHERS)]:
-        raise ValueError(f"extra: names that no result has are needed, got {', '.join(taken)}")
-    plan = _Plan(resolve_space(space), training, table, readings, head, dict(extra or {}))
-    loaded = task if isinstance(task, Task) else load_task(task)
-    made: type[tune.Trainable] = tune.with_parameters(ScreeningTrainable, plan=plan, task=loaded)
+    if taken := [name for name in plan.extra if name in (STEP, PREFIX, *_OTHERS)]:
+        raise ValueError(f"`extra` must have names that no result has, got {', '.join(taken)}")
+    made: type[tune.Trainable] = tune.with_parameters(
+        ScreeningTrainable, space=resolve_space(space), plan=plan
+    )
     return made
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What all trials have in common; see ``trainable``."""
-
-    space: Space
-    training: Training
-    readouts: Mapping[str, Measure]
-    readings: int
-    head: str | None
-    extra: Extra
 
 
 class ScreeningTrainable(tune.Trainable):
     """What ``trainable`` returns; a step of it goes to the next reading."""
 
     def setup(  # type: ignore[override]  # with_parameters adds the other two
-        self, config: dict[str, Any], plan: _Plan, task: Task
+        self, config: dict[str, Any], space: Space, plan: Plan
     ) -> None:
         """Begin the actor's first trial."""
-        self._plan, self._task = plan, task
+        self._space, self._plan = space, plan
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another trial in the same process."""
-        plan = self._plan
-        self._screening = Screening(
-            Candidate(self.trial_name, {}, *builders(plan.space, new_config)),
-            self._task,
-            plan.training,
-            plan.readouts,
-            readings=plan.readings,
-            head=plan.head,
-            extra=plan.extra,
-        )
+        candidate = Candidate(self.trial_name, {}, *builders(self._space, new_config))
+        self._screening = Screening(candidate, self._plan)
         self._result: dict[str, Any] = {}
         self._failure = ""
         return True

@@ -1,4 +1,4 @@
-"""Worker processes: candidates measured side by side; the death of one is a result, not the end."""
+"""Processes: candidates side by side; the death of a process is a result, not the end."""
 
 from __future__ import annotations
 
@@ -6,62 +6,49 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any
-
-import torch
 
 from prescreen.failures import CandidateFailed
-from prescreen.reading import Reading
-from prescreen.screening import screen
+from prescreen.ranking.events import FINISHED, Event, events
+from prescreen.ranking.executors.base import READY, pickled, torch_threads
+from prescreen.screening import Plan
 from prescreen.spaces.candidate import Candidate
 
-STARTED = "started"
-FINISHED = "finished"
-READY = "ready"  # a worker, before its first candidate
-Event = str | Reading | CandidateFailed
+
+def usable_cores() -> int:
+    """What this process may use, which in a container is less than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def measure(
-    candidates: Sequence[Candidate], workers: int, threads: int, screening: dict[str, Any]
-) -> Generator[tuple[int, Event]]:
-    """Screen candidates and yield what happens as ``(index of the candidate, event)``.
+@dataclass(frozen=True)
+class Processes:
+    """Processes on this machine. A script needs ``if __name__ == "__main__":`` around the call.
 
     Args:
-        candidates: what to screen.
-        workers: processes to use; 0 screens one after the other in this process.
-        threads: torch's CPU threads a candidate.
-        screening: the keyword arguments of ``screen``.
-
-    Yields:
-        Per candidate STARTED, then Readings, then FINISHED or a CandidateFailed.
+        workers: how many; by default one for each core.
 
     Raises:
-        ValueError: something cannot be pickled, which worker processes need.
-        RuntimeError: worker processes cannot start.
+        ValueError: fewer than one; while candidates are measured, something that does not pickle.
+        RuntimeError: while candidates are measured, a process cannot start.
     """
-    if workers == 0:
-        for index, candidate in enumerate(candidates):
-            with _threads(threads):
-                yield from ((index, event) for event in events(candidate, screening))
-    else:
-        yield from _measure_in_processes(candidates, workers, threads, screening)
 
+    workers: int = field(default_factory=usable_cores)
 
-def events(candidate: Candidate, screening: dict[str, Any]) -> Iterator[Event]:
-    """STARTED, the readings of one candidate, and how it ended."""
-    yield STARTED
-    try:
-        yield from screen(candidate, **screening)
-    except CandidateFailed as failure:
-        yield failure
-    else:
-        yield FINISHED
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ValueError(f"`workers` must be at least 1, got {self.workers}")
+
+    def measure(
+        self, candidates: Sequence[Candidate], plan: Plan, threads: int
+    ) -> Generator[tuple[int, Event]]:
+        """See ``Executor``."""
+        setup = pickled("task", (threads, plan))
+        jobs = [pickled(f"candidate {one.name!r}", one) for one in candidates]
+        yield from _measure(jobs, setup, self.workers)
 
 
 @dataclass
@@ -72,13 +59,8 @@ class _Worker:
     ready: bool = False
 
 
-def _measure_in_processes(
-    candidates: Sequence[Candidate], workers: int, threads: int, screening: dict[str, Any]
-) -> Generator[tuple[int, Event]]:
-    setup = pickled("workers", "task", (threads, screening))
-    waiting = [
-        (i, pickled("workers", f"candidate {c.name!r}", c)) for i, c in enumerate(candidates)
-    ][::-1]
+def _measure(jobs: Sequence[bytes], setup: bytes, workers: int) -> Generator[tuple[int, Event]]:
+    waiting = [*enumerate(jobs)][::-1]
     running: dict[Connection, _Worker] = {}
     try:
         while waiting or running:
@@ -137,8 +119,8 @@ def _death(worker: _Worker) -> CandidateFailed:
     code = worker.process.exitcode or 0
     if not worker.ready:
         raise RuntimeError(
-            f"workers: a worker process could not start (exit code {code}); a script that ranks "
-            "with workers needs `if __name__ == '__main__':` around the call"
+            f"a worker process could not start (exit code {code}); a script that ranks with processes "
+            "needs `if __name__ == '__main__':` around the call"
         )
     if code < 0:
         name = signal.Signals(-code).name
@@ -151,11 +133,11 @@ def _worker_main(pipe: Connection) -> None:
     # Ctrl-C reaches the whole process group: the parent decides, and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    threads, screening = pickle.loads(pipe.recv_bytes())
+    threads, plan = pickle.loads(pipe.recv_bytes())
     pipe.send(READY)
     while job := pipe.recv_bytes():
-        with _threads(threads):
-            for event in events(pickle.loads(job), screening):
+        with torch_threads(threads):
+            for event in events(pickle.loads(job), plan):
                 pipe.send(event)
 
 
@@ -164,35 +146,3 @@ def _exit_with_parent() -> None:
     assert parent is not None
     connection.wait([parent.sentinel])
     os._exit(1)
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def pickled(
-    argument: str,
-    name: str,
-    value: object,
-    dumps: Callable[[object], bytes] = pickle.dumps,
-) -> bytes:
-    """What is sent to workers.
-
-    Raises:
-        ValueError: it does not pickle; the message begins with ``argument``.
-    """
-    # Plain pickle on purpose: torch.multiprocessing would move tensors to /dev/shm, which is 64 MB
-    # in many containers, and a worker that overruns it dies of a bus error.
-    try:
-        return dumps(value)
-    except (pickle.PicklingError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{argument}: {name} must pickle to be sent to worker processes, got {error}; "
-            "define it at the top level of a module, or measure in this process (workers=0)"
-        ) from None

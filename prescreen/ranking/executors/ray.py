@@ -1,4 +1,4 @@
-"""Candidates measured side by side on a Ray cluster; the loss of a worker or node is survived."""
+"""Ray: candidates side by side on a cluster; the loss of a worker or node is survived."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from typing import Any
 import torch
 
 from prescreen.failures import CandidateFailed
-from prescreen.ranking.executors.processes import READY, STARTED, Event, events, pickled
+from prescreen.ranking.events import STARTED, Event, events
+from prescreen.ranking.executors.base import READY, pickled
 from prescreen.ranking.executors.ray_connection import connected, host_and_port, import_ray
 from prescreen.reading import Reading
+from prescreen.screening import Plan
 from prescreen.spaces.candidate import Candidate
 
 # How often a candidate, or the start of a worker, is tried again. One that ends its own process (a
@@ -22,84 +24,84 @@ from prescreen.spaces.candidate import Candidate
 RETRIES = 3
 
 
-def resources(address: str, device: str, threads: int, gpus: float | None) -> dict[str, float]:
-    """What a candidate takes of a cluster, by Ray's names.
+@dataclass(frozen=True)
+class Ray:
+    """A Ray cluster; the loss of a worker or node is survived.
+
+    A candidate whose worker or node is lost begins again elsewhere. After ``RETRIES`` of these it has
+    failed as ``"killed"``. Where this process is connected to Ray, that connection is used and left as
+    it is; what is connected here is disconnected. Every node needs the same versions of Python and
+    packages, and modules and files of search spaces at the same place.
 
     Args:
-        address: as in `measure`.
-        device: where candidates are trained; which of a node's GPUs that is, Ray chooses.
-        threads: CPU threads a candidate.
-        gpus: GPUs a candidate, a fraction to share one; None for a whole one if it trains on GPUs.
+        address: ``"auto"`` for the cluster that runs here (or ``RAY_ADDRESS``), ``"local"`` for a new
+            one on this machine that ends with the ranking, ``"HOST:PORT"`` or ``"ray://HOST:PORT"``.
+        workers: how many candidates run at once; 0 for as many as there is room for.
+        gpus: GPUs a candidate, a fraction to share one; None for a whole one if it trains on ``"cuda"``.
 
     Raises:
-        ValueError: an argument is not what is allowed.
+        ValueError: an argument is not what is allowed; while candidates are measured, a device that is
+            neither ``"cpu"`` nor ``"cuda"``, or something that cannot be pickled or, on a node,
+            imported.
+        ImportError: while candidates are measured, Ray is not installed.
+        ConnectionError: likewise, no cluster answers.
+        RuntimeError: likewise, no node has room for a candidate, or workers cannot start.
     """
-    host_and_port(address)
-    if device not in ("cpu", "cuda"):
-        raise ValueError(f"device: cpu or cuda is allowed on a Ray cluster, got {device}")
-    if gpus is None:
-        gpus = float(device == "cuda")
-    elif device == "cpu":
-        raise ValueError(f"gpus: device cuda is needed for them, got {gpus} with device cpu")
-    elif not 0 < gpus <= 1:
-        raise ValueError(f"gpus: more than 0 and at most 1 is allowed, got {gpus}")
-    return {"CPU": threads, "GPU": gpus}
 
+    address: str = "auto"
+    workers: int = 0
+    gpus: float | None = None
 
-def measure(
-    candidates: Sequence[Candidate],
-    workers: int,
-    threads: int,
-    screening: dict[str, Any],
-    address: str,
-    each: dict[str, float],
-) -> Generator[tuple[int, Event]]:
-    """Screen candidates on a cluster; otherwise as ``prescreen.ranking.executors.processes.measure``.
+    def __post_init__(self) -> None:
+        host_and_port(self.address)
+        if self.workers < 0:
+            raise ValueError(f"`workers` must be at least 0, got {self.workers}")
+        if self.gpus is not None and not 0 < self.gpus <= 1:
+            raise ValueError(f"`gpus` must be more than 0 and at most 1, got {self.gpus}")
 
-    A candidate whose worker or node is lost begins again, with STARTED, elsewhere. After
-    ``RETRIES`` of these it has failed as ``"killed"``. Workers end when the iterator is closed. What
-    the process itself has connected is left as it is; what is connected here is disconnected.
+    def measure(
+        self, candidates: Sequence[Candidate], plan: Plan, threads: int
+    ) -> Generator[tuple[int, Event]]:
+        """See ``Executor``."""
+        each = self.resources(plan.training.device, threads)
+        if not candidates:
+            return
+        ray = import_ray()
+        dumps = ray.cloudpickle.dumps  # unlike pickle, it takes along what a script defines itself
+        setup = pickled("task", (threads, plan), dumps)
+        jobs = [pickled(f"candidate {one.name!r}", one, dumps) for one in candidates]
+        with connected(ray, self.address):
+            yield from _measure(ray, jobs, setup, self.workers, each)
 
-    Args:
-        candidates: what to screen.
-        workers: how many at once; 0 for as many as the cluster has room for.
-        threads: torch's CPU threads a candidate.
-        screening: the keyword arguments of ``screen``.
-        address: ``"auto"``, ``"local"``, ``"HOST:PORT"`` or ``"ray://HOST:PORT"``; of no meaning
-            where this process is connected to Ray already.
-        each: what one candidate takes, see `resources`.
+    def resources(self, device: str, threads: int) -> dict[str, float]:
+        """What a candidate takes of the cluster, by Ray's names.
 
-    Yields:
-        ``(index of the candidate, event)``.
+        Args:
+            device: where candidates are trained; which of a node's GPUs that is, Ray chooses.
+            threads: CPU threads a candidate.
 
-    Raises:
-        ImportError: Ray is not installed.
-        ConnectionError: no cluster answers.
-        ValueError: something cannot be pickled or, on a node, not be imported.
-        RuntimeError: no node has room for a candidate, or workers cannot start.
-    """
-    if not candidates:
-        return
-    ray = import_ray()
-    dumps = ray.cloudpickle.dumps  # unlike pickle, it takes along what a script defines itself
-    setup = pickled("ray", "task", (threads, screening), dumps)
-    jobs = [pickled("ray", f"candidate {one.name!r}", one, dumps) for one in candidates]
-    with connected(ray, address):
-        yield from _measure(ray, jobs, setup, workers, each)
+        Raises:
+            ValueError: another device, or GPUs for candidates that train on the CPU.
+        """
+        if device not in ("cpu", "cuda"):
+            raise ValueError(f"`device` must be cpu or cuda on a Ray cluster, got {device}")
+        if self.gpus is not None and device == "cpu":
+            raise ValueError(f"`gpus` must be None for the device cpu, got {self.gpus}")
+        return {"CPU": threads, "GPU": float(device == "cuda") if self.gpus is None else self.gpus}
 
 
 class _Worker:
     """The actor: it is asked for one event at a time, so that no event is ever lost on its way."""
 
     def prepare(self, setup: bytes) -> str:
-        threads, self.screening = _unpickled("the task", setup)
+        threads, self.plan = _unpickled("the task", setup)
         torch.set_num_threads(threads)
         return READY
 
     def next(self, job: bytes | None = None) -> Event:
         """The next event, of a new candidate if one is given."""
         if job is not None:
-            self.events = events(_unpickled("every candidate", job), self.screening)
+            self.events = events(_unpickled("every candidate", job), self.plan)
         return next(self.events)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from prescreen.text import first_line
+
 _CONNECT_SECONDS = 5.0
 
 
@@ -65,8 +67,9 @@ def _require_answer(address: str) -> None:
 
 
 def _unreachable(address: str, error: Exception) -> ConnectionError:
-    line = (str(error).splitlines() or [type(error).__name__])[0]
-    return ConnectionError(f"ray: a running cluster is needed at {address}, got {line}")
+    return ConnectionError(
+        f"ray: a running cluster is needed at {address}, got {first_line(error)}"
+    )
 
 
 def host_and_port(address: str) -> tuple[str, int] | None:

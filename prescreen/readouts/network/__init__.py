@@ -1,4 +1,4 @@
-"""Untrained: what a network as a whole says before its first training step, without labels.
+"""Network: what a network as a whole says before its first training step, without labels.
 
 Its head says nothing yet, but the network as a whole says things that its head never will: how much
 flows through it and is computed, and whether its features differ. Each costs about one reading.
@@ -8,54 +8,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
 from prescreen.readouts.network.features import isotropy
 from prescreen.readouts.network.flow import synflow
 from prescreen.readouts.network.operations import flops
+from prescreen.readouts.network.structure import structure
 
-__all__ = ["UNTRAINED", "Untrained", "flops", "isotropy", "synflow"]
+__all__ = ["Network", "flops", "isotropy", "measured", "structure", "synflow"]
 
 
-@dataclass(frozen=True)
-class Untrained:
-    """A number read once, from a network that has not been trained.
+class Network(NamedTuple):
+    """An untrained network and what it is measured with.
 
     Args:
-        function: of the network, the probe's inputs and the head's name, if that is needed.
-        higher_is_better: which way is good.
-        reference: where it was published.
+        model: before its first training step.
+        inputs: unlabelled ones, as the model takes them.
+        head: dotted name of the prediction head, where it cannot be found.
     """
 
-    function: Callable[[nn.Module, Any, str | None], float]
-    higher_is_better: bool = True
-    reference: str = ""
-
-    @property
-    def of_network(self) -> bool:
-        """Whether it is a measure of the untrained network."""
-        return True
-
-    def __call__(self, model: nn.Module, inputs: Any, head: str | None = None) -> float:
-        """The value; NaN where it is not defined or the model's code does not allow it.
-
-        The model stays as it was.
-        """
-        try:
-            return self.function(model, inputs, head)
-        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
-            return math.nan
-
-    def score(self, value: float) -> float:
-        """``value`` oriented so that higher is better."""
-        return value if self.higher_is_better else -value
+    model: nn.Module
+    inputs: Any
+    head: str | None = None
 
 
-UNTRAINED = {
-    "isotropy": Untrained(isotropy, reference="after 2403.19232"),
-    "synflow": Untrained(synflow, reference="2006.05467, 2101.08134"),
-    "flops": Untrained(flops, reference="count"),
-}
+def measured(network: Network, *, function: Callable[[nn.Module, Any, str | None], float]) -> float:
+    """A measure of a network; NaN where it is undefined or the model's code does not allow it.
+
+    The model stays as it was.
+    """
+    try:
+        return function(*network)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+        return math.nan

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from prescreen.captured import Link
+from prescreen.predictions import Link
 from prescreen.tasks.images import dataset as images
 from prescreen.tasks.images.batches import DatasetBatches, LoaderBatches, measure
 from prescreen.tasks.images.probe_batch import check_probe, choose_probe, warn_of_shift

@@ -1,0 +1,73 @@
+"""Weights: the network of a checkpoint file, whatever wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from prescreen.files import load_state
+from prescreen.importing import import_file, import_module
+from prescreen.spaces.candidate import Candidate
+from prescreen.tasks import Task
+
+Builder = Callable[..., nn.Module]
+
+# Where training scripts put the weights, among other things that a checkpoint holds.
+_ENTRIES = ("state_dict", "model_state_dict", "model")
+# What wrappers and trainers put before every name.
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+
+
+def load_network(file: Path, builder: str | Builder, task: Task) -> nn.Module:
+    """The network of a checkpoint, with its weights."""
+    build = _imported(builder) if isinstance(builder, str) else builder
+    model = Candidate(str(file), {}, build).model(
+        num_classes=task.num_classes, in_channels=task.in_channels, image_size=task.image_size
+    )
+    state = _weights(load_state(file), model)
+    if state is None:
+        raise ValueError(f"checkpoint: a state dict is needed, {file} holds none")
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, ValueError) as error:
+        problem = " ".join(str(error).split())
+        raise ValueError(
+            f"checkpoint: weights of the model are needed, got {file}: {problem}"
+        ) from None
+    return model
+
+
+def _imported(name: str) -> Builder:
+    where, _, function = name.rpartition(":")
+    if not where:
+        raise ValueError(f"models: package.module:function or FILE.py:function, got {name!r}")
+    found = import_file if where.endswith(".py") else import_module
+    module = found(where, "models")
+    build = getattr(module, function, None)
+    if not callable(build):
+        problem = "it is not there" if module is None else f"it has no function {function}"
+        raise ValueError(
+            f"models: package.module:function or FILE.py:function, got {name!r}: {problem}"
+        )
+    return build
+
+
+def _weights(content: Any, model: nn.Module) -> Mapping[str, Any] | None:
+    """The state dict in a checkpoint, under the names of the model."""
+    for entry in _ENTRIES:
+        if isinstance(content, Mapping) and isinstance(content.get(entry), Mapping):
+            content = content[entry]
+            break
+    if not isinstance(content, Mapping) or not content:
+        return None
+    if not any(isinstance(value, Tensor) for value in content.values()):
+        return None
+    ours = model.state_dict()
+    for prefix in _PREFIXES:
+        wrapped = all(name.startswith(prefix) for name in content)
+        if wrapped and not any(name.startswith(prefix) for name in ours):
+            content = {name.removeprefix(prefix): value for name, value in content.items()}
+    return content

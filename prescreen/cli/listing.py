@@ -1,0 +1,37 @@
+"""The command line's `readouts` and `spaces`: what there is to choose from."""
+
+from __future__ import annotations
+
+from prescreen.panel import CHECKPOINT_PANEL, DEFAULT_PANEL
+from prescreen.readouts import ANCHORS, NORMALIZATIONS, PROJECTIONS, READOUTS
+from prescreen.spaces.space import space_names
+from prescreen.text import plain_table
+
+_PARTS = {"anchor": ANCHORS, "projection": PROJECTIONS, "normalization": NORMALIZATIONS}
+
+
+def readouts_command() -> None:
+    """List the readouts, what each of them needs, and the parts that others are composed of."""
+    panels = dict.fromkeys(DEFAULT_PANEL, "architectures")
+    panels |= dict.fromkeys(CHECKPOINT_PANEL, "checkpoints")
+    rows = [
+        [
+            name,
+            ", ".join(readout.needs),
+            "higher" if readout.higher_is_better else "lower",
+            readout.reference,
+            panels.get(name, ""),
+        ]
+        for name, readout in READOUTS.items()
+    ]
+    print(plain_table(["readout", "needs", "better", "source", "default for"], rows, range(5)))
+    print("\nCompose others as anchor/projection/normalization:")
+    for part, table in _PARTS.items():
+        print(f"  {part:14} {', '.join(table)}")
+    print("\nOf seen and unseen inputs: gap/NAME of a readout that needs the head alone.")
+
+
+def spaces_command() -> None:
+    """List the search spaces that come with prescreen."""
+    print(plain_table(["space", "what"], [list(row) for row in space_names().items()], (0, 1)))
+    print("\nYour own: a FILE.py with sample(trial) -> dict and build(config) -> nn.Module.")

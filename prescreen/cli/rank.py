@@ -1,0 +1,148 @@
+"""The command line's `rank`: candidates ranked after brief training."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
+
+from prescreen.cli.options import DATA, HEAD, JSON, names
+from prescreen.panel import DEFAULT_PANEL
+from prescreen.ranking.progress import Progress
+from prescreen.ranking.report import Ranking
+from prescreen.ranking.run import rank
+from prescreen.spaces.space import resolve_space
+from prescreen.tasks import load_task
+from prescreen.training.recipe import Training
+
+Flag = typer.Option
+
+
+def rank_command(
+    space: Annotated[
+        str, typer.Argument(help="A search space: a name (`prescreen spaces`) or a FILE.py.")
+    ] = "nas_bench_201",
+    data: Annotated[str, DATA] = "digits",
+    samples: Annotated[
+        int, Flag(help="Candidates to draw; 0 takes all of a finite space.", min=0)
+    ] = 12,
+    steps: Annotated[int, Flag(help="Optimizer steps a candidate.")] = 100,
+    seconds: Annotated[
+        float | None, Flag(help="Seconds of training a candidate, instead of --steps.")
+    ] = None,
+    seed: Annotated[int, Flag(help="Seed of the draw, of weights and of batches.", min=0)] = 0,
+    batch_size: Annotated[int, Flag(help="Samples an optimizer step.")] = 128,
+    optimizer: Annotated[str, Flag(help="sgd or adamw.")] = "sgd",
+    lr: Annotated[float | None, Flag(help="Peak learning rate.  [0.1 sgd, 0.002 adamw]")] = None,
+    device: Annotated[str, Flag(help="cpu, cuda, cuda:1 ...")] = "cpu",
+    amp: Annotated[str | None, Flag(help="bf16 or fp16.")] = None,
+    probe_size: Annotated[int, Flag(help="Unlabelled inputs that heads are read on.")] = 256,
+    readouts: Annotated[
+        str,
+        Flag(help="Names (`prescreen readouts`) or anchor/projection/normalization, by commas."),
+    ] = ",".join(DEFAULT_PANEL),
+    readings: Annotated[int, Flag(help="Readings a candidate, the last one at the end.")] = 4,
+    head: Annotated[str | None, HEAD] = None,
+    on: Annotated[
+        str,
+        Flag(
+            help="Where: here, processes or ray; with arguments processes,workers=4 or "
+            "ray,address=HOST:PORT,gpus=0.25."
+        ),
+    ] = "processes",
+    threads: Annotated[int, Flag(help="CPU threads a candidate.")] = 1,
+    out: Annotated[
+        Path | None,
+        Flag(help="Folder of the run; it continues there.  [one under prescreen-runs/]"),
+    ] = None,
+    as_json: Annotated[bool, JSON] = False,
+    as_csv: Annotated[bool, Flag("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Train candidates briefly and rank them by what they say of unlabelled data.
+
+    If the run is killed, rerun the command; it resumes.
+    """
+    if as_json and as_csv:
+        raise ValueError("`json` must stand without `csv`, got both")
+    training = Training(
+        steps=steps,
+        seconds=seconds,
+        batch_size=batch_size,
+        optimizer=optimizer,  # type: ignore[arg-type]  # Training checks it
+        lr=lr,
+        seed=seed,
+        device=device,
+        amp=amp,  # type: ignore[arg-type]  # Training checks it
+    )
+    search_space = resolve_space(space)
+    task = load_task(data, probe_size=probe_size, seed=seed)
+    settings: dict[str, Any] = {
+        "training": training,
+        "readouts": names(readouts),
+        "readings": readings,
+        "head": head,
+        "threads": threads,
+    }
+    folder = out or _run_folder(space, data, f"{task.fingerprint} {sorted(settings.items())}")
+    # The standard output is for the result: Ray prints there, and candidates may.
+    with _progress_bar() as progress, redirect_stdout(sys.stderr):
+        ranking = rank(
+            search_space,
+            task,
+            samples=samples or None,
+            seed=seed,
+            on=on,
+            out=folder,
+            progress=progress,
+            **settings,
+        )
+    _print(ranking, as_json, as_csv)
+    print(f"Journal and results: {folder}", file=sys.stderr)
+    if ranking.rows and ranking.rows[0].rank is None:
+        raise typer.Exit(1)
+
+
+def _print(ranking: Ranking, as_json: bool, as_csv: bool) -> None:
+    if as_json:
+        print(ranking.to_json())
+    elif as_csv:
+        print(ranking.to_csv(), end="")
+    else:
+        print(ranking)
+
+
+def _run_folder(space: str, data: str, settings: str) -> Path:
+    """The folder of these settings, so that the same command finds its own journal."""
+    digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
+    return Path("prescreen-runs") / f"{Path(space).stem}-{Path(data).stem}-{digest}"
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[Progress], None]]:
+    """A bar on a terminal; elsewhere, as in a log file, a line a candidate; both with time left."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), "left")
+    finished = -1
+    begin = time.monotonic()
+    with ProgressBar(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("starting", total=1.0)
+
+        def update(progress: Progress) -> None:
+            nonlocal finished
+            text = f"{progress.finished} of {progress.candidates} candidates"
+            bar.update(task, completed=progress.share, description=text)
+            if not console.is_terminal and progress.finished > finished >= 0:
+                left = (time.monotonic() - begin) * (1 / progress.share - 1)
+                print(f"{text} done, {left:.0f} s left: {progress.name}", file=sys.stderr)
+            finished = progress.finished
+
+        yield update

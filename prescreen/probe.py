@@ -1,0 +1,210 @@
+"""Probe: the only place where a model is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from prescreen.captured import Capture, NonFiniteError
+from prescreen.heads.capturing import capture
+from prescreen.heads.execute import map_tensors
+from prescreen.panel import DEFAULT_PANEL
+from prescreen.predictions import Link, Logits, check_link
+from prescreen.reading import Reading
+from prescreen.readouts import Network, Readouts, resolve_readouts
+from prescreen.readouts.network import structure
+
+OnDiverged = Literal["raise", "nan"]
+
+
+class Probe:
+    """Reads models on fixed unlabelled inputs, and leaves them exactly as they were.
+
+    ::
+
+        probe = Probe(unlabelled)
+        probe.read_untrained(model)
+        for step in range(1, 1001):
+            ...
+            if step % 100 == 0:
+                print(probe.read(model, step))
+
+    It remembers what was measured of the untrained network, and the predictions that the next reading
+    is compared with.
+
+    Args:
+        inputs: unlabelled ones, the same for all readings: whatever the model takes (a tensor, a tuple
+            of arguments, a dict of keywords). They are moved to the model's device.
+        readouts: names, or a mapping from names of your own to ``Readout``.
+        seen: inputs that the model is trained on; for readouts that need them, such as ``"gap/..."``.
+        view: makes of inputs others that show the same; for readouts that need it.
+        head: dotted name of the prediction head, where it cannot be found.
+        link: how logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``.
+        batch_statistics: let BatchNorm use the batch's own statistics. Right while training is brief;
+            for checkpoints of a long run choose False.
+        on_diverged: where the model's features, logits or weights are not finite, ``"raise"`` or give
+            ``"nan"`` for all readouts of the head.
+
+    Raises:
+        ValueError: an unknown readout, or one that needs ``seen`` or ``view``.
+    """
+
+    def __init__(
+        self,
+        inputs: Any,
+        readouts: Readouts = DEFAULT_PANEL,
+        *,
+        seen: Any = None,
+        view: Callable[[Any], Any] | None = None,
+        head: str | None = None,
+        link: Link = "softmax",
+        batch_statistics: bool = True,
+        on_diverged: OnDiverged = "raise",
+    ) -> None:
+        check_link(link)
+        if on_diverged not in get_args(OnDiverged):
+            raise ValueError(f"`on_diverged` must be raise or nan, got {on_diverged!r}")
+        self.readouts = resolve_readouts(readouts)
+        self._of_network = [name for name, one in self.readouts.items() if one.of_network]
+        needs = {need: name for name, one in self.readouts.items() for need in one.needs}
+        others = {
+            "seen": seen,
+            "view": None if view is None or "view" not in needs else view(inputs),
+        }
+        for need, value in others.items():
+            if need in needs and value is None:
+                raise ValueError(f"`{need}` is needed for the readout {needs[need]!r}, got None")
+        self._inputs = {"head": inputs, **others}
+        self._captured = [need for need in self._inputs if need in needs]
+        self._follows = "before" in needs
+        self._head, self._link, self._batch_statistics = head, link, batch_statistics
+        self._on_diverged = on_diverged
+        self._untrained: dict[str, float] = {}
+        self._architecture = ""
+        self._taken: list[tuple[int, Tensor]] = []  # steps and logits of the latest two readings
+
+    def read_untrained(self, model: nn.Module) -> None:
+        """Measure a network before its first step; the values stand in all readings from now on.
+
+        Without readouts of the untrained network nothing is done.
+        """
+        if self._of_network:
+            network = Network(model, _on_device_of(model, self._inputs["head"]), self._head)
+            self._untrained = {name: self.readouts[name](network) for name in self._of_network}
+            self._architecture = structure(model)
+
+    def read(self, model: nn.Module, step: int) -> Reading:
+        """Read a model.
+
+        Args:
+            model: as it is trained, wrapped or not.
+            step: optimizer steps taken so far.
+
+        Returns:
+            All readouts. A value is NaN where it is undefined, and where it needs a reading at an
+            earlier step and there is none.
+
+        Raises:
+            ValueError: the model cannot take the inputs, its head is not found, or the panel has
+                readouts of the untrained network, which has not been measured.
+            NonFiniteError: the model has diverged, and ``on_diverged`` is ``"raise"``.
+        """
+        if unmeasured := [name for name in self._of_network if name not in self._untrained]:
+            raise ValueError(
+                f"`readouts` must be of the head where the untrained network has not been measured "
+                f"(read_untrained), got {', '.join(unmeasured)}"
+            )
+        try:
+            of_head = self._read_head(model, step)
+        except NonFiniteError:
+            if self._on_diverged == "raise":
+                raise
+            of_head = {}
+        values = {n: self._untrained.get(n, of_head.get(n, math.nan)) for n in self.readouts}
+        return Reading(step, values, architecture=self._architecture)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What ``load_state_dict`` takes: tensors and plain values."""
+        return {
+            "steps": [step for step, _ in self._taken],
+            "logits": [logits.cpu() for _, logits in self._taken],
+            "untrained": self._untrained,
+            "architecture": self._architecture,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+        self._taken = [*zip(state["steps"], state["logits"], strict=True)]
+        self._untrained = dict(state.get("untrained", {}))
+        self._architecture = str(state.get("architecture", ""))
+
+    def _read_head(self, model: nn.Module, step: int) -> dict[str, float]:
+        subjects: dict[str, Any] = {
+            need: self._capture(model, self._inputs[need]) for need in self._captured
+        }
+        if self._follows and (before := self._before(step, subjects["head"])) is not None:
+            subjects["before"] = before
+        return {
+            name: readout(*(subjects[need] for need in readout.needs))
+            for name, readout in self.readouts.items()
+            if subjects.keys() >= set(readout.needs)
+        }
+
+    def _capture(self, model: nn.Module, inputs: Any) -> Capture:
+        return capture(
+            model,
+            _on_device_of(model, inputs),
+            head=self._head,
+            link=self._link,
+            batch_statistics=self._batch_statistics,
+        )
+
+    def _before(self, step: int, now: Capture) -> Logits | None:
+        """Predictions at the nearest earlier step, None where there is none; remember these."""
+        earlier = [(at, logits) for at, logits in self._taken if at < step][-1:]
+        self._taken = [*earlier, (step, now.logits)]
+        return Logits(earlier[0][1].to(now.logits), self._link) if earlier else None
+
+
+def read(
+    model: nn.Module,
+    inputs: Any,
+    readouts: Readouts | None = None,
+    *,
+    head: str | None = None,
+    link: Link = "softmax",
+    batch_statistics: bool = True,
+) -> dict[str, float]:
+    """Read a model's prediction head on unlabelled inputs; the model is left exactly as it was.
+
+    Args:
+        model: any module with a linear or convolution head.
+        inputs: what the model takes: a tensor, a tuple of arguments or a dict of keywords.
+        readouts: names or a mapping, as in `Probe`; by default those of ``DEFAULT_PANEL`` that the head
+            alone defines.
+        head: dotted name of the head, where it cannot be found.
+        link: how logits become predictions.
+        batch_statistics: let BatchNorm use the batch's own statistics. Right while training is
+            brief; for checkpoints of a long run choose False.
+
+    Returns:
+        Readout name to value.
+
+    Raises:
+        ValueError: an unknown readout or head, inputs that the model cannot take, or a readout that
+            needs more than the head: `Probe` reads these.
+    """
+    if readouts is None:
+        default = resolve_readouts(DEFAULT_PANEL)
+        readouts = {name: one for name, one in default.items() if one.needs == ("head",)}
+    probe = Probe(inputs, readouts, head=head, link=link, batch_statistics=batch_statistics)
+    return dict(probe.read(model, 0).values)
+
+
+def _on_device_of(model: nn.Module, inputs: Any) -> Any:
+    weight = next(model.parameters(), torch.empty(0))
+    return map_tensors(inputs, lambda tensor: tensor.to(weight.device))

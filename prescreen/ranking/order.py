@@ -1,0 +1,77 @@
+"""Order: candidates by their last readings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from prescreen.ranking.journal import Record
+from prescreen.ranking.report import Ranking, Row
+from prescreen.ranks import Floats, aggregate
+from prescreen.reading import Reading
+from prescreen.readouts import Readout
+from prescreen.spaces.candidate import Candidate
+
+
+def order(
+    candidates: Sequence[Candidate], records: Mapping[str, Record], readouts: Mapping[str, Readout]
+) -> Ranking:
+    """Order candidates by the mean of their ranks; equal scores keep the given order.
+
+    A measure of the untrained network tells architectures apart and nothing else: candidates of one
+    architecture have one value, that of the first of them. Where it is undefined for a candidate it
+    counts for none. A readout of the head that is NaN counts as the worst.
+    """
+    done = [(candidate, records[candidate.key]) for candidate in candidates]
+    good = [pair for pair in done if pair[1].status == "finished"]
+    lasts = [record.trajectory.last for _, record in good]
+    left_out = [
+        name
+        for name, readout in readouts.items()
+        if readout.of_network and any(math.isnan(last.values[name]) for last in lasts)
+    ]
+    judged = {n: one for n, one in readouts.items() if n not in left_out} or dict(readouts)
+    scores = aggregate(_oriented(lasts, judged))
+    best_first = np.argsort(-scores, kind="stable")
+    ranked = [
+        _row(good[index][0], good[index][1], place, float(scores[index]))
+        for place, index in enumerate(best_first, start=1)
+    ]
+    failed = [_row(c, record) for c, record in done if record.status != "finished"]
+    return Ranking((*ranked, *failed), tuple(readouts), tuple(left_out))
+
+
+def _oriented(lasts: Sequence[Reading], readouts: Mapping[str, Readout]) -> Floats:
+    """Values that are better when higher, shape (candidates, readouts)."""
+    firsts: dict[str, Reading] = {}
+    for last in lasts:
+        firsts.setdefault(last.architecture, last)
+    rows = []
+    for last in lasts:
+        first = firsts[last.architecture] if last.architecture else last
+        sources = {True: first.values, False: last.values}
+        rows.append([one.score(sources[one.of_network][n]) for n, one in readouts.items()])
+    return np.array(rows, dtype=float).reshape(len(lasts), len(readouts))
+
+
+def _row(
+    candidate: Candidate, record: Record, rank: int | None = None, score: float = math.nan
+) -> Row:
+    empty = Reading(step=0, values={})
+    last = record.trajectory.last if len(record.trajectory) else empty
+    return Row(
+        rank=rank,
+        name=candidate.name,
+        score=score,
+        status="ok" if record.status == "finished" else record.status,
+        reason=record.reason,
+        values=last.values,
+        step=last.step,
+        seconds=last.seconds,
+        training_loss=last.training_loss,
+        parameters=last.parameters,
+        config=candidate.config,
+        trajectory=record.trajectory,
+    )

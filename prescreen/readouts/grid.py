@@ -1,0 +1,97 @@
+"""The grid anchor × projection × normalization: how readouts of the head are composed."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from prescreen.captured import Capture
+from prescreen.predictions import Predictions
+from prescreen.readouts.anchors import ANCHORS, Anchor
+from prescreen.readouts.normalizations import NORMALIZATIONS, Normalization
+from prescreen.readouts.projections import PROJECTIONS, Projection
+from prescreen.readouts.readout import Need, Readout
+from prescreen.readouts.statistics import STATISTICS, Statistic
+
+# Anchors that are predictions of something else than the capture itself.
+_OTHERS: dict[str, tuple[Need, ...]] = {"view": ("view",), "before": ("before",)}
+# Predictions have left what says nothing: far from these anchors is good, near to the others.
+_FAR_IS_GOOD = ("uniform", "prior")
+
+
+def compose(
+    anchor: str | Anchor,
+    projection: str,
+    normalization: str = "none",
+    *,
+    higher_is_better: bool | None = None,
+    reference: str = "",
+) -> Readout:
+    """A readout of the grid.
+
+    Args:
+        anchor: a name in ``ANCHORS``, or an anchor such as ``labels(y)`` or ``teacher(q)``.
+        projection: a name in ``PROJECTIONS``.
+        normalization: a name in ``NORMALIZATIONS``.
+        higher_is_better: which way is good; by default higher for the anchors ``uniform`` and
+            ``prior``, lower for the others.
+        reference: where it was published.
+
+    Raises:
+        ValueError: there is no such anchor, projection or normalization.
+    """
+    named = anchor if isinstance(anchor, str) else ""
+    function = partial(
+        _grid_values,
+        anchor=_row(ANCHORS, "anchor", named) if isinstance(anchor, str) else anchor,
+        projection=_row(PROJECTIONS, "projection", projection),
+        normalization=_row(NORMALIZATIONS, "normalization", normalization),
+    )
+    better = named in _FAR_IS_GOOD if higher_is_better is None else higher_is_better
+    return Readout(function, ("head", *_OTHERS.get(named, ())), better, reference)
+
+
+def normalized(
+    statistic: str, normalization: str = "none", *, higher_is_better: bool, reference: str = ""
+) -> Readout:
+    """A statistic, which needs no anchor, as a readout.
+
+    Args:
+        statistic: a name in ``STATISTICS``.
+        normalization: a name in ``NORMALIZATIONS``.
+        higher_is_better: which way is good.
+        reference: where it was published.
+
+    Raises:
+        ValueError: there is no such statistic or normalization.
+    """
+    function = partial(
+        _statistic_values,
+        projection=_row(STATISTICS, "statistic", statistic),
+        normalization=_row(NORMALIZATIONS, "normalization", normalization),
+    )
+    return Readout(function, ("head",), higher_is_better, reference)
+
+
+def _grid_values(
+    capture: Capture,
+    *others: Predictions,
+    anchor: Anchor,
+    projection: Projection,
+    normalization: Normalization,
+) -> Tensor:
+    return projection(capture, anchor(capture, *others)) / normalization(capture)
+
+
+def _statistic_values(
+    capture: Capture, projection: Statistic, normalization: Normalization
+) -> Tensor:
+    return projection(capture) / normalization(capture)
+
+
+def _row(table: dict[str, Any], kind: str, key: str) -> Any:
+    if key not in table:
+        raise ValueError(f"`{kind}` must be one of {', '.join(table)}, got {key!r}")
+    return table[key]

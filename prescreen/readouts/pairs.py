@@ -1,0 +1,53 @@
+"""Pairs: readouts of two sides of one network: other inputs, another view, an earlier moment."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from prescreen.captured import Capture
+from prescreen.predictions import Predictions
+from prescreen.readouts.anchors import before as before_anchor
+from prescreen.readouts.anchors import prior
+from prescreen.readouts.anchors import view as view_anchor
+from prescreen.readouts.projections import divergence
+from prescreen.readouts.readout import Readout
+
+# What contradicting another view weighs, where contradicting the reading before weighs 1: chosen for
+# images that are shifted, on runs of benchmarks/checkpoint_selection.py that are not reported.
+VIEW_WEIGHT = 0.75
+
+
+def gap(capture: Capture, seen: Capture, *, readout: Readout) -> float:
+    """How much better a readout is on seen inputs than on unseen ones; memorisation opens it."""
+    return readout.score(readout(seen)) - readout.score(readout(capture))
+
+
+def agreement(capture: Capture, view: Capture) -> Tensor:
+    """Whether a sample's predicted class is the same in both views, 0 or 1; shape (N,)."""
+    other = view_anchor(capture, view)
+    return (capture.logits.argmax(1) == other.logits.argmax(1)).double()
+
+
+def view_information(capture: Capture, view: Capture) -> float:
+    """Mutual information less inconsistency: H(p̄) + mean Σ_k p_k log p'_k, p' of the other view.
+
+    The bound of Barber & Agakov (2003) on what a prediction, drawn from one view, shares with the
+    other view, where the model itself is the one that tells it. What is confident in one view and
+    contradicts itself in the other, as labels learnt by heart do, lowers it.
+    """
+    return _information(capture) - _mean(divergence(capture, view_anchor(capture, view)))
+
+
+def stable_information(capture: Capture, view: Capture, before: Predictions) -> float:
+    """Mutual information less inconsistency with another view and with the reading before."""
+    with_view = _mean(divergence(capture, view_anchor(capture, view)))
+    with_before = _mean(divergence(capture, before_anchor(capture, before)))
+    return _information(capture) - (VIEW_WEIGHT * with_view + with_before)
+
+
+def _information(capture: Capture) -> float:
+    return _mean(divergence(capture, prior(capture)))
+
+
+def _mean(values: Tensor) -> float:
+    return values.mean().item()

@@ -1,0 +1,90 @@
+"""Readout: a function, what it looks at, and which way is good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+Need = Literal["head", "network", "view", "before", "seen"]
+
+
+@dataclass(frozen=True)
+class Readout:
+    """A number read from a network, without labels.
+
+    Args:
+        function: of what the readout needs, in that order. Returns a number, or a tensor: of shape
+            (N,) if the number is its mean over samples, else of shape ().
+        needs: what it looks at: ``"head"``, a `Capture` of the unlabelled inputs; ``"network"``, the
+            untrained `Network`; ``"view"``, a Capture of the same inputs, changed so that what they
+            show survives; ``"before"``, `Predictions` of the same inputs at the reading before;
+            ``"seen"``, a Capture of inputs that the network was trained on.
+        higher_is_better: which way is good.
+        reference: where it was published.
+
+    Raises:
+        ValueError: a need that does not exist, or ``"network"`` beside others: an untrained network
+            is measured once, before there is anything else to look at.
+    """
+
+    function: Callable[..., Tensor | float]
+    needs: tuple[Need, ...] = ("head",)
+    higher_is_better: bool = True
+    reference: str = ""
+
+    def __post_init__(self) -> None:
+        unknown = set(self.needs) - set(get_args(Need))
+        if unknown or not self.needs or ("network" in self.needs and len(self.needs) > 1):
+            raise ValueError(
+                f'`needs` must be ("network",) or some of {", ".join(get_args(Need))}, '
+                f"got {self.needs!r}"
+            )
+
+    @property
+    def of_network(self) -> bool:
+        """Whether it is a measure of the untrained network."""
+        return self.needs == ("network",)
+
+    def __call__(self, *subjects: Any) -> float:
+        """The readout's value; NaN where it is undefined for what was read.
+
+        Args:
+            *subjects: what the readout needs, in the order of ``needs``.
+
+        Raises:
+            ValueError: the readout is not defined for the head's link, or subjects do not fit.
+        """
+        values = self._values(subjects)
+        return values.mean().item() if isinstance(values, Tensor) else float(values)
+
+    def per_sample(self, *subjects: Any) -> Tensor:
+        """The values whose mean is the readout, shape (N,).
+
+        Raises:
+            ValueError: the readout is not a mean over samples.
+        """
+        values = self._values(subjects)
+        if not isinstance(values, Tensor) or values.ndim == 0:
+            raise ValueError(f"readout must be a mean over samples, got {name_of(self.function)!r}")
+        return values
+
+    def score(self, value: float) -> float:
+        """``value`` oriented so that higher is better."""
+        return value if self.higher_is_better else -value
+
+    @torch.no_grad()
+    def _values(self, subjects: tuple[Any, ...]) -> Tensor | float:
+        if len(subjects) != len(self.needs):
+            raise ValueError(f"readout needs {', '.join(self.needs)}, got {len(subjects)} of these")
+        return self.function(*subjects)
+
+
+def name_of(function: Any) -> str:
+    """What a function is called, also one with some of its arguments given."""
+    if hasattr(function, "func"):
+        return name_of(function.keywords.get("projection", function.func))
+    return getattr(function, "__name__", repr(function))

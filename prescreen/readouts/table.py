@@ -1,0 +1,117 @@
+"""The table of readouts, and how their names are resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from functools import partial
+from typing import Any
+
+from prescreen.readouts.grid import compose, normalized
+from prescreen.readouts.network import flops, isotropy, measured, synflow
+from prescreen.readouts.pairs import agreement, gap, stable_information, view_information
+from prescreen.readouts.readout import Readout
+
+Readouts = Sequence[str] | Mapping[str, Readout]
+
+_GAP = "gap/"
+
+
+def _grid(point: str, better: str, source: str) -> Readout:
+    return compose(*point.split("/"), higher_is_better=better == "higher", reference=source)
+
+
+def _statistic(name: str, better: str, source: str) -> Readout:
+    return normalized(name, higher_is_better=better == "higher", reference=source)
+
+
+def _network(function: Any, source: str) -> Readout:
+    return Readout(partial(measured, function=function), ("network",), reference=source)
+
+
+READOUTS: dict[str, Readout] = {
+    # The mean of the norms: the better ranker across architectures (docs/readouts.md).
+    "sample_gradient": _grid("prior/gradient/feature", "higher", "after 2601.16874"),
+    "covariance_gradient": _grid(
+        "prior/centred_batch_gradient/centred_feature", "higher", "after 2601.16874"
+    ),
+    "head_gradient": _grid("pseudo/batch_gradient/feature", "lower", "2601.16874"),
+    # Published for trained networks with either sign; after brief training higher is better.
+    "gd_score": _grid("gd_score/quasinorm_batch_gradient/none", "higher", "2401.08909"),
+    "gradnorm_ood": _grid("uniform/ood_gradient/none", "higher", "2110.00218"),
+    "gwa": _grid("pseudo/gwa/none", "higher", "NeurIPS 2025, hlzl/gwa"),
+    "mutual_information": _grid("prior/divergence/none", "higher", "2208.07360"),
+    "entropy": _statistic("entropy", "lower", "2601.16874 v2"),
+    "confidence": _statistic("confidence", "higher", "2601.16874 v2"),
+    "margin": _statistic("margin", "higher", "2601.16874 v2"),
+    "nuclear": _statistic("nuclear", "higher", "ICML 2023, Deng et al."),
+    "softmax_corr": _statistic("softmax_corr", "higher", "2406.09908"),
+    "mano": _statistic("mano", "higher", "2405.18979"),
+    "cot": _statistic("cot", "lower", "2305.15640"),
+    "energy": _statistic("energy", "higher", "ICLR 2024, Peng et al."),
+    "mde": _statistic("mde", "higher", "ICLR 2024, Peng et al."),
+    "dispersion": _statistic("dispersion", "higher", "2303.15488"),
+    "separation": _statistic("separation", "higher", "after 2303.15488"),
+    "rankme": _statistic("rankme", "higher", "2210.02885"),
+    "fisher_trace": _statistic("fisher_trace", "lower", "Hessian of the cross-entropy"),
+    "isotropy": _network(isotropy, "after 2403.19232"),
+    "synflow": _network(synflow, "2006.05467, 2101.08134"),
+    "flops": _network(flops, "count"),
+    "agreement": Readout(agreement, ("head", "view"), reference="count"),
+    "view_information": Readout(
+        view_information, ("head", "view"), reference="Barber & Agakov 2003"
+    ),
+    "stable_information": Readout(stable_information, ("head", "view", "before")),
+}
+
+
+def get_readout(name: str) -> Readout:
+    """A readout by its name, as ``"gap/NAME"``, or by its place in the grid.
+
+    ``"gap/NAME"`` is how much better a readout of the head is on seen inputs than on unseen ones.
+    ``"anchor/projection/normalization"``, such as ``"prior/gradient/feature"``, composes a readout of
+    the head: see `compose`. ``none`` is the anchor of a statistic.
+
+    Raises:
+        ValueError: there is no such readout, anchor, projection or normalization.
+    """
+    if name in READOUTS:
+        return READOUTS[name]
+    if name.startswith(_GAP):
+        readout = get_readout(name.removeprefix(_GAP))
+        if readout.needs != ("head",):
+            raise ValueError(f"`readouts` must name a readout of the head after gap/, got {name!r}")
+        return Readout(partial(gap, readout=readout), ("head", "seen"), higher_is_better=False)
+    if name.count("/") != 2:
+        close = get_close_matches(name, READOUTS) or list(READOUTS)
+        raise ValueError(
+            f"`readouts` must be {', '.join(close)} or anchor/projection/normalization, got {name!r}"
+        )
+    anchor, projection, normalization = name.split("/")
+    try:
+        if anchor != "none":
+            return compose(anchor, projection, normalization)
+        higher = READOUTS[projection].higher_is_better if projection in READOUTS else True
+        return normalized(projection, normalization, higher_is_better=higher)
+    except ValueError as error:
+        raise ValueError(f"`readouts`: {error} in {name!r}") from None
+
+
+def resolve_readouts(readouts: Readouts) -> dict[str, Readout]:
+    """Names to readouts, as `get_readout` finds them; a mapping is taken as it is.
+
+    Raises:
+        ValueError: a name is unknown, given twice, or there is none; a value is not a Readout.
+    """
+    if isinstance(readouts, str):
+        raise ValueError(f"`readouts` must be a sequence of names, got the string {readouts!r}")
+    if len(set(readouts)) != len(readouts) or not readouts:
+        raise ValueError(f"`readouts` must be distinct names, at least one, got {[*readouts]}")
+    if not isinstance(readouts, Mapping):
+        return {name: get_readout(name) for name in readouts}
+    for name, readout in readouts.items():
+        if not isinstance(readout, Readout):
+            raise ValueError(
+                f"`readouts` must map names to Readouts, got {type(readout).__name__} for {name!r}"
+            )
+    return dict(readouts)
