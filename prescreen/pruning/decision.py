@@ -27,7 +27,8 @@ def decide(rule: Rule, guard: Guard, population: Population, trial: int, step: i
         KeyError: the population has no reading of the trial at that step.
     """
     diverged = population.has_diverged(trial, step)
-    if not guard.is_due(step, population.step_before(trial, step)):
+    before = [one for one in population.steps(trial) if one < step]
+    if not guard.is_due(step, before[-1] if before else None):
         return False
     if diverged:
         return True

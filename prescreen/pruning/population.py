@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prescreen.panel import Panel
 from prescreen.pruning.agreement import agreement
 from prescreen.pruning.column import Column
+from prescreen.pruning.history import History, Values
 from prescreen.pruning.rules import Halving
-from prescreen.pruning.ties import Ties, Values
-
-
-@dataclass(slots=True)
-class _Trial:
-    """What was taken in of one trial, flat: objects for every reading would fill the memory."""
-
-    architecture: str = ""
-    objective: Values | None = None  # None until it completes
-    steps: array[int] = field(default_factory=lambda: array("q"))
-    values: array[float] = field(default_factory=lambda: array("d"))
-
-    def rows(self) -> Iterator[tuple[int, Values]]:
-        for index, step in enumerate(self.steps):
-            yield step, self.row(index)
-
-    def row(self, index: int) -> Values:
-        width = len(self.values) // len(self.steps)
-        return tuple(self.values[index * width : (index + 1) * width])
+from prescreen.pruning.ties import Ties
 
 
 class Population:
@@ -48,7 +28,7 @@ class Population:
 
     def __init__(self, panel: Panel) -> None:
         self.panel = panel
-        self._trials: dict[int, _Trial] = {}
+        self._trials: dict[int, History] = {}
         self._rungs: dict[Halving, dict[int, Column]] = {}
         self._derive()
 
@@ -67,15 +47,13 @@ class Population:
             KeyError: the values lack a readout of the panel.
         """
         row = self.panel.oriented(values)
-        known = self._trials.setdefault(trial, _Trial())
-        index = bisect_left(known.steps, step)
-        if index < len(known.steps) and known.steps[index] == step:
+        known = self._trials.setdefault(trial, History(len(row)))
+        if known.index(step) is not None:
             return
-        late = index < len(known.steps) or known.objective is not None
-        renamed = bool(architecture and known.steps and not known.architecture)
+        renamed = bool(architecture and len(known) and not known.architecture)
         known.architecture = known.architecture or architecture
-        known.steps.insert(index, step)
-        known.values[index * len(row) : index * len(row)] = array("d", row)
+        index = known.insert(step, row)
+        late = index + 1 < len(known) or known.objective is not None
         if late or renamed or self._compare(trial, known, [(step, row)]):
             self._derive()
         else:
@@ -94,11 +72,11 @@ class Population:
         known = self._trials.get(trial)
         if known is None or known.objective is not None:
             return
-        if not known.steps or self._ties.diverged(known.row(len(known.steps) - 1)):
+        if self._ties.diverged(known.row(len(known) - 1)):
             return
         known.objective = objective
         self._agreements.clear()
-        if self._compare(trial, known, known.rows()):
+        if self._compare(trial, known, known):
             self._derive()
         else:
             self._add(trial, known)
@@ -107,12 +85,6 @@ class Population:
         """Steps at which a trial was read, rising."""
         return self._trials[trial].steps.tolist() if trial in self._trials else []
 
-    def step_before(self, trial: int, step: int) -> int | None:
-        """The latest step before a step at which a trial was read; None if there is none."""
-        steps = self._trials[trial].steps
-        index = bisect_left(steps, step)
-        return steps[index - 1] if index else None
-
     def reading(self, trial: int, step: int) -> Values:
         """A trial's reading as it is compared: oriented, and tied where the class says.
 
@@ -120,8 +92,7 @@ class Population:
             KeyError: it was not read at that step.
         """
         known = self._trials[trial]
-        index = bisect_left(known.steps, step)
-        if index == len(known.steps) or known.steps[index] != step:
+        if (index := known.index(step)) is None:
             raise KeyError(step)
         return self._ties.tied(known.architecture, known.row(index))
 
@@ -142,14 +113,15 @@ class Population:
         if rule not in self._rungs:
             self._rungs[rule] = {}
             for trial, known in self._trials.items():
-                for index in range(len(known.steps)):
+                for index in range(len(known)):
                     self._enter(rule, trial, known, index)
         return self._rungs[rule].get(rung) or Column(len(self.panel))
 
     def enters(self, rule: Halving, trial: int, step: int) -> bool:
         """Whether a trial enters a rung with its reading at a step."""
         known = self._trials[trial]
-        return self._entered(rule, known, bisect_left(known.steps, step)) is not None
+        index = known.index(step)
+        return index is not None and self._entered(rule, known, index) is not None
 
     def agreement(self, step: int) -> float:
         """How well the order of the completed trials here agrees with the one in which they end."""
@@ -190,39 +162,36 @@ class Population:
         self._agreements: dict[int, float] = {}
         self._rungs.clear()
         for trial, known in self._trials.items():
-            self._compare(trial, known, known.rows())
+            self._compare(trial, known, known)
         for trial, known in self._trials.items():
             if known.objective is not None:
                 self._add(trial, known)
 
-    def _compare(self, trial: int, known: _Trial, rows: Iterable[tuple[int, Values]]) -> bool:
+    def _compare(self, trial: int, known: History, rows: Iterable[tuple[int, Values]]) -> bool:
         """Let ties know the readings that are compared; whether they are others from now on."""
         if not self._ties.of_network:
             return False
-        compared = known.objective is not None
-        return any(
-            [
-                self._ties.note(trial, known.architecture, row)
-                for _, row in rows
-                if compared or not self._ties.diverged(row)
-            ]
-        )
+        changed = False
+        for _, row in rows:
+            if known.objective is not None or not self._ties.diverged(row):
+                changed |= self._ties.note(trial, known.architecture, row)
+        return changed
 
-    def _add(self, trial: int, known: _Trial) -> None:
+    def _add(self, trial: int, known: History) -> None:
         """Let a completed trial be compared with."""
-        for step, row in known.rows():
+        for step, row in known:
             if step not in self._completed:
                 self._completed[step] = Column(len(self.panel))
             self._completed[step].add(trial, self._ties.tied(known.architecture, row))
 
-    def _enter(self, rule: Halving, trial: int, known: _Trial, index: int) -> None:
+    def _enter(self, rule: Halving, trial: int, known: History, index: int) -> None:
         """Let a trial be compared with at the rung that it enters with a reading, if it does."""
         rung = self._entered(rule, known, index)
         if rung is not None:
             column = self._rungs[rule].setdefault(rung, Column(len(self.panel)))
             column.add(trial, self._ties.tied(known.architecture, known.row(index)))
 
-    def _entered(self, rule: Halving, known: _Trial, index: int) -> int | None:
+    def _entered(self, rule: Halving, known: History, index: int) -> int | None:
         """The rung of a reading that is the trial's first there; one that diverged enters none."""
         rung = rule.rung(known.steps[index])
         if rung is None or self._ties.diverged(known.row(index)):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 from prescreen.panel import Panel
-
-Values = tuple[float, ...]
+from prescreen.pruning.history import Values
 
 
 class Ties:

@@ -9,11 +9,13 @@ from typing import Literal, get_args
 import torch
 from optuna.trial import BaseTrial
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from prescreen.failures import CandidateFailed
+from prescreen.heads.execute import map_tensors
+from prescreen.readouts.network.operations import flops
 from prescreen.spaces.candidate import Candidate
 from prescreen.tasks import Task
+from prescreen.text import named_line
 
 Cost = Literal["parameters", "flops"]
 
@@ -21,9 +23,8 @@ Cost = Literal["parameters", "flops"]
 def costs_of(candidate: Candidate, task: Task, wanted: Sequence[str]) -> dict[str, float]:
     """Trainable parameters, and floating-point operations of one forward pass of one sample.
 
-    Operations are those that ``torch.utils.flop_counter`` knows (matrix products, convolutions and
-    attention), a multiplication and an addition counted as two. Nothing is computed: the network is
-    built on the meta device, or on the CPU where its code does not run there.
+    Operations are counted as the readout ``flops`` does. Nothing is computed: the network is built on
+    the meta device, or on the CPU where its code does not run there.
 
     Raises:
         CandidateFailed: it does not run on the CPU either.
@@ -37,8 +38,7 @@ def costs_of(candidate: Candidate, task: Task, wanted: Sequence[str]) -> dict[st
     try:
         return _measured(candidate, task, wanted, "cpu")
     except Exception as error:
-        line = (str(error).strip().splitlines() or ["no message"])[0]
-        raise CandidateFailed("build", f"{type(error).__name__}: {line}") from error
+        raise CandidateFailed("build", named_line(error)) from error
 
 
 def set_limits(trial: BaseTrial, costs: Mapping[str, float], limits: Mapping[str, float]) -> bool:
@@ -59,7 +59,7 @@ def require_costs(argument: str, names: Sequence[str]) -> None:
     """
     if isinstance(names, str) or len(set(names)) != len(names) or set(names) - {*get_args(Cost)}:
         raise ValueError(
-            f"{argument}: distinct ones of {', '.join(get_args(Cost))} are allowed, got {names!r}"
+            f"`{argument}` must be distinct ones of {', '.join(get_args(Cost))}, got {names!r}"
         )
 
 
@@ -72,10 +72,8 @@ def _measured(
         ).eval()
     costs = {"parameters": float(_parameters(model))}
     if "flops" in wanted:
-        sample = torch.zeros(1, *task.probe.shape[1:], device=device)
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model(sample)
-        costs["flops"] = float(counter.get_total_flops())
+        sample = map_tensors(task.probe, lambda inputs: inputs[:1].to(device))
+        costs["flops"] = flops(model, sample)
     return costs
 
 
