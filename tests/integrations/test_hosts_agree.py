@@ -14,7 +14,7 @@ from prescreen.pruning import Guard, Halving, Median
 
 pytest.importorskip("ray")
 
-from prescreen.integrations.ray import ReadoutScheduler  # noqa: E402
+from prescreen.integrations.ray import ReadoutScheduler
 
 RULES = [Median(), Median(25.0), Halving(2, 2)]
 
