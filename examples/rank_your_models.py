@@ -5,7 +5,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from prescreen import Task, Training, rank
+from prescreen import Training, rank
+from prescreen.tasks import ImageTask
 
 
 def mlp(width: int, depth: int) -> nn.Module:
@@ -34,7 +35,7 @@ def main() -> None:
     training_set = TensorDataset(images[:1500], labels[:1500])
     unlabelled = images[1500:]
 
-    task = Task.from_dataset(training_set, probe=unlabelled)
+    task = ImageTask.from_dataset(training_set, probe=unlabelled)
     models = {"narrow": narrow, "wide": wide, "deep": deep}
     print(rank(models, task, training=Training(steps=60)))
 

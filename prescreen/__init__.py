@@ -47,19 +47,17 @@ __all__ = [
     "select_checkpoint",
 ]
 
-__getattr__ = moved(
-    __name__,
-    {
-        "Capture": "prescreen.captured.Capture",
-        "Comparison": "prescreen.checkpoints.CheckpointRanking",
-        "RANKING_PANEL": "prescreen.panel.DEFAULT_PANEL",
-        "SELECTION_PANEL": "prescreen.panel.CHECKPOINT_PANEL",
-        "Trajectory": "prescreen.reading.Trajectory",
-        "brief_training": "prescreen.training.brief_training",
-        "capture_heads": "prescreen.heads.capture_heads",
-        "find_heads": "prescreen.heads.find_heads",
-        "get_readout": "prescreen.readouts.get_readout",
-        "select": "prescreen.checkpoints.select_checkpoint",
-    },
-    until="0.3",
-)
+# Old name: where it is now.
+MOVED = {
+    "Capture": "prescreen.captured.Capture",
+    "Comparison": "prescreen.checkpoints.CheckpointRanking",
+    "RANKING_PANEL": "prescreen.panel.DEFAULT_PANEL",
+    "SELECTION_PANEL": "prescreen.panel.CHECKPOINT_PANEL",
+    "Trajectory": "prescreen.reading.Trajectory",
+    "brief_training": "prescreen.training.brief_training",
+    "capture_heads": "prescreen.heads.capture_heads",
+    "find_heads": "prescreen.heads.find_heads",
+    "get_readout": "prescreen.readouts.get_readout",
+    "select": "prescreen.checkpoints.select_checkpoint",
+}
+__getattr__ = moved(__name__, MOVED, until="0.3")

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from prescreen.captured import Capture, NonFiniteError
 from prescreen.heads.capturing import capture
-from prescreen.heads.execute import map_tensors
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.predictions import Link, Logits, check_link
 from prescreen.reading import Reading
 from prescreen.readouts import Network, Readouts, resolve_readouts
 from prescreen.readouts.network import structure
+from prescreen.trees import to_device
 
 OnDiverged = Literal["raise", "nan"]
 
@@ -207,4 +207,4 @@ def read(
 
 def _on_device_of(model: nn.Module, inputs: Any) -> Any:
     weight = next(model.parameters(), torch.empty(0))
-    return map_tensors(inputs, lambda tensor: tensor.to(weight.device))
+    return to_device(inputs, weight.device)

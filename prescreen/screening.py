@@ -20,7 +20,7 @@ from prescreen.probe import Probe
 from prescreen.reading import Reading
 from prescreen.readouts import Readout, Readouts, resolve_readouts
 from prescreen.spaces.candidate import Candidate
-from prescreen.tasks import Task
+from prescreen.tasks.base import Task, check_task, seen_inputs
 from prescreen.training.loop import BriefTraining
 from prescreen.training.recipe import Training
 
@@ -42,7 +42,7 @@ class Plan:
             without gradients and cannot change. They stand in the readings beside the readouts.
 
     Raises:
-        ValueError: ``readouts``, ``readings`` or ``extra`` are not what is allowed.
+        ValueError: ``task``, ``readouts``, ``readings`` or ``extra`` are not what is allowed.
     """
 
     task: Task
@@ -53,6 +53,7 @@ class Plan:
     extra: Extra = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_task(self.task)
         names = resolve_readouts(self.readouts)
         if self.readings < 1:
             raise ValueError(f"`readings` must be at least 1, got {self.readings}")
@@ -190,12 +191,7 @@ def build(candidate: Candidate, plan: Plan, *, untrained: bool = False) -> nn.Mo
     """A candidate's network for a task, with the weights of the training's seed, on its device."""
     with torch.random.fork_rng([]):
         torch.manual_seed(plan.training.seed)
-        model = candidate.model(
-            num_classes=plan.task.num_classes,
-            in_channels=plan.task.in_channels,
-            image_size=plan.task.image_size,
-            untrained=untrained,
-        )
+        model = candidate.model(untrained=untrained, **plan.task.sizes)
     return model.to(plan.training.device)
 
 
@@ -234,5 +230,14 @@ def _only_class(capture: Capture) -> float:
 
 
 def _probe(plan: Plan) -> Probe:
+    task = plan.task
     table = {**resolve_readouts(plan.readouts), _ONLY_CLASS: Readout(_only_class)}
-    return Probe(plan.task.probe, table, head=plan.head, link=plan.task.link)
+    needs = {need for readout in table.values() for need in readout.needs}
+    return Probe(
+        task.probe,
+        table,
+        seen=seen_inputs(task) if "seen" in needs else None,
+        view=task.views,
+        head=plan.head,
+        link=task.link,
+    )

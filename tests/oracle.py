@@ -1,7 +1,7 @@
 """Every definition of a readout once more: naive float64 loops over samples, classes, features.
 
 Slow and obvious on purpose, and written from the definitions, not from the package. A sample's
-labels under the `expected` anchor are enumerated; nothing here knows a closed form.
+labels under its own prediction are enumerated; nothing here knows a closed form.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def one_hot(labels, K):
 ANCHORS = {"uniform": uniform, "prior": prior, "pseudo": pseudo, "gd_score": gd_score_labels}
 
 
-# --- the expected anchor: every label a sample could draw, with its probability -------------------
+# --- every label a sample could draw from its own prediction, with its probability ---------------
 
 
 def possible_labels(head, i):
@@ -157,33 +157,6 @@ def residual_moments(head):
     return first, second
 
 
-def expected_squared_gradient(head, Z):
-    """E‖RᵀZ‖_F² = Σ_ij E⟨r_i, r_j⟩⟨z_i, z_j⟩; the labels of two samples are independent."""
-    first, second = residual_moments(head)
-    total = 0.0
-    for i in range(head.N):
-        for j in range(head.N):
-            residuals = second[i] if i == j else dot(first[i], first[j])
-            total += residuals * dot(Z[i], Z[j])
-    return total
-
-
-EXPECTED_PER_SAMPLE = {
-    "gradient": lambda head, i: math.sqrt(residual_moments(head)[1][i]) * norm(head.Z[i]),
-    "distance": lambda head, i: math.sqrt(residual_moments(head)[1][i]),
-}
-EXPECTED_SCALARS = {
-    "batch_gradient": lambda head: math.sqrt(expected_squared_gradient(head, head.Z)) / head.N,
-    "centred_batch_gradient": lambda head: (
-        math.sqrt(expected_squared_gradient(head, centre(head.Z))) / head.N
-    ),
-    "alignment": lambda head: (
-        math.sqrt(expected_squared_gradient(head, head.Z) / sum(residual_moments(head)[1]))
-        / spectral_norm(head.Z)
-    ),
-}
-
-
 # --- projections with an anchor ------------------------------------------------------------------
 
 
@@ -196,9 +169,6 @@ def divergence(head, Q, i):
 PER_SAMPLE = {
     "gradient": lambda head, Q, i: norm(head.P[i] - Q[i]) * norm(head.Z[i]),
     "divergence": divergence,
-    "distance": lambda head, Q, i: norm(head.P[i] - Q[i]),
-    "distance_1": lambda head, Q, i: norm(head.P[i] - Q[i], 1),
-    "distance_inf": lambda head, Q, i: norm(head.P[i] - Q[i], math.inf),
     "ood_gradient": lambda head, Q, i: norm(head.Z[i], 1) * norm(head.P[i] - Q[i], 1),
 }
 
@@ -209,11 +179,6 @@ def batch_gradient(head, Q):
 
 def centred_batch_gradient(head, Q):
     return norm((outer_sum(head.P - Q, centre(head.Z)) / head.N).ravel())
-
-
-def alignment(head, Q):
-    R = head.P - Q
-    return norm(outer_sum(R, head.Z).ravel()) / (norm(R.ravel()) * spectral_norm(head.Z))
 
 
 def quasinorm_batch_gradient(head, Q):
@@ -234,7 +199,6 @@ def gwa(head, Q):
 SCALARS = {
     "batch_gradient": batch_gradient,
     "centred_batch_gradient": centred_batch_gradient,
-    "alignment": alignment,
     "quasinorm_batch_gradient": quasinorm_batch_gradient,
     "gwa": gwa,
 }
@@ -268,7 +232,15 @@ def energy(head, i):
     return sum(max(a, 0) + math.log1p(math.exp(-abs(a))) for a in head.A[i])
 
 
+def fisher_trace(head, i):
+    """‖z_i‖² E‖r_i‖² over labels drawn from p_i, relative to mean ‖z‖²."""
+    squares = [norm(z) ** 2 for z in head.Z]
+    residual = head.K if head.link == "identity" else residual_moments(head)[1][i]
+    return squares[i] * residual / mean(squares)
+
+
 PLAIN_PER_SAMPLE = {
+    "fisher_trace": fisher_trace,
     "entropy": entropy,
     "confidence": confidence,
     "margin": margin,
@@ -391,7 +363,6 @@ NORMALIZATIONS = {
     "head": lambda head: norm(head.W.ravel()),
     "feature": lambda head: rms(head.Z),
     "both": lambda head: norm(head.W.ravel()) * rms(head.Z),
-    "classes": lambda head: math.log(head.K) if head.link == "softmax" else head.K * math.log(2),
     "centred_feature": lambda head: rms(centre(head.Z)),
 }
 
@@ -402,8 +373,8 @@ ONE_HOT_ANCHORS = {"pseudo", "gd_score", "labels"}  # the divergence from them i
 SOFTMAX_ONLY = {"gd_score", "mano", "softmax_corr", "cot", "dispersion", "separation"}
 STATISTICS = {*PLAIN_PER_SAMPLE, *PLAIN_SCALARS}
 NOT_FOR_IDENTITY = {
-    *("uniform", "pseudo", "gd_score", "expected", "divergence", "classes"),
-    *(STATISTICS - {"rankme"}),
+    *("uniform", "pseudo", "gd_score", "divergence"),
+    *(STATISTICS - {"rankme", "fisher_trace"}),
 }
 MEANS = {*PER_SAMPLE, *PLAIN_PER_SAMPLE}
 
@@ -412,7 +383,7 @@ def all_points():
     """Every combination of parts, defined or not."""
     for normalization in NORMALIZATIONS:
         for projection in [*PER_SAMPLE, *SCALARS]:
-            for anchor in [*ANCHORS, "expected"]:
+            for anchor in ANCHORS:
                 yield f"{anchor}/{projection}/{normalization}"
         for statistic in sorted(STATISTICS):
             yield f"none/{statistic}/{normalization}"
@@ -432,8 +403,6 @@ def why_undefined(link, point):
         if part in {"identity": NOT_FOR_IDENTITY, "sigmoid": SOFTMAX_ONLY, "softmax": set()}[link]:
             reasons.append((part, link))
     if projection == "divergence" and anchor in ONE_HOT_ANCHORS:
-        reasons.append((projection, anchor))
-    if anchor == "expected" and projection not in {*EXPECTED_PER_SAMPLE, *EXPECTED_SCALARS}:
         reasons.append((projection, anchor))
     return reasons
 
@@ -464,8 +433,6 @@ def samples_against(head, Q, projection):
 def _samples(head, anchor, projection):
     if anchor == "none":
         return [PLAIN_PER_SAMPLE[projection](head, i) for i in range(head.N)]
-    if anchor == "expected":
-        return [EXPECTED_PER_SAMPLE[projection](head, i) for i in range(head.N)]
     return samples_against(head, ANCHORS[anchor](head), projection)
 
 
@@ -475,8 +442,6 @@ def _value(head, anchor, projection):
         return mean(_samples(head, anchor, projection))
     if anchor == "none":
         return PLAIN_SCALARS[projection](head)
-    if anchor == "expected":
-        return EXPECTED_SCALARS[projection](head)
     return value_against(head, ANCHORS[anchor](head), projection)
 
 
@@ -516,4 +481,5 @@ NAMED = {
     "dispersion": (dispersion, True, SOFTMAX),
     "separation": (separation, True, SOFTMAX),
     "rankme": (rankme, True, ANY),
+    "fisher_trace": (lambda h: value(h, "none/fisher_trace/none"), False, ANY),
 }  # fmt: skip

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-import prescreen.captured
+import prescreen.predictions
 from prescreen.captured import Capture, NonFiniteError
 
 NAMES = ["features", "logits", "weight", "bias"]
@@ -111,7 +111,7 @@ def test_no_feature_or_no_class_is_refused(d, k):
 
 @pytest.mark.parametrize("link", ["logit", "", None])
 def test_unknown_links_are_named(link):
-    with pytest.raises(ValueError, match=rf"^link: one of softmax, .* got {link!r}$"):
+    with pytest.raises(ValueError, match=rf"^`link` must be one of softmax, .* got {link!r}$"):
         Capture(**tensors(), link=link)
 
 
@@ -171,7 +171,7 @@ def test_blocks_are_cut_from_the_whole(make_capture, monkeypatch, link):
     functions = {"softmax": lambda a: a.softmax(1), "sigmoid": torch.sigmoid}
     expected = functions.get(link, lambda a: a)(whole.logits)
     for size in (1, 7, 24, 1 << 20):
-        monkeypatch.setattr(prescreen.captured, "BLOCK_ELEMENTS", size)
+        monkeypatch.setattr(prescreen.predictions, "BLOCK_ELEMENTS", size)
         capture = make_capture(link=link)
         by_rows = [capture.predictions(rows) for rows in capture.row_blocks()]
         by_classes = [capture.predictions(classes=c) for c in capture.class_blocks()]
@@ -185,7 +185,7 @@ def test_blocks_are_cut_from_the_whole(make_capture, monkeypatch, link):
 
 def test_blocks_cut_rows_and_classes_at_once(make_capture, monkeypatch):
     for size in (7, 1 << 20):
-        monkeypatch.setattr(prescreen.captured, "BLOCK_ELEMENTS", size)
+        monkeypatch.setattr(prescreen.predictions, "BLOCK_ELEMENTS", size)
         capture = make_capture()
         block = capture.predictions(slice(2, 5), slice(1, 3))
         assert torch.allclose(block, capture.logits.softmax(1)[2:5, 1:3], rtol=1e-12)

@@ -11,8 +11,9 @@ from scipy.stats import kurtosis
 from selection_columns import needed
 from torch import nn
 
-from prescreen import Reading, Task
+from prescreen import Reading
 from prescreen.heads.capturing import capture
+from prescreen.tasks import ImageTask
 from prescreen.tasks.images.batches import DatasetBatches, Moments
 from prescreen.tasks.images.dataset import InMemory
 
@@ -164,7 +165,7 @@ def tiny(monkeypatch):
     for module in (data, runs):
         monkeypatch.setattr(module, "REGIMES", regimes)
     monkeypatch.setattr(data, "RATIO", 2.0)
-    task = Task("tiny", inputs, CLASSES, 3, (16, 16), batches)
+    task = ImageTask("tiny", inputs, CLASSES, 3, (16, 16), batches)
     probes = {"unseen": inputs, "corrupted": inputs + 0.1}
     return data.Data(task, pool, probes, (inputs, targets), (inputs, targets), inputs + 0.1)
 

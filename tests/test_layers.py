@@ -1,4 +1,4 @@
-"""The table of who may import whom (docs/design.md), and what importing prescreen loads."""
+"""Who may import whom (docs/design.md), and what importing prescreen loads."""
 
 import ast
 import subprocess
@@ -10,58 +10,24 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HEAVY = "optuna ray timm torchvision pandas lightning transformers sklearn scipy rich typer PIL"
 
-# Layer of every module: a module may import its own layer and those below.
-LAYERS = {
-    "prescreen.readouts": 0,
-    "prescreen.trajectory": 0,
-    "prescreen.aggregation": 0,
-    "prescreen.pruning": 0,
-    "prescreen.journal": 0,
-    "prescreen.heads": 1,
-    "prescreen.preserve": 1,
-    "prescreen.capture": 1,
-    "prescreen.forward": 1,
-    "prescreen.execution": 1,
-    "prescreen.positions": 1,
-    "prescreen.data": 1,
-    "prescreen.recipe": 0,
-    "prescreen.training": 1,
-    "prescreen.random_trial": 0,
-    "prescreen.importing": 0,
-    "prescreen.space": 1,
-    "prescreen.candidate": 1,
-    "prescreen.untrained": 1,
-    "prescreen.files": 0,
-    "prescreen.views": 0,
-    "prescreen.selection": 0,
-    "prescreen.failures": 2,
-    "prescreen.reading": 2,
-    "prescreen.panel_reader": 2,
-    "prescreen.monitor": 2,
-    "prescreen.stopping": 2,
-    "prescreen.checkpoints": 2,
-    "prescreen.screening": 2,
-    "prescreen.workers": 3,
-    "prescreen.connection": 3,
-    "prescreen.cluster": 3,
-    "prescreen.progress": 3,
-    "prescreen.report": 3,
-    "prescreen.comparison": 3,
-    "prescreen.ranking": 3,
-    "prescreen.integrations": 4,
-    "prescreen.cli": 4,
-    "prescreen.cli_select": 4,
-    "prescreen.__main__": 4,
-}
+# A room may import what stands in rows above it, and itself; not its neighbours, but for the small
+# modules of the ground floor.
+LAYERS = (
+    "captured deprecation files importing panel predictions ranks reading text trees",
+    "heads pruning spaces tasks",
+    "readouts training",
+    "failures probe",
+    "screening",
+    "checkpoints ranking",
+    "cli integrations",
+    "__main__",
+)
+ROW = {room: row for row, rooms in enumerate(LAYERS) for room in rooms.split()}
 
 
 def imports(path):
-    """Modules that a file imports when it runs; imports for type checkers do not run."""
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []
-    for node in ast.walk(tree):
+    """Modules that a file imports, also those that it imports late."""
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -70,27 +36,34 @@ def imports(path):
             yield from (names if node.module == "prescreen" else [node.module])
 
 
-def layer(module):
-    parts = module.split(".")
-    for end in range(len(parts), 1, -1):
-        if (name := ".".join(parts[:end])) in LAYERS:
-            return LAYERS[name]
-    raise AssertionError(f"{module} has no layer: add it to the table")
+def room_of(module):
+    return module.split(".")[1]
 
 
 def modules():
     for path in sorted((ROOT / "prescreen").rglob("*.py")):
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        if name != "prescreen":
-            yield pytest.param(path, name, id=name)
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        if name != "prescreen.__init__":
+            yield pytest.param(path, room_of(name), id=name)
 
 
-@pytest.mark.parametrize(("path", "name"), list(modules()))
-def test_imports_go_downward(path, name):
-    ours = [module for module in imports(path) if module.split(".")[0] == "prescreen"]
-    upward = [m for m in ours if m != "prescreen" and layer(m) > layer(name)]
-    assert upward == []
-    assert not any(module.startswith("search_spaces") for module in imports(path))
+def test_every_room_has_its_row():
+    found = {path.stem for path in (ROOT / "prescreen").iterdir() if path.name != "__pycache__"}
+    assert found - {"__init__", "py"} == set(ROW)
+
+
+@pytest.mark.parametrize(("path", "room"), list(modules()))
+def test_imports_go_downward(path, room):
+    ours = {room_of(m) for m in imports(path) if m.startswith("prescreen.")} - {room}
+    assert {other for other in ours if ROW[other] >= max(ROW[room], 1)} == set()
+    assert "prescreen" not in imports(path)
+    assert not any("search_spaces" in module for module in imports(path))
+
+
+def test_nothing_is_imported_for_type_checkers_alone():
+    """Such an import hides that the layers are crossed."""
+    for path in (ROOT / "prescreen").rglob("*.py"):
+        assert "TYPE_CHECKING" not in path.read_text(), path
 
 
 def test_search_spaces_know_neither_prescreen_nor_hosts():
@@ -103,3 +76,11 @@ def test_importing_prescreen_loads_torch_and_nothing_heavier():
     code = f"import prescreen, sys; print([m for m in {HEAVY.split()} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_public_names_are_there_and_few():
+    import prescreen
+
+    assert callable(prescreen.capture)
+    assert all(hasattr(prescreen, name) for name in prescreen.__all__)
+    assert len(prescreen.__all__) <= 22

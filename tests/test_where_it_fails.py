@@ -6,7 +6,8 @@ import pytest
 import torch
 from benchmark_modules import load_benchmark
 
-from prescreen import CandidateFailed, Capture, Task
+from prescreen import CandidateFailed, Capture
+from prescreen.tasks import ImageTask
 from prescreen.tasks.images.batches import DatasetBatches, Moments
 from prescreen.tasks.images.dataset import InMemory
 from prescreen.tasks.images.probe_batch import probe_shift
@@ -114,7 +115,7 @@ def tiny(samples, monkeypatch):
         flip=True,
     )
     inputs, labels = next(batches(128, 7))
-    task = Task("tiny", inputs, CLASSES, 3, (4, 4), batches)
+    task = ImageTask("tiny", inputs, CLASSES, 3, (4, 4), batches)
     for name, steps in (("BRIEF", 8), ("LONG", 12), ("OVERFIT", 8)):
         monkeypatch.setattr(runs, name, steps)
     probes = {"clean": inputs, "noise": inputs + torch.randn_like(inputs)}

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from prescreen.tasks import Task
+from prescreen.tasks import ImageTask
 from prescreen.training.recipe import Training
 
 # Where other processes find what tests hand to them: this folder and those in it.
@@ -42,7 +42,7 @@ def batches(batch_size, seed):
 
 def make_task():
     probe = next(batches(32, 1))[0]
-    return Task("noise", probe, 3, 1, (4, 4), batches)
+    return ImageTask("noise", probe, 3, 1, (4, 4), batches)
 
 
 def mlp(width):

@@ -13,7 +13,7 @@ from prescreen.checkpoints.selection import MIN_CURVE, Choice, Selection
 from prescreen.checkpoints.weights import Builder, load_network
 from prescreen.panel import CHECKPOINT_PANEL, LONE_CHECKPOINT_PANEL, Panel
 from prescreen.reading import Reading
-from prescreen.tasks import Task
+from prescreen.tasks.base import Task, check_task, seen_inputs
 from prescreen.text import finite, plain_table
 
 
@@ -98,8 +98,8 @@ def select_checkpoint(
     Args:
         checkpoints: .safetensors files, or what ``torch.save`` wrote: a state dict, or a dict that
             holds one as ``state_dict``, ``model_state_dict`` or ``model``.
-        models: a function that builds the network (it is given those of ``num_classes``,
-            ``in_channels`` and ``image_size`` that its signature names) or its name,
+        models: a function that builds the network (it is given those of the task's sizes
+            that its signature accepts) or its name,
             ``"package.module:function"`` or ``"file.py:function"``. Or one for every file, for
             different architectures.
         task: whose probe batch is read; a batch of its training inputs is what models have seen.
@@ -124,8 +124,10 @@ def select_checkpoint(
         readouts = (
             CHECKPOINT_PANEL if one_run and len(pairs) >= MIN_CURVE else LONE_CHECKPOINT_PANEL
         )
-    seen = next(task.batches(len(task.probe), 0))[0]
-    monitor = Monitor(task.probe, seen=seen, readouts=readouts, head=head, link=task.link)
+    seen = seen_inputs(check_task(task))
+    monitor = Monitor(
+        task.probe, seen=seen, readouts=readouts, head=head, link=task.link, view=task.views
+    )
     selection = Selection(Panel.of(monitor.readouts), smoothing=smoothing)
     readings = [
         monitor.read(load_network(file, builder, task), place)

@@ -24,9 +24,7 @@ _PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 def load_network(file: Path, builder: str | Builder, task: Task) -> nn.Module:
     """The network of a checkpoint, with its weights."""
     build = _imported(builder) if isinstance(builder, str) else builder
-    model = Candidate(str(file), {}, build).model(
-        num_classes=task.num_classes, in_channels=task.in_channels, image_size=task.image_size
-    )
+    model = Candidate(str(file), {}, build).model(**task.sizes)
     state = _weights(load_state(file), model)
     if state is None:
         raise ValueError(f"checkpoint: a state dict is needed, {file} holds none")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prescreen.panel import CHECKPOINT_PANEL, DEFAULT_PANEL
 from prescreen.readouts import ANCHORS, NORMALIZATIONS, PROJECTIONS, READOUTS
 from prescreen.spaces.space import space_names
 from prescreen.text import plain_table
 
-_PARTS = {"anchor": ANCHORS, "projection": PROJECTIONS, "normalization": NORMALIZATIONS}
+_PARTS: dict[str, Iterable[str]] = {
+    "anchor": ANCHORS,
+    "projection": PROJECTIONS,
+    "normalization": NORMALIZATIONS,
+}
 
 
 def readouts_command() -> None:

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from prescreen.captured import Capture, Link
-from prescreen.heads.execute import execute_heads, tensors_in
+from prescreen.captured import Capture
+from prescreen.heads.execute import execute_heads
 from prescreen.heads.find import known_heads, unwrap
 from prescreen.heads.positions import flat_weight, flatten_calls
 from prescreen.heads.preserve import preserve
+from prescreen.predictions import Link
+from prescreen.trees import tensors_in
 
 
 def capture(

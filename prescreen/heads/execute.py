@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from prescreen.heads.find import Head, layers_of
 from prescreen.heads.positions import Call
 from prescreen.text import first_line
+from prescreen.trees import tensors_in
 
 # Without a known name, the head is looked for among the executions that came last: to hold every
 # layer's input would cost the memory of a training step.
@@ -51,28 +52,6 @@ def execute_heads(
     if any(len(calls[head]) < counts[head] for head in heads):
         return execute_heads(model, inputs, tuple(heads))  # it runs more often than the window
     return {head: made for head, made in calls.items() if made}, output
-
-
-def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """The same tuples, lists and dicts with every tensor replaced."""
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, Mapping):
-        return {key: map_tensors(item, function) for key, item in value.items()}
-    return (
-        [map_tensors(item, function) for item in value]
-        if isinstance(value, tuple | list)
-        else value
-    )
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """All tensors of a tensor, or of nested tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping | tuple | list):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from tensors_in(item)
 
 
 def _last_head(executions: list[Execution], output: Any) -> Head:

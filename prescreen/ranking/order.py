@@ -36,10 +36,10 @@ def order(
     scores = aggregate(_oriented(lasts, judged))
     best_first = np.argsort(-scores, kind="stable")
     ranked = [
-        _row(good[index][0], good[index][1], place, float(scores[index]))
+        Row.of(*good[index], place, float(scores[index]))
         for place, index in enumerate(best_first, start=1)
     ]
-    failed = [_row(c, record) for c, record in done if record.status != "finished"]
+    failed = [Row.of(c, record) for c, record in done if record.status != "finished"]
     return Ranking((*ranked, *failed), tuple(readouts), tuple(left_out))
 
 
@@ -54,24 +54,3 @@ def _oriented(lasts: Sequence[Reading], readouts: Mapping[str, Readout]) -> Floa
         sources = {True: first.values, False: last.values}
         rows.append([one.score(sources[one.of_network][n]) for n, one in readouts.items()])
     return np.array(rows, dtype=float).reshape(len(lasts), len(readouts))
-
-
-def _row(
-    candidate: Candidate, record: Record, rank: int | None = None, score: float = math.nan
-) -> Row:
-    empty = Reading(step=0, values={})
-    last = record.trajectory.last if len(record.trajectory) else empty
-    return Row(
-        rank=rank,
-        name=candidate.name,
-        score=score,
-        status="ok" if record.status == "finished" else record.status,
-        reason=record.reason,
-        values=last.values,
-        step=last.step,
-        seconds=last.seconds,
-        training_loss=last.training_loss,
-        parameters=last.parameters,
-        config=candidate.config,
-        trajectory=record.trajectory,
-    )

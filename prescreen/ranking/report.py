@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from prescreen.reading import Trajectory
+from prescreen.ranking.journal import Record
+from prescreen.reading import Reading, Trajectory
+from prescreen.spaces.candidate import Candidate
 from prescreen.text import finite, plain_table
 
 
@@ -44,6 +47,28 @@ class Row:
     parameters: int
     config: Mapping[str, Any]
     trajectory: Trajectory = field(repr=False, compare=False)
+
+    @classmethod
+    def of(
+        cls, candidate: Candidate, record: Record, rank: int | None = None, score: float = math.nan
+    ) -> Row:
+        """The row of a candidate and what the journal knows of it."""
+        trajectory = record.trajectory
+        last = trajectory.last if len(trajectory) else Reading(step=0, values={})
+        return cls(
+            rank=rank,
+            name=candidate.name,
+            score=score,
+            status="ok" if record.status == "finished" else record.status,
+            reason=record.reason,
+            values=last.values,
+            step=last.step,
+            seconds=last.seconds,
+            training_loss=last.training_loss,
+            parameters=last.parameters,
+            config=candidate.config,
+            trajectory=trajectory,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """All but the trajectory."""
@@ -90,8 +115,9 @@ class Ranking:
 
     def to_csv(self) -> str:
         """One line a candidate, one column a readout; the configuration is a JSON column."""
-        fixed = ["rank", "name", "score", "status", "reason", "step", "seconds", "training_loss"]
-        names = [*fixed, "parameters", *self.readouts, "config"]
+        apart = ("values", "config", "trajectory")
+        fixed = [field.name for field in fields(Row) if field.name not in apart]
+        names = [*fixed, *self.readouts, "config"]
         text = io.StringIO()
         writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()

@@ -77,6 +77,7 @@ def rank(
         raise ValueError(f"`threads` must be at least 1, got {threads}")
     if head is not None:
         require_head(chosen, plan)
+    executor.measure((), plan, threads)  # refuses what it cannot do, before there is a journal
     with Journal(None if out is None else Path(out), _settings(plan, threads)) as journal:
         waiting = [c for c in chosen if not journal.records.get(c.key, Record()).done]
         report = reporter(progress, chosen, waiting, readings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -53,26 +54,23 @@ def compose(
     return Readout(function, ("head", *_OTHERS.get(named, ())), better, reference)
 
 
-def normalized(
-    statistic: str, normalization: str = "none", *, higher_is_better: bool, reference: str = ""
-) -> Readout:
+def normalized(statistic: str, normalization: str = "none") -> Readout:
     """A statistic, which needs no anchor, as a readout.
 
     Args:
         statistic: a name in ``STATISTICS``.
         normalization: a name in ``NORMALIZATIONS``.
-        higher_is_better: which way is good.
-        reference: where it was published.
 
     Raises:
         ValueError: there is no such statistic or normalization.
     """
+    row: Statistic = _row(STATISTICS, "statistic", statistic)
     function = partial(
         _statistic_values,
-        projection=_row(STATISTICS, "statistic", statistic),
+        projection=row.function,
         normalization=_row(NORMALIZATIONS, "normalization", normalization),
     )
-    return Readout(function, ("head",), higher_is_better, reference)
+    return Readout(function, ("head",), row.better == "higher", row.reference)
 
 
 def _grid_values(
@@ -86,7 +84,7 @@ def _grid_values(
 
 
 def _statistic_values(
-    capture: Capture, projection: Statistic, normalization: Normalization
+    capture: Capture, projection: Callable[[Capture], Tensor], normalization: Normalization
 ) -> Tensor:
     return projection(capture) / normalization(capture)
 

@@ -51,3 +51,12 @@ def _information(capture: Capture) -> float:
 
 def _mean(values: Tensor) -> float:
     return values.mean().item()
+
+
+PAIRS: dict[str, Readout] = {
+    "agreement": Readout(agreement, ("head", "view"), reference="count"),
+    "view_information": Readout(
+        view_information, ("head", "view"), reference="Barber & Agakov 2003"
+    ),
+    "stable_information": Readout(stable_information, ("head", "view", "before")),
+}

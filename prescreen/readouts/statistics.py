@@ -6,6 +6,7 @@ As in projections.py, shape (N,) is a mean over samples and shape () belongs to 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,8 +16,6 @@ from prescreen.captured import Capture
 from prescreen.readouts.anchors import require_link
 from prescreen.readouts.linear_algebra import gram, gram_singular_values, singular_values
 from prescreen.readouts.residuals import centred
-
-Statistic = Callable[[Capture], Tensor]
 
 
 def entropy(capture: Capture) -> Tensor:
@@ -219,18 +218,32 @@ def _quadratic(logits: Tensor) -> Tensor:
     return torch.where(total > 0, values / total, 1 / logits.shape[1])
 
 
+class Statistic(NamedTuple):
+    """A readout of the head that needs no anchor.
+
+    Args:
+        function: of a capture; its values have shape (N,), whose mean is the readout, or ().
+        better: which way is good, "higher" or "lower".
+        reference: where it was published.
+    """
+
+    function: Callable[[Capture], Tensor]
+    better: str
+    reference: str
+
+
 STATISTICS: dict[str, Statistic] = {
-    "entropy": entropy,
-    "confidence": confidence,
-    "margin": margin,
-    "energy": energy,
-    "mde": mde,
-    "nuclear": nuclear,
-    "softmax_corr": softmax_corr,
-    "mano": mano,
-    "cot": cot,
-    "dispersion": dispersion,
-    "separation": separation,
-    "rankme": rankme,
-    "fisher_trace": fisher_trace,
+    "entropy": Statistic(entropy, "lower", "2601.16874 v2"),
+    "confidence": Statistic(confidence, "higher", "2601.16874 v2"),
+    "margin": Statistic(margin, "higher", "2601.16874 v2"),
+    "nuclear": Statistic(nuclear, "higher", "ICML 2023, Deng et al."),
+    "softmax_corr": Statistic(softmax_corr, "higher", "2406.09908"),
+    "mano": Statistic(mano, "higher", "2405.18979"),
+    "cot": Statistic(cot, "lower", "2305.15640"),
+    "energy": Statistic(energy, "higher", "ICLR 2024, Peng et al."),
+    "mde": Statistic(mde, "higher", "ICLR 2024, Peng et al."),
+    "dispersion": Statistic(dispersion, "higher", "2303.15488"),
+    "separation": Statistic(separation, "higher", "after 2303.15488"),
+    "rankme": Statistic(rankme, "higher", "2210.02885"),
+    "fisher_trace": Statistic(fisher_trace, "lower", "Hessian of the cross-entropy"),
 }

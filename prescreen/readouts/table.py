@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
-from typing import Any
 
 from prescreen.readouts.grid import compose, normalized
-from prescreen.readouts.network import flops, isotropy, measured, synflow
-from prescreen.readouts.pairs import agreement, gap, stable_information, view_information
+from prescreen.readouts.network import MEASURES
+from prescreen.readouts.pairs import PAIRS, gap
 from prescreen.readouts.readout import Readout
+from prescreen.readouts.statistics import STATISTICS
 
 Readouts = Sequence[str] | Mapping[str, Readout]
 
@@ -19,14 +19,6 @@ _GAP = "gap/"
 
 def _grid(point: str, better: str, source: str) -> Readout:
     return compose(*point.split("/"), higher_is_better=better == "higher", reference=source)
-
-
-def _statistic(name: str, better: str, source: str) -> Readout:
-    return normalized(name, higher_is_better=better == "higher", reference=source)
-
-
-def _network(function: Any, source: str) -> Readout:
-    return Readout(partial(measured, function=function), ("network",), reference=source)
 
 
 READOUTS: dict[str, Readout] = {
@@ -41,27 +33,9 @@ READOUTS: dict[str, Readout] = {
     "gradnorm_ood": _grid("uniform/ood_gradient/none", "higher", "2110.00218"),
     "gwa": _grid("pseudo/gwa/none", "higher", "NeurIPS 2025, hlzl/gwa"),
     "mutual_information": _grid("prior/divergence/none", "higher", "2208.07360"),
-    "entropy": _statistic("entropy", "lower", "2601.16874 v2"),
-    "confidence": _statistic("confidence", "higher", "2601.16874 v2"),
-    "margin": _statistic("margin", "higher", "2601.16874 v2"),
-    "nuclear": _statistic("nuclear", "higher", "ICML 2023, Deng et al."),
-    "softmax_corr": _statistic("softmax_corr", "higher", "2406.09908"),
-    "mano": _statistic("mano", "higher", "2405.18979"),
-    "cot": _statistic("cot", "lower", "2305.15640"),
-    "energy": _statistic("energy", "higher", "ICLR 2024, Peng et al."),
-    "mde": _statistic("mde", "higher", "ICLR 2024, Peng et al."),
-    "dispersion": _statistic("dispersion", "higher", "2303.15488"),
-    "separation": _statistic("separation", "higher", "after 2303.15488"),
-    "rankme": _statistic("rankme", "higher", "2210.02885"),
-    "fisher_trace": _statistic("fisher_trace", "lower", "Hessian of the cross-entropy"),
-    "isotropy": _network(isotropy, "after 2403.19232"),
-    "synflow": _network(synflow, "2006.05467, 2101.08134"),
-    "flops": _network(flops, "count"),
-    "agreement": Readout(agreement, ("head", "view"), reference="count"),
-    "view_information": Readout(
-        view_information, ("head", "view"), reference="Barber & Agakov 2003"
-    ),
-    "stable_information": Readout(stable_information, ("head", "view", "before")),
+    **{name: normalized(name) for name in STATISTICS},
+    **MEASURES,
+    **PAIRS,
 }
 
 
@@ -89,10 +63,9 @@ def get_readout(name: str) -> Readout:
         )
     anchor, projection, normalization = name.split("/")
     try:
-        if anchor != "none":
-            return compose(anchor, projection, normalization)
-        higher = READOUTS[projection].higher_is_better if projection in READOUTS else True
-        return normalized(projection, normalization, higher_is_better=higher)
+        if anchor == "none":
+            return normalized(projection, normalization)
+        return compose(anchor, projection, normalization)
     except ValueError as error:
         raise ValueError(f"`readouts`: {error} in {name!r}") from None
 

@@ -32,8 +32,8 @@ class Candidate:
     Args:
         name: what tables call it; unique within a ranking.
         config: what tells it from other candidates, as JSON values.
-        build: makes the untrained network; of the keywords ``num_classes``, ``in_channels`` and
-            ``image_size`` it is given those that its signature accepts.
+        build: makes the untrained network; of the task's sizes, such as ``num_classes``, it is
+            given those that its signature accepts.
         build_untrained: makes the network that is measured without training, if that is another
             than the one that is trained: a wider or deeper one, since it costs a pass or two.
 
@@ -68,29 +68,19 @@ class Candidate:
         """Identity across processes and sessions: canonical JSON of name and config."""
         return _canonical_json({"config": dict(self.config), "name": self.name})
 
-    def model(
-        self,
-        *,
-        num_classes: int | None = None,
-        in_channels: int | None = None,
-        image_size: int | tuple[int, int] | None = None,
-        untrained: bool = False,
-    ) -> nn.Module:
-        """Build the network with new weights; a size of None is left to the builder's own default.
+    def model(self, *, untrained: bool = False, **sizes: Any) -> nn.Module:
+        """Build the network with new weights.
 
         Args:
-            num_classes: K.
-            in_channels: channels of the images.
-            image_size: their side in pixels, or (height, width).
             untrained: build the one that is measured without training.
+            sizes: of the task (see ``Task.sizes``); those that the builder's signature does not
+                accept are left out.
 
         Raises:
             ValueError: something else than a torch.nn.Module was built.
         """
-        sizes = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
-        given = {keyword: size for keyword, size in sizes.items() if size is not None}
         build = (self.build_untrained if untrained else None) or self.build
-        model: object = build(**accepted(build, given))
+        model: object = build(**accepted(build, sizes))
         if not isinstance(model, nn.Module):
             got = type(model).__name__
             raise ValueError(f"build: {self.name} must build a torch.nn.Module, got {got}")

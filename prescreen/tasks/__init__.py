@@ -1,6 +1,10 @@
-"""What candidates are trained on briefly, and the fixed unlabelled probe batch they are read on."""
+"""What candidates are trained on briefly, and the fixed unlabelled probe that they are read on."""
 
+from prescreen.tasks.base import Task
 from prescreen.tasks.images.named import load_task
-from prescreen.tasks.images.task import Task
+from prescreen.tasks.images.task import ImageTask
+from prescreen.tasks.multilabel import MultilabelTask
+from prescreen.tasks.regression import RegressionTask
+from prescreen.tasks.tokens import TokenTask
 
-__all__ = ["Task", "load_task"]
+__all__ = ["ImageTask", "MultilabelTask", "RegressionTask", "Task", "TokenTask", "load_task"]

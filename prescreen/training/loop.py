@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prescreen.tasks import Task
+from prescreen.tasks.base import Task
 from prescreen.training.recipe import Training, peak_lr, schedule_factor
+from prescreen.trees import to_device
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,9 @@ class BriefTraining:
         training, start = self._training, time.perf_counter()
         for group in self._optimizer.param_groups:
             group["lr"] = peak_lr(training) * schedule_factor(training, self._last.share)
-        batch = next(self._batches)
-        inputs, targets = (tensor.to(self._device, non_blocking=True) for tensor in batch)
+        batch = to_device(next(self._batches), self._device)
         with self._rng.active():
-            loss = _step(
-                self._model, self._task, training, self._optimizer, self._scaler, inputs, targets
-            )
+            loss = self._step(batch)
         number = self._last.number + 1
         self._spent += time.perf_counter() - start
         self._last = TrainingStep(number, loss, _share_spent(training, number, self._spent))
@@ -113,43 +111,28 @@ class BriefTraining:
         for _ in range(self._last.number):
             next(self._batches)
 
+    def _step(self, batch: Any) -> float:
+        """One optimizer step on a batch that is on the device; its loss."""
+        training, model = self._training, self._model
+        dtype = torch.bfloat16 if training.amp == "bf16" else torch.float16
+        with torch.enable_grad():
+            with torch.autocast(self._device.type, dtype, enabled=training.amp is not None):
+                loss = self._task.loss(model, batch)
+            _require_scalar(loss)
+            self._optimizer.zero_grad(set_to_none=True)
+            self._scaler.scale(loss).backward()
+        if training.clip is not None:
+            self._scaler.unscale_(self._optimizer)
+            nn.utils.clip_grad_norm_(model.parameters(), training.clip)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        return loss.item()
 
-def model_logits(outputs: Any) -> Tensor:
-    """The logits among a model's outputs: the tensor itself, ``.logits``, or the first of several."""
-    if isinstance(outputs, Tensor):
-        return outputs
-    logits = getattr(outputs, "logits", None)
-    if logits is None and isinstance(outputs, (tuple, list)) and outputs:
-        logits = outputs[0]
-    if not isinstance(logits, Tensor):
-        raise ValueError(
-            "model: must return a tensor, an object with .logits or a tuple that begins with a "
-            f"tensor, got {type(outputs).__name__}"
-        )
-    return logits
 
-
-def _step(
-    model: nn.Module,
-    task: Task,
-    training: Training,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    inputs: Tensor,
-    targets: Tensor,
-) -> float:
-    dtype = torch.bfloat16 if training.amp == "bf16" else torch.float16
-    with torch.enable_grad():
-        with torch.autocast(inputs.device.type, dtype, enabled=training.amp is not None):
-            loss = task.loss(model_logits(model(inputs)), targets)
-        optimizer.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()
-    if training.clip is not None:
-        scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(model.parameters(), training.clip)
-    scaler.step(optimizer)
-    scaler.update()
-    return loss.item()
+def _require_scalar(loss: object) -> None:
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        got = f"a tensor {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise ValueError(f"`loss` must return a scalar tensor, got {got}")
 
 
 def _share_spent(training: Training, steps: int, seconds: float) -> float:

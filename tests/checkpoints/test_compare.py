@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from prescreen import Monitor, Task, read, select
+from prescreen import Monitor, read, select_checkpoint
+from prescreen.tasks import ImageTask
 
 PROBE = torch.randn(40, 1, 6, 6, generator=torch.Generator().manual_seed(0))
 MODELS = """
@@ -29,7 +30,7 @@ def batches(size, seed):
         yield torch.randn(size, 1, 6, 6, generator=generator), torch.zeros(size).long()
 
 
-TASK = Task("noise", PROBE, 3, 1, (6, 6), batches)
+TASK = ImageTask("noise", PROBE, 3, 1, (6, 6), batches)
 
 
 def small(scale=1.0, seed=0):
@@ -58,7 +59,7 @@ def write(folder, scales):
 def test_files_of_one_run_are_read_in_the_order_of_their_numbers(tmp_path, models):
     scales = [1.0, 5.0, 3.0, 2.0]
     files = write(tmp_path, scales)  # epochs 8 to 11
-    found = select(sorted(files), f"{models}:small", TASK, readouts=["confidence"])
+    found = select_checkpoint(sorted(files), f"{models}:small", TASK, readouts=["confidence"])
     assert list(found.files) == files
     assert [reading.values["confidence"] for reading in found.readings] == [
         read(small(scale), PROBE, ["confidence"], batch_statistics=False)["confidence"]
@@ -79,26 +80,28 @@ def test_files_of_one_run_are_read_in_the_order_of_their_numbers(tmp_path, model
 def test_of_one_run_each_file_is_compared_with_the_one_before(tmp_path, models):
     scales = [1.0, 5.0, 3.0, 2.0]
     files = write(tmp_path, scales)
-    found = select(files, f"{models}:small", TASK)
+    found = select_checkpoint(files, f"{models}:small", TASK)
     monitor = Monitor(PROBE)
     expected = [monitor.read(small(scale), place) for place, scale in enumerate(scales)]
     assert found.readouts == ("stable_information",)
     assert repr(found.readings) == repr(tuple(expected))  # NaN equals NaN
     assert found.choice.skipped == 1
-    few = select(files[:3], f"{models}:small", TASK)
+    few = select_checkpoint(files[:3], f"{models}:small", TASK)
     assert few.readouts == ("view_information",)
-    different = select(files, [f"{models}:small"] * 4, TASK)
+    different = select_checkpoint(files, [f"{models}:small"] * 4, TASK)
     assert different.readouts == ("view_information",)
     assert [one.values for one in different.readings[:3]] == [one.values for one in few.readings]
 
 
 def test_doubts_about_the_curve_stand_in_the_reason(tmp_path, models):
-    found = select(write(tmp_path, [1, 2, 3, 4]), f"{models}:small", TASK, readouts=["confidence"])
+    found = select_checkpoint(
+        write(tmp_path, [1, 2, 3, 4]), f"{models}:small", TASK, readouts=["confidence"]
+    )
     assert found.reason.endswith(
         "But it is the last of the window: a better one may lie later. "
         "But confidence only gets better: it may follow training, not generalization."
     )
-    smoothed = select(
+    smoothed = select_checkpoint(
         write(tmp_path, [1, 9, 1, 5, 5, 4]),
         f"{models}:small",
         TASK,
@@ -114,7 +117,7 @@ def test_different_architectures_are_compared(tmp_path, models):
     save_file(wide.state_dict(), tmp_path / "b.safetensors")
     (tmp_path / "x").mkdir()
     (first,) = write(tmp_path / "x", [4.0])
-    found = select(
+    found = select_checkpoint(
         [first, tmp_path / "b.safetensors"],
         [f"{models}:small", f"{models}:wide"],
         TASK,
@@ -131,8 +134,8 @@ def test_different_architectures_are_compared(tmp_path, models):
 def test_functions_serve_as_well_as_names(tmp_path, models, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     files = write(tmp_path, [1, 3, 2])
-    by_function = select(files, lambda: small(), TASK)
-    assert select(files, "models:small", TASK).to_json() == by_function.to_json()
+    by_function = select_checkpoint(files, lambda: small(), TASK)
+    assert select_checkpoint(files, "models:small", TASK).to_json() == by_function.to_json()
     sys.modules.pop("models")
 
 
@@ -142,14 +145,14 @@ def test_weights_are_found_where_training_scripts_put_them(tmp_path, entry, pref
     state = {f"{prefix}{name}": value for name, value in small(2).state_dict().items()}
     content = state if entry is None else {"epoch": 3, entry: state, "optimizer": {"lr": 0.1}}
     torch.save(content, tmp_path / "a.pt")
-    found = select([tmp_path / "a.pt"], small, TASK, readouts=["confidence"])
+    found = select_checkpoint([tmp_path / "a.pt"], small, TASK, readouts=["confidence"])
     expected = read(small(2), PROBE, ["confidence"], batch_statistics=False)
     assert found.readings[0].values == expected
 
 
 def test_a_diverged_checkpoint_is_passed_over(tmp_path, models):
     files = write(tmp_path, [1, math.nan, 2])
-    found = select(files, f"{models}:small", TASK, readouts=["confidence"])
+    found = select_checkpoint(files, f"{models}:small", TASK, readouts=["confidence"])
     assert found.best == files[2]
     assert found.order == (2, 0)
     assert found.choice.skipped == 1
@@ -158,7 +161,7 @@ def test_a_diverged_checkpoint_is_passed_over(tmp_path, models):
     content = json.loads(found.to_json())
     assert content["checkpoints"][1]["values"] == {"confidence": None}
     assert content["best"] == str(files[2])
-    nothing = select(files[1:2], f"{models}:small", TASK)
+    nothing = select_checkpoint(files[1:2], f"{models}:small", TASK)
     assert nothing.reason == "No checkpoint has readouts that are numbers."
     with pytest.raises(ValueError, match="checkpoints: one whose readouts are numbers is needed"):
         nothing.best  # noqa: B018
@@ -166,7 +169,9 @@ def test_a_diverged_checkpoint_is_passed_over(tmp_path, models):
 
 def test_a_pair_of_seen_and_unseen_inputs_is_read(tmp_path, models):
     (file,) = write(tmp_path, [3])
-    found = select([file], f"{models}:small", TASK, readouts=["gap/confidence", "agreement"])
+    found = select_checkpoint(
+        [file], f"{models}:small", TASK, readouts=["gap/confidence", "agreement"]
+    )
     seen = next(batches(40, 0))[0]
     model = small(3)
     high, low = (
@@ -189,18 +194,18 @@ def test_a_pair_of_seen_and_unseen_inputs_is_read(tmp_path, models):
 def test_models_that_are_not_there_or_do_not_fit_are_one_line(tmp_path, models, function, problem):
     (file,) = write(tmp_path, [1])
     with pytest.raises(ValueError, match=problem) as caught:
-        select([file], function.format(models=models), TASK)
+        select_checkpoint([file], function.format(models=models), TASK)
     assert "\n" not in str(caught.value)
 
 
 def test_bad_arguments_are_refused(tmp_path, models):
     files = write(tmp_path, [1, 2])
     with pytest.raises(ValueError, match="checkpoints: at least one file is needed, got none"):
-        select([], small, TASK)
+        select_checkpoint([], small, TASK)
     with pytest.raises(ValueError, match="models: one, or one for each of the 2 files is needed"):
-        select(files, [small], TASK)
+        select_checkpoint(files, [small], TASK)
     with pytest.raises(ValueError, match="smoothing: 1 is allowed for different models, got 3"):
-        select(files, [small, small], TASK, smoothing=3)
+        select_checkpoint(files, [small, small], TASK, smoothing=3)
     torch.save({"epoch": 3}, tmp_path / "no.pt")
     with pytest.raises(ValueError, match=r"checkpoint: a state dict is needed, .*no.pt holds none"):
-        select([tmp_path / "no.pt"], small, TASK)
+        select_checkpoint([tmp_path / "no.pt"], small, TASK)

@@ -12,7 +12,7 @@ from torch import nn
 
 from prescreen import READOUTS, CheckpointSelector, EarlyStopping, Monitor, read
 from prescreen.panel import CHECKPOINT_PANEL
-from prescreen.readouts.paired import get_paired
+from prescreen.readouts import get_readout
 from prescreen.tasks.images.views import shifted
 
 UNSEEN = torch.randn(40, 1, 6, 6, generator=torch.Generator().manual_seed(0))
@@ -50,7 +50,7 @@ def test_a_gap_is_how_much_better_seen_inputs_read(name):
     monitor = Monitor(UNSEEN, seen=SEEN, readouts=[f"gap/{name}", name])
     sign = 1 if READOUTS[name].higher_is_better else -1
     assert monitor.read(model, 0).values == {f"gap/{name}": sign * (seen - unseen), name: unseen}
-    assert not get_paired(f"gap/{name}").higher_is_better
+    assert not get_readout(f"gap/{name}").higher_is_better
 
 
 def test_a_memorised_set_opens_the_gap():
@@ -73,7 +73,10 @@ def test_agreement_counts_equal_predictions_of_both_views():
         same = sum(int(model(x[None]).argmax() == model(x.flip(-1)[None]).argmax()) for x in UNSEEN)
     monitor = Monitor(UNSEEN, view=mirror, readouts=["agreement"])
     assert monitor.read(model.train(), 0).values == {"agreement": same / 40}
-    with pytest.raises(ValueError, match="view: 40 samples in the same order are needed, got 20"):
+    with pytest.raises(
+        ValueError,
+        match=r"^`view` must hold .* softmax \(40, 3\), got softmax \(20, 3\)",
+    ):
         Monitor(UNSEEN, view=lambda x: x[::2], readouts=["agreement"]).read(model, 0)
 
 
@@ -177,12 +180,13 @@ def test_information_of_independent_labels_is_summed_over_them():
 @pytest.mark.parametrize(
     ("readouts", "message"),
     [
-        (["gap/confidence"], "seen: needed for the readout 'gap/confidence', got None"),
-        (["agreement"], "view: needed for the readout 'agreement', got None"),
-        (CHECKPOINT_PANEL, "view: needed for the readout 'stable_information', got None"),
-        (["gap/nothing"], "readouts: .* are allowed, got 'nothing'"),
-        ("confidence", "readouts: a sequence of names is needed, got the string 'confidence'"),
-        ([], r"readouts: distinct names, at least one, are needed, got \[\]"),
+        (["gap/confidence"], "`seen` is needed for the readout 'gap/confidence', got None"),
+        (["agreement"], "`view` is needed for the readout 'agreement', got None"),
+        (CHECKPOINT_PANEL, "`view` is needed for the readout 'stable_information', got None"),
+        (["gap/nothing"], "`readouts` must be .*, got 'nothing'"),
+        ("confidence", "`readouts` must be a sequence of names, got the string 'confidence'"),
+        (["isotropy", "entropy"], "`readouts` must tell checkpoints .*, got .* one: isotropy"),
+        ([], r"`readouts` must be distinct names, at least one, got \[\]"),
     ],
 )
 def test_what_is_lacking_is_said(readouts, message):

@@ -120,7 +120,7 @@ def test_the_reason_is_said():
         ({"n_warmup_steps": -1}, "n_warmup_steps: an integer of at least 0 is needed, got -1"),
         ({"min_delta": -0.1}, "min_delta: a number of at least 0 is needed, got -0.1"),
         ({"patience_share": math.nan}, "patience_share: a number of at least 0 is needed, got nan"),
-        ({"readout": "nothing"}, "readouts: .* are allowed, got 'nothing'"),
+        ({"readout": "nothing"}, "`readouts` must be .*, got 'nothing'"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):

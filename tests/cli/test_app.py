@@ -14,9 +14,8 @@ from toy import SPACE
 from prescreen.cli.app import run
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.readouts import ANCHORS, NORMALIZATIONS, PROJECTIONS, READOUTS
-from prescreen.readouts.network import UNTRAINED
 
-QUICK = ("--steps", "4", "--workers", "0")
+QUICK = ("--steps", "4", "--on", "here")
 
 
 @pytest.fixture
@@ -93,8 +92,8 @@ def test_a_ranking_of_failures_only_ends_with_1(tmp_path, monkeypatch, capsys):
 
 def test_rank_on_a_cluster_prints_results_only(space, ray_session, capsys):
     data = []
-    for place in (["--workers", "0"], ["--ray", "auto"]):
-        assert run(["rank", space, "--steps", "4", "--out", place[0], "--json", *place]) == 0
+    for place in ("here", "ray"):
+        assert run(["rank", space, "--steps", "4", "--out", place, "--json", "--on", place]) == 0
         data.append(json.loads(capsys.readouterr().out))
         for row in data[-1]["rows"]:
             del row["seconds"]
@@ -105,7 +104,8 @@ def test_a_cluster_that_does_not_answer_is_one_line(space):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # bound and not listening: nobody else answers there
         address = f"127.0.0.1:{closed.getsockname()[1]}"
-        command = [sys.executable, "-m", "prescreen", "rank", space, "--ray", address]
+        command = [sys.executable, "-m", "prescreen", "rank", space]
+        command += ["--on", f"ray,address={address}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
@@ -118,8 +118,8 @@ BAD = {
     "rank empty.py": "space: .*empty.py has no sample",
     "rank damaged.py": "space: .*damaged.py, line 1: SyntaxError",
     "rank --data nope": "data: .* got 'nope'",
-    "rank --readouts entropi": "readouts: entropy .* got 'entropi'",
-    "rank --readouts prior/gradient/feet": "readouts: normalization .* got 'feet'",
+    "rank --readouts entropi": "`readouts` must be entropy .* got 'entropi'",
+    "rank --readouts prior/gradient/feet": "`normalization` must be .* got 'feet' in 'prior/grad",
     "rank --head no.such.layer": "head: .* got 'no.such.layer', which is unknown",
     "rank --head 1": "head: .* got '1', which is ReLU",
     "rank --steps 0": "steps: .* got 0",
@@ -131,15 +131,16 @@ BAD = {
     "rank --device abacus": "device: 'abacus' cannot be used here",
     "rank --probe-size 1": "probe_size: at least 2 .* got 1",
     "rank --probe-size 1797": "probe_size: .* at most 1796 .* got 1797",
-    "rank --readings 0": "readings: at least 1 .* got 0",
-    "rank --workers -1": "workers: at least 0 .* got -1",
-    "rank --threads 0": "threads: at least 1 .* got 0",
-    "rank --ray here": "ray: auto, local, HOST:PORT .* got 'here'",
-    "rank --ray auto --gpus 0.5": "gpus: device cuda is needed .* got 0.5",
-    "rank --gpus 0.5": "gpus: a cluster is needed .* got 0.5 without one",
+    "rank --readings 0": "`readings` must be at least 1, got 0",
+    "rank --on processes,workers=-1": "`workers` must be at least 1, got -1",
+    "rank --threads 0": "`threads` must be at least 1, got 0",
+    "rank --on ray,address=here": "`address` must be auto, local, HOST:PORT .* got 'here'",
+    "rank --on ray,gpus=0.5": "`gpus` must be None for the device cpu, got 0.5",
+    "rank --on processes,gpus=0.5": "`on` takes workers=... for processes, got 'gpus=0.5'",
+    "rank --on moon": "`on` must be one of here, processes, ray, got 'moon'",
     "rank --out space.py": "out: a folder .* got 'space.py'",
     "rank --out foreign": "out: an empty folder .* got 'foreign', which holds other files",
-    "rank --json --csv": "json: one of --json and --csv",
+    "rank --json --csv": "`json` must stand without `csv`, got both",
     "rank --samples -1": "--samples",
     "rank --samples many": "--samples",
     "rank --seed": "--seed",
@@ -155,7 +156,7 @@ def test_bad_input_is_one_line_and_exit_code_2(command, space, tmp_path, capsys)
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "thesis.txt").touch()
     before = sorted(tmp_path.rglob("*"))
-    assert run(command.replace("rank --", f"rank {space} --workers 0 --").split()) == 2
+    assert run(command.replace("rank --", f"rank {space} --on here --").split()) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     (line,) = printed.err.splitlines()
@@ -185,7 +186,7 @@ def test_readouts_are_listed(capsys):
     assert run(["readouts"]) == 0
     out = capsys.readouterr().out
     listed = [line.split()[0] for line in out.split("\n\n")[0].splitlines()[2:]]
-    assert listed == [*READOUTS, *UNTRAINED]
+    assert listed == [*READOUTS]
     for part in (*ANCHORS, *PROJECTIONS, *NORMALIZATIONS):
         assert part in out
 

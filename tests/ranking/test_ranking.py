@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import math
+import re
 import signal
 import subprocess
 import sys
@@ -16,9 +17,9 @@ import toy
 from toy import BAD, GOOD, TRAINING, batches, broken, make_task, mlp, suicidal, without_seconds
 
 from prescreen.panel import DEFAULT_PANEL
+from prescreen.ranking.executors import Processes
 from prescreen.ranking.run import rank
 from prescreen.readouts import READOUTS
-from prescreen.readouts.network import UNTRAINED
 from prescreen.spaces.candidate import Candidate
 
 
@@ -28,9 +29,7 @@ def test_candidates_are_ordered_by_the_mean_of_their_ranks():
     assert sorted(row.name for row in ranking) == sorted(GOOD)
     expected = {row.name: 0.0 for row in ranking}
     for name in DEFAULT_PANEL:
-        by_score = sorted(
-            ranking, key=lambda row: (READOUTS | UNTRAINED)[name].score(row.values[name])
-        )
+        by_score = sorted(ranking, key=lambda row: READOUTS[name].score(row.values[name]))
         for place, row in enumerate(by_score):
             expected[row.name] += place / 2 / len(DEFAULT_PANEL)
     assert {row.name: row.score for row in ranking} == pytest.approx(expected)
@@ -48,7 +47,7 @@ def test_failures_are_rows_with_a_reason_and_come_last():
     assert failed["greedy"] == ("memory", "MemoryError: can't allocate memory")
     assert failed["explosive"][0] == "diverged"
     assert failed["constant"][0] == "collapsed"
-    assert "for all 32 probe samples" in failed["constant"][1]
+    assert re.fullmatch(r"predicts class \d for the whole probe batch", failed["constant"][1])
     assert all(row.rank is None and math.isnan(row.score) for row in ranking.rows[3:])
     only_bad = rank(BAD, make_task(), training=TRAINING)
     with pytest.raises(ValueError, match="ranking: a candidate that did not fail is needed"):
@@ -57,12 +56,12 @@ def test_failures_are_rows_with_a_reason_and_come_last():
 
 def test_worker_processes_change_nothing():
     alone = rank({**GOOD, **BAD}, make_task(), training=TRAINING)
-    together = rank({**GOOD, **BAD}, make_task(), training=TRAINING, workers=2)
+    together = rank({**GOOD, **BAD}, make_task(), training=TRAINING, on="processes,workers=2")
     assert without_seconds(alone) == without_seconds(together)
 
 
 def test_the_death_of_a_worker_is_a_row_and_the_others_go_on():
-    ranking = rank({"suicidal": suicidal, **GOOD}, make_task(), training=TRAINING, workers=1)
+    ranking = rank({"suicidal": suicidal, **GOOD}, make_task(), training=TRAINING, on=Processes(1))
     assert {row.name for row in ranking.rows[:3]} == set(GOOD)
     assert ranking.rows[3].status == "killed"
     assert "SIGKILL, out of memory?" in ranking.rows[3].reason
@@ -116,7 +115,7 @@ def unruly(model):
 def test_measurements_of_ones_own_stand_beside_readouts_and_change_nothing(tmp_path):
     plain = rank(GOOD, make_task(), training=TRAINING)
     extra = {"size": unruly}
-    more = rank(GOOD, make_task(), training=TRAINING, extra=extra, workers=1, out=tmp_path)
+    more = rank(GOOD, make_task(), training=TRAINING, extra=extra, on=Processes(1), out=tmp_path)
     assert [(row.name, row.score) for row in more] == [(row.name, row.score) for row in plain]
     for row, without in zip(more, plain, strict=True):
         assert row.values["size"] > 0
@@ -125,7 +124,7 @@ def test_measurements_of_ones_own_stand_beside_readouts_and_change_nothing(tmp_p
     readings = [event["reading"] for event in map(json.loads, lines) if event.get("reading")]
     assert len(readings) == 12
     assert all(reading["values"]["size"] > 0 for reading in readings)
-    with pytest.raises(ValueError, match="extra: names that no readout has are needed, got sam"):
+    with pytest.raises(ValueError, match="`extra` must have names that no readout has, got sam"):
         rank(GOOD, make_task(), training=TRAINING, extra={"sample_gradient": unruly})
 
 
@@ -168,13 +167,20 @@ def test_other_data_or_settings_do_not_mix_in_one_folder(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"workers": -1}, "workers: at least 0"),
-        ({"threads": 0}, "threads: at least 1"),
-        ({"readings": 0}, "readings: at least 1"),
-        ({"readouts": []}, "readouts: distinct names"),
-        ({"readouts": ["entropy", "entropy"]}, "readouts: distinct names"),
-        ({"readouts": "entropy"}, "readouts: a sequence of names"),
-        ({"readouts": ["entropie"]}, "readouts: entropy .* got 'entropie'"),
+        ({"on": "processes,workers=0"}, "`workers` must be at least 1, got 0"),
+        (
+            {"on": "processes,workers=many"},
+            "`on` takes workers=... for processes, got 'workers=many'",
+        ),
+        ({"on": "here,workers=2"}, "`on` takes no arguments for here, got 'workers=2'"),
+        ({"on": "moon"}, "`on` must be one of here, processes, ray, got 'moon'"),
+        ({"threads": 0}, "`threads` must be at least 1, got 0"),
+        ({"readings": 0}, "`readings` must be at least 1, got 0"),
+        ({"readouts": []}, "`readouts` must be distinct names"),
+        ({"readouts": ["entropy", "entropy"]}, "`readouts` must be distinct names"),
+        ({"readouts": "entropy"}, "`readouts` must be a sequence of names"),
+        ({"readouts": {"mine": len}}, "`readouts` must map names to Readouts, got builtin_f"),
+        ({"readouts": ["entropie"]}, "`readouts` must be entropy .* got 'entropie'"),
         ({"samples": 3}, "samples"),
     ],
 )
@@ -184,8 +190,8 @@ def test_arguments_are_checked_before_anything_is_trained(changes, message):
 
 
 def test_what_does_not_pickle_is_refused_before_workers_start():
-    with pytest.raises(ValueError, match="workers: candidate 'local' must pickle"):
-        rank({"local": lambda: mlp(2)}, make_task(), training=TRAINING, workers=1)
+    with pytest.raises(ValueError, match=r"^candidate 'local' must pickle"):
+        rank({"local": lambda: mlp(2)}, make_task(), training=TRAINING, on=Processes(1))
 
 
 SCRIPT = """
@@ -195,19 +201,17 @@ from toy import GOOD, BAD, TRAINING, make_task
 from prescreen.ranking.run import rank
 
 if __name__ == "__main__":
-    rank({{**GOOD, **BAD}}, make_task(), training=TRAINING, out={out!r}, workers={workers})
+    rank({{**GOOD, **BAD}}, make_task(), training=TRAINING, out={out!r}, on={on!r})
 """
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_sigkill_at_any_moment_is_survived(tmp_path, workers):
+@pytest.mark.parametrize("on", ["here", "processes,workers=2"])
+def test_sigkill_at_any_moment_is_survived(tmp_path, on):
     """Kill the run again and again, a little later every time, until it gets through."""
     out = tmp_path / "run"
     script = tmp_path / "script.py"
     script.write_text(
-        textwrap.dedent(SCRIPT).format(
-            tests=str(Path(toy.__file__).parent), out=str(out), workers=workers
-        )
+        textwrap.dedent(SCRIPT).format(tests=str(Path(toy.__file__).parent), out=str(out), on=on)
     )
     finished, kills = set(), 0
     journal = out / "journal.jsonl"

@@ -19,10 +19,11 @@ import sys
 from pathlib import Path
 from test_ray_nodes import candidates
 from toy import TRAINING, make_task
+from prescreen.ranking.executors import Ray
 from prescreen.ranking.run import rank
 
 folder = Path(sys.argv[2])
-rank(candidates(folder), make_task(), training=TRAINING, ray=sys.argv[1], out=folder / "run")
+rank(candidates(folder), make_task(), training=TRAINING, on=Ray(sys.argv[1]), out=folder / "run")
 """
 
 
@@ -129,7 +130,7 @@ try:
         GOOD,
         make_task(),
         training=TRAINING,
-        ray="local",
+        on="ray,address=local",
         progress=lambda progress: os.kill(os.getpid(), signal.SIGINT),
     )
 except KeyboardInterrupt:
@@ -151,20 +152,18 @@ from pathlib import Path
 import ray
 from test_ray_nodes import candidates
 from toy import TRAINING, make_task
-from prescreen import cluster
+from prescreen.ranking.executors import Ray
+from prescreen.screening import Plan
 from prescreen.spaces.candidate import as_candidates
 from prescreen.reading import Reading
 
 folder = Path(sys.argv[1])
 gated = [one for one in as_candidates(candidates(folder)) if one.name.startswith("gated")]
-screening = {
-    "task": make_task(),
-    "training": TRAINING,
-    "extra": {"gpu": lambda model: ray.get_gpu_ids()[0]},
-}
+plan = Plan(make_task(), TRAINING, extra={"gpu": lambda model: ray.get_gpu_ids()[0]})
+Ray.resources = lambda self, device, threads: {"CPU": 1, "GPU": 0.5}  # the CPU stands for a GPU
 ray.init("local", num_cpus=4, num_gpus=1, include_dashboard=False)
 read = set()
-for index, event in cluster.measure(gated, 0, 1, screening, "auto", {"CPU": 1, "GPU": 0.5}):
+for index, event in Ray().measure(gated, plan, 1):
     if isinstance(event, Reading):
         assert event.values["gpu"] == 0
         read.add(index)

@@ -13,6 +13,7 @@ import pytest
 from torch import nn
 from toy import BAD, GOOD, SPACE, TRAINING, make_task, mlp, suicidal, without_seconds
 
+from prescreen.ranking.executors import Ray, resolve_executor
 from prescreen.ranking.executors import ray as cluster
 from prescreen.ranking.run import rank
 from prescreen.spaces.candidate import as_candidates
@@ -78,7 +79,7 @@ def test_a_cluster_changes_nothing_and_unpacks_data_once_a_worker(ray_session, t
     task = make_task()
     task = replace(task, batches=Noted(task.batches, tmp_path / "arrivals"))
     alone = rank(candidates, task, training=TRAINING, threads=threads)
-    together = rank(candidates, task, training=TRAINING, threads=threads, ray="auto")
+    together = rank(candidates, task, training=TRAINING, threads=threads, on="ray")
     assert without_seconds(alone) == without_seconds(together)
     assert len((tmp_path / "arrivals").read_text().split()) in range(1, 2 // threads + 1)
     assert ray_session.is_initialized()
@@ -94,7 +95,7 @@ def test_candidates_of_lost_workers_begin_again_a_few_times(ray_session, tmp_pat
     out = tmp_path / "run"
     seen = []
     survived = rank(
-        candidates, make_task(), training=TRAINING, ray="auto", out=out, progress=seen.append
+        candidates, make_task(), training=TRAINING, on="ray", out=out, progress=seen.append
     )
     assert builds(tmp_path) == [2, 8, 8]
     whole = ["started", *["reading"] * 4, "finished"]
@@ -125,8 +126,7 @@ def test_workers_bound_how_many_run_at_once_and_end_with_the_ranking(ray_session
             candidates,
             make_task(),
             training=TRAINING,
-            workers=1,
-            ray="auto",
+            on=Ray(workers=1),
             out=out,
             progress=stop,
         )
@@ -143,14 +143,14 @@ def test_what_a_node_cannot_import_is_an_error_and_no_result(ray_session, tmp_pa
     candidates = as_candidates(file)
     file.unlink()
     with pytest.raises(ValueError, match=r"^ray: every candidate must be importable on every node"):
-        rank(candidates, make_task(), training=TRAINING, ray="auto", out=tmp_path / "run")
+        rank(candidates, make_task(), training=TRAINING, on="ray", out=tmp_path / "run")
     assert events(tmp_path / "run") == []
 
 
 def test_what_does_not_pickle_is_refused_before_workers_start(ray_session):
     lock = threading.Lock()
-    with pytest.raises(ValueError, match=r"^ray: candidate 'locked' must pickle"):
-        rank({**GOOD, "locked": lambda: lock}, make_task(), training=TRAINING, ray="auto")
+    with pytest.raises(ValueError, match=r"^candidate 'locked' must pickle"):
+        rank({**GOOD, "locked": lambda: lock}, make_task(), training=TRAINING, on="ray")
 
 
 @pytest.mark.parametrize(
@@ -160,44 +160,49 @@ def test_what_does_not_pickle_is_refused_before_workers_start(ray_session):
         ({"CPU": 1, "GPU": 0.5}, "a node with 1 CPU and 0.5 GPU .* got 2 CPU, 0 GPU"),
     ],
 )
-def test_a_cluster_without_room_for_a_candidate_is_an_error(ray_session, needs, message):
-    candidates = as_candidates(GOOD)
-    screening = {"task": make_task(), "training": TRAINING}
+def test_a_cluster_without_room_for_a_candidate_is_an_error(
+    ray_session, monkeypatch, needs, message
+):
+    monkeypatch.setattr(Ray, "resources", lambda self, device, threads: needs)
     with pytest.raises(RuntimeError, match=f"^ray: {message}"):
-        list(cluster.measure(candidates, 0, 1, screening, "auto", needs))
+        rank(GOOD, make_task(), training=TRAINING, on="ray")
 
 
 def test_a_finished_ranking_needs_no_cluster(tmp_path):
     whole = rank(GOOD, make_task(), training=TRAINING, out=tmp_path)
-    again = rank(GOOD, make_task(), training=TRAINING, out=tmp_path, ray="nowhere.invalid:1")
+    again = rank(GOOD, make_task(), training=TRAINING, out=tmp_path, on=Ray("nowhere.invalid:1"))
     assert str(again) == str(whole)
 
 
 def test_gpus_are_asked_for_where_candidates_train_on_them():
-    assert cluster.resources("auto", "cpu", 2, None) == {"CPU": 2, "GPU": 0}
-    assert cluster.resources("local", "cuda", 1, None) == {"CPU": 1, "GPU": 1}
-    assert cluster.resources("head:6379", "cuda", 1, 0.25) == {"CPU": 1, "GPU": 0.25}
+    assert Ray().resources("cpu", 2) == {"CPU": 2, "GPU": 0}
+    assert Ray("local").resources("cuda", 1) == {"CPU": 1, "GPU": 1}
+    shared = resolve_executor("ray, address=head:6379, gpus=0.25, workers=3")
+    assert shared == Ray("head:6379", workers=3, gpus=0.25)
+    assert shared.resources("cuda", 1) == {"CPU": 1, "GPU": 0.25}
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("here", "cpu", 1, None), "ray: auto, local, HOST:PORT or .* got 'here'"),
-        (("", "cpu", 1, None), "ray: .* got ''"),
-        (("host:port", "cpu", 1, None), "ray: .* got 'host:port'"),
-        (("host:65536", "cpu", 1, None), "ray: .* got 'host:65536'"),
-        (("auto", "cuda:1", 1, None), "device: cpu or cuda is allowed .* got cuda:1"),
-        (("auto", "cpu", 1, 0.5), "gpus: device cuda is needed .* got 0.5 with device cpu"),
-        (("auto", "cuda", 1, 0.0), "gpus: more than 0 and at most 1 is allowed, got 0.0"),
-        (("auto", "cuda", 1, 2.0), "gpus: more than 0 and at most 1 is allowed, got 2.0"),
+        ({"address": "here"}, "`address` must be auto, local, HOST:PORT or .* got 'here'"),
+        ({"address": ""}, "`address` must be .* got ''"),
+        ({"address": "host:port"}, "`address` must be .* got 'host:port'"),
+        ({"address": "host:65536"}, "`address` must be .* got 'host:65536'"),
+        ({"device": "cuda:1"}, "`device` must be cpu or cuda on a Ray cluster, got cuda:1"),
+        ({"gpus": 0.5}, "`gpus` must be None for the device cpu, got 0.5"),
+        ({"gpus": 0.0}, "`gpus` must be more than 0 and at most 1, got 0.0"),
+        ({"gpus": 2.0}, "`gpus` must be more than 0 and at most 1, got 2.0"),
+        ({"workers": -1}, "`workers` must be at least 0, got -1"),
     ],
 )
 def test_arguments_are_checked(arguments, message):
+    device = arguments.pop("device", "cpu")
     with pytest.raises(ValueError, match=message):
-        cluster.resources(*arguments)
+        Ray(**arguments).resources(device, 1)
 
 
 def test_the_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ImportError, match=r"^ray: .* pip install 'prescreen\[ray\]'"):
-        rank(GOOD, make_task(), training=TRAINING, ray="auto")
+        rank(GOOD, make_task(), training=TRAINING, on="ray")

@@ -10,7 +10,18 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from prescreen.readouts import NORMALIZATIONS, PROJECTIONS, Readout, get_readout, labels, teacher
+from prescreen.captured import Capture
+from prescreen.predictions import Logits
+from prescreen.readouts import (
+    ANCHORS,
+    NORMALIZATIONS,
+    PROJECTIONS,
+    READOUTS,
+    compose,
+    get_readout,
+    labels,
+    teacher,
+)
 
 LINKS = ["softmax", "sigmoid", "identity"]
 LOSSES = {
@@ -81,8 +92,9 @@ def readings_by_autograd(capture, q):
 
 def check_against_autograd(capture, anchor, q):
     for projection, expected in readings_by_autograd(capture, q).items():
-        readout = Readout(anchor, PROJECTIONS[projection], NORMALIZATIONS["none"])
-        assert readout(capture) == pytest.approx(expected.item(), rel=1e-9), projection
+        assert compose(anchor, projection)(capture) == pytest.approx(expected.item(), rel=1e-9), (
+            projection
+        )
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -112,7 +124,7 @@ def test_teacher_reads_the_gradients_of_distillation(make_capture, link):
 def test_label_free_anchors_read_the_gradients_of_soft_labels(make_capture, anchor, link):
     capture = make_capture(link=link)
     q = torch.from_numpy(oracle.ANCHORS[anchor](oracle.Head.of(capture)))
-    check_against_autograd(capture, get_readout(f"{anchor}/gradient/none").anchor, q)
+    check_against_autograd(capture, ANCHORS[anchor], q)
 
 
 def drawn_labels(capture):
@@ -128,31 +140,76 @@ def drawn_labels(capture):
 
 
 @pytest.mark.parametrize("link", ["softmax", "sigmoid"])
-def test_expected_is_the_root_mean_square_over_every_label_the_model_could_draw(make_capture, link):
+def test_fisher_trace_is_the_expected_square_of_gradients(make_capture, link):
     capture = make_capture(3, 2, 3 if link == "softmax" else 2, link)
-    batch, centred, residual = 0.0, 0.0, 0.0
     singles = torch.zeros(3, dtype=torch.float64)
-    z = capture.features - capture.features.mean(0)
-    shifted = F.linear(capture.features.mean(0), capture.weight, capture.bias)
     for chance, y in drawn_labels(capture):
         gradients = per_sample_gradients(capture, y)
-        batch += chance * gradients.mean(0).square().sum().item()
-        centred += chance * batch_loss_gradient(capture, y, z, shifted).square().sum().item()
         singles += chance * gradients.flatten(1).square().sum(1)
-        q = F.one_hot(y, capture.num_classes) if link == "softmax" else y
-        residual += chance * (capture.predictions() - q).square().sum().item()
-    spectral = torch.linalg.matrix_norm(capture.features, 2).item()
-    expected = {
-        "gradient": singles.sqrt().mean().item(),
-        "batch_gradient": math.sqrt(batch),
-        "centred_batch_gradient": math.sqrt(centred),
-        "alignment": 3 * math.sqrt(batch / residual) / spectral,
-    }
-    for projection, value in expected.items():
-        read = get_readout(f"expected/{projection}/none")(capture)
-        assert read == pytest.approx(value, rel=1e-9), projection
-    read = get_readout("expected/distance/none").per_sample(capture)
-    assert read.tolist() == pytest.approx((singles.sqrt() / capture.feature_norms).tolist())
+    expected = singles / capture.feature_norms.square().mean()
+    read = get_readout("fisher_trace").per_sample(capture)
+    assert read.tolist() == pytest.approx(expected.tolist(), rel=1e-9)
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_fisher_trace_is_that_of_the_hessian_of_the_loss_whatever_the_labels(make_capture, link):
+    capture = make_capture(5, 3, 4, link)
+    q = random_targets(capture)
+    q = q.double() if link != "softmax" else q
+
+    def loss(weight):
+        logits = F.linear(capture.features, weight.reshape(4, 3), capture.bias)
+        return LOSSES[link](logits, q).mean()
+
+    hessian = torch.autograd.functional.hessian(loss, capture.weight.flatten())
+    expected = hessian.trace() / capture.feature_norms.square().mean()
+    assert get_readout("fisher_trace")(capture) == pytest.approx(expected.item(), rel=1e-9)
+
+
+def test_fisher_trace_is_blind_to_the_scale_of_features(make_capture):
+    capture = make_capture()
+    scaled = Capture(3 * capture.features, capture.logits, capture.weight / 3, capture.bias)
+    assert READOUTS["fisher_trace"](scaled) == pytest.approx(READOUTS["fisher_trace"](capture))
+
+
+@pytest.mark.parametrize("anchor", ["view", "before"])
+@pytest.mark.parametrize("link", LINKS)
+def test_other_predictions_are_an_anchor_like_a_teacher(make_capture, link, anchor):
+    capture, other = make_capture(link=link), make_capture(link=link, seed=5)
+    q = other.predictions().numpy()
+    head = oracle.Head.of(capture)
+    for projection in PROJECTIONS:
+        if projection == "divergence" and link == "identity":
+            continue
+        readout = get_readout(f"{anchor}/{projection}/none")
+        assert readout.needs == ("head", anchor)
+        assert readout.higher_is_better is False
+        expected = oracle.value_against(head, q, projection)
+        for predictions in (other, Logits(other.logits, link)):
+            assert readout(capture, predictions) == pytest.approx(expected, rel=1e-9), projection
+
+
+@pytest.mark.parametrize("link", ["softmax", "sigmoid"])
+def test_divergence_from_overconfident_predictions_is_finite(make_capture, link):
+    """In float32 their probabilities are 0; their logits are not infinite."""
+    capture = make_capture(link=link, dtype=torch.float32)
+    other = Logits(1e4 * torch.randn(12, 4, generator=torch.Generator().manual_seed(0)), link)
+    value = get_readout("view/divergence/none")(capture, other)
+    exact = get_readout("view/divergence/none")(
+        make_capture(link=link), Logits(other.logits.double(), link)
+    )
+    assert value == pytest.approx(exact, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [Logits(torch.zeros(11, 4)), Logits(torch.zeros(12, 5)), Logits(torch.zeros(12, 4), "sigmoid")],
+    ids=["samples", "classes", "link"],
+)
+def test_predictions_of_something_else_are_refused(make_capture, other):
+    for anchor in ("view", "before"):
+        with pytest.raises(ValueError, match=f"^`{anchor}` must hold the same samples and classes"):
+            get_readout(f"{anchor}/gradient/none")(make_capture(), other)
 
 
 def as_predictions(capture, y):
@@ -174,9 +231,7 @@ def test_every_projection_of_given_anchors_equals_the_oracle(make_capture, link,
         if projection == "divergence" and (kind == "labels" or link == "identity"):
             continue
         for normalization in NORMALIZATIONS:
-            if link == "identity" and normalization == "classes":
-                continue
-            readout = Readout(anchor, PROJECTIONS[projection], NORMALIZATIONS[normalization])
+            readout = compose(anchor, projection, normalization)
             scale = oracle.NORMALIZATIONS[normalization](head)
             expected = oracle.value_against(head, q, projection) / scale
             assert readout(capture) == pytest.approx(expected, rel=1e-9), (
@@ -191,13 +246,11 @@ def test_every_projection_of_given_anchors_equals_the_oracle(make_capture, link,
 def test_label_free_anchors_are_special_cases_of_given_ones(make_capture):
     capture = make_capture()
     for projection in PROJECTIONS:
-        same = Readout(
-            teacher(capture.predictions().mean(0).expand(12, 4)), PROJECTIONS[projection]
-        )
+        same = compose(teacher(capture.predictions().mean(0).expand(12, 4)), projection)
         read = get_readout(f"prior/{projection}/none")(capture)
         assert same(capture) == pytest.approx(read, rel=1e-9), projection
         if projection != "divergence":
-            own = Readout(labels(capture.logits.argmax(1)), PROJECTIONS[projection])
+            own = compose(labels(capture.logits.argmax(1)), projection)
             assert own(capture) == get_readout(f"pseudo/{projection}/none")(capture), projection
 
 
@@ -205,14 +258,14 @@ def test_label_free_anchors_are_special_cases_of_given_ones(make_capture):
 def test_divergence_from_labels_is_refused(make_capture, link):
     capture = make_capture(link=link)
     with pytest.raises(ValueError, match=r"'divergence' is undefined for (hard )?labels"):
-        Readout(labels(random_targets(capture)), PROJECTIONS["divergence"])(capture)
+        compose(labels(random_targets(capture)), "divergence")(capture)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_divergence_from_a_teacher_that_excludes_a_class_is_infinite(make_capture, dtype):
     capture = make_capture(2, 3, 3, dtype=dtype)
     q = torch.tensor([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5]])
-    values = Readout(teacher(q), PROJECTIONS["divergence"]).per_sample(capture)
+    values = compose(teacher(q), "divergence").per_sample(capture)
     assert values[0] == math.inf
     assert math.isfinite(values[1])
 
@@ -220,14 +273,14 @@ def test_divergence_from_a_teacher_that_excludes_a_class_is_infinite(make_captur
 def test_labels_of_any_integer_type_and_zero_one_labels_of_any_type(make_capture):
     capture = make_capture()
     y = random_targets(capture)
-    expected = Readout(labels(y), PROJECTIONS["gradient"])(capture)
+    expected = compose(labels(y), "gradient")(capture)
     for dtype in (torch.int32, torch.int16, torch.uint8):
-        assert Readout(labels(y.to(dtype)), PROJECTIONS["gradient"])(capture) == expected
+        assert compose(labels(y.to(dtype)), "gradient")(capture) == expected
     capture = make_capture(link="sigmoid")
     y = random_targets(capture)
-    expected = Readout(labels(y), PROJECTIONS["gradient"])(capture)
+    expected = compose(labels(y), "gradient")(capture)
     for dtype in (torch.bool, torch.uint8, torch.float32, torch.float64):
-        assert Readout(labels(y.to(dtype)), PROJECTIONS["gradient"])(capture) == expected
+        assert compose(labels(y.to(dtype)), "gradient")(capture) == expected
 
 
 BAD_LABELS = {
@@ -261,12 +314,12 @@ BAD_TEACHERS = {
 @pytest.mark.parametrize(("link", "y"), BAD_LABELS.values(), ids=BAD_LABELS)
 def test_bad_labels_are_refused_by_name(make_capture, link, y):
     with pytest.raises(ValueError, match=r"^y: .* got .*$") as error:
-        Readout(labels(y), PROJECTIONS["gradient"])(make_capture(link=link))
+        compose(labels(y), "gradient")(make_capture(link=link))
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(("link", "q"), BAD_TEACHERS.values(), ids=BAD_TEACHERS)
 def test_bad_teachers_are_refused_by_name(make_capture, link, q):
     with pytest.raises(ValueError, match=r"^q: .* got .*$") as error:
-        Readout(teacher(q), PROJECTIONS["gradient"])(make_capture(link=link))
+        compose(teacher(q), "gradient")(make_capture(link=link))
     assert "\n" not in str(error.value)

@@ -10,8 +10,9 @@ from benchmark_modules import load_benchmark
 from prescreen.search_spaces import nas_bench_201, vit
 from torch import nn
 
-from prescreen import UNTRAINED, Candidate, Task, Training, rank, read
-from prescreen.readouts.network import flops, isotropy, synflow
+from prescreen import READOUTS, Candidate, Training, rank, read
+from prescreen.readouts.network import Network, flops, isotropy, structure, synflow
+from prescreen.tasks import ImageTask
 
 PROBE = torch.randn(24, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 CELL = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|nor_conv_3x3~0|none~1|avg_pool_3x3~2|"
@@ -81,11 +82,11 @@ def test_synflow_is_the_flow_over_all_paths():
 
 def test_synflow_is_not_defined_for_networks_that_multiply_features():
     assert math.isnan(synflow(Gated(), PROBE))
-    assert math.isnan(UNTRAINED["synflow"](nn.Flatten(), PROBE))
+    assert math.isnan(READOUTS["synflow"](Network(nn.Flatten(), PROBE)))
 
 
 def test_what_is_not_defined_for_all_is_left_out_of_a_ranking():
-    task = Task("noise", PROBE, 2, 3, (16, 16), batches)
+    task = ImageTask("noise", PROBE, 2, 3, (16, 16), batches)
     plain = partial(nas_bench_201.build, {"arch": CELL}, num_classes=2)
     candidates = {"gated": Gated, "plain": plain}
     training = Training(steps=2, batch_size=8)
@@ -100,7 +101,7 @@ def test_what_is_not_defined_for_all_is_left_out_of_a_ranking():
 
 
 def test_a_network_of_its_own_is_measured_and_another_trained():
-    task = Task("noise", PROBE, 2, 3, (16, 16), batches)
+    task = ImageTask("noise", PROBE, 2, 3, (16, 16), batches)
     training = Training(steps=2, batch_size=8, seed=3)
     panel = ["confidence", "isotropy", "synflow"]
     config = nas_bench_201.from_arch(CELL)
@@ -115,12 +116,12 @@ def test_a_network_of_its_own_is_measured_and_another_trained():
     torch.manual_seed(3)
     model = wide(num_classes=2)
     for name in ("isotropy", "synflow"):
-        assert both.values[name] == pytest.approx(UNTRAINED[name](model, PROBE), rel=1e-6)
+        assert both.values[name] == pytest.approx(READOUTS[name](Network(model, PROBE)), rel=1e-6)
         assert both.values[name] != pytest.approx(plain.values[name], rel=0.01)
 
 
 def test_a_network_that_cannot_be_measured_untrained_fails():
-    task = Task("noise", PROBE, 2, 3, (16, 16), batches)
+    task = ImageTask("noise", PROBE, 2, 3, (16, 16), batches)
     candidate = Candidate("cell", {}, partial(nas_bench_201.build, {"arch": CELL}), lambda: None)
     (row,) = rank([candidate], task, training=Training(steps=1, batch_size=8))
     assert row.status == "build"
@@ -180,15 +181,16 @@ def test_isotropy_has_the_bounds_of_an_entropy():
     assert math.isnan(isotropy(directions, torch.ones(5, 4)))
 
 
-@pytest.mark.parametrize("name", UNTRAINED)
+@pytest.mark.parametrize("name", [n for n, readout in READOUTS.items() if readout.of_network])
 def test_the_network_stays_as_it_was(name):
     torch.manual_seed(0)
     model = nas_bench_201.build({"arch": CELL})
     before = {key: value.clone() for key, value in model.state_dict().items()}
     hooks = [len(module._forward_hooks) for module in model.modules()]
     state = torch.get_rng_state()
-    assert UNTRAINED[name](model, PROBE) == UNTRAINED[name](model, PROBE)
-    assert UNTRAINED[name].score(2.0) == 2.0
+    network = Network(model, PROBE)
+    assert READOUTS[name](network) == READOUTS[name](network)
+    assert READOUTS[name].score(2.0) == 2.0
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert [len(module._forward_hooks) for module in model.modules()] == hooks
     assert torch.equal(torch.get_rng_state(), state)
@@ -196,5 +198,55 @@ def test_the_network_stays_as_it_was(name):
 
 
 def test_reading_a_head_refuses_what_is_of_an_untrained_network():
-    with pytest.raises(ValueError, match="readouts: flops of an untrained network are not read"):
+    with pytest.raises(
+        ValueError, match=r"^`readouts` must be of the head .*\(read_untrained\), got flops$"
+    ):
         read(nas_bench_201.build({"arch": CELL}), PROBE, ["confidence", "flops"])
+
+
+def widened(model):
+    model[0] = nn.Conv2d(3, 9, 3)
+    return model
+
+
+def strided(model):
+    model[0] = nn.Conv2d(3, 8, 3, stride=2)
+    return model
+
+
+def other_activation(model):
+    model[1] = nn.GELU()
+    return model
+
+
+def deeper(model):
+    return nn.Sequential(*model, nn.Identity())
+
+
+def retrained(model):
+    with torch.no_grad():
+        model[0].weight.add_(1)
+    return model
+
+
+def dropped(model):
+    model[2].p = 0.9
+    return model
+
+
+def frozen(model):
+    return model.eval().requires_grad_(False)
+
+
+def small():
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Dropout(0.1))
+
+
+@pytest.mark.parametrize("change", [widened, strided, other_activation, deeper])
+def test_structure_tells_architectures_apart(change):
+    assert structure(change(small())) != structure(small())
+
+
+@pytest.mark.parametrize("change", [retrained, dropped, frozen, torch.nn.DataParallel])
+def test_structure_is_blind_to_what_is_training(change):
+    assert structure(change(small())) == structure(small())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
 
@@ -25,6 +24,7 @@ from prescreen.readouts import (
 # N < K, N > K, D < N, D > N, two classes, two samples; K divides N and does not.
 SHAPES = [(12, 5, 3), (4, 9, 7), (3, 2, 8), (10, 3, 2), (2, 3, 5), (9, 4, 4)]
 LINKS = ["softmax", "sigmoid", "identity"]
+OF_HEAD = [name for name, readout in READOUTS.items() if readout.needs == ("head",)]
 CASES = [(shape, link) for shape in SHAPES for link in LINKS]
 CASES += [((6, 4, 1), "sigmoid"), ((6, 4, 1), "identity")]
 
@@ -38,7 +38,7 @@ def case(request, make_capture):
 
 
 def named(link):
-    return [name for name in READOUTS if link in oracle.NAMED[name][2]]
+    return [name for name in OF_HEAD if link in oracle.NAMED[name][2]]
 
 
 def disagreements(got, expected, rtol):
@@ -57,11 +57,11 @@ def cast(capture, dtype):
 
 
 def test_the_oracle_has_every_row():
-    assert set(ANCHORS) == {*oracle.ANCHORS, "expected"}
+    assert set(ANCHORS) == {*oracle.ANCHORS, "view", "before"}
     assert set(PROJECTIONS) == {*oracle.PER_SAMPLE, *oracle.SCALARS}
     assert set(STATISTICS) == oracle.STATISTICS
     assert set(NORMALIZATIONS) == set(oracle.NORMALIZATIONS)
-    assert set(READOUTS) == set(oracle.NAMED)
+    assert set(OF_HEAD) == set(oracle.NAMED)
 
 
 def test_grid_equals_oracle(case):
@@ -114,7 +114,7 @@ def says(message, part):
     return hard or f"'{part}'" in message
 
 
-@pytest.mark.parametrize("name", sorted(READOUTS))
+@pytest.mark.parametrize("name", sorted(OF_HEAD))
 def test_named_readouts_refuse_links_they_are_undefined_for(make_capture, name):
     for link in set(LINKS) - set(oracle.NAMED[name][2]):
         with pytest.raises(ValueError, match=f"undefined for link='{link}'"):
@@ -142,11 +142,17 @@ def test_per_sample_values_of_what_is_no_mean_are_refused(make_capture, link):
                 get_readout(point).per_sample(capture)
 
 
-def test_readouts_see_a_capture_and_nothing_else():
-    for method in (Readout.__call__, Readout.per_sample):
-        assert list(inspect.signature(method).parameters) == ["self", "capture"]
-    for readout in READOUTS.values():
-        assert readout.anchor is None or readout.anchor in ANCHORS.values()
+@pytest.mark.parametrize("name", READOUTS)
+def test_readouts_see_what_they_need_and_nothing_else(make_capture, name):
+    readout = READOUTS[name]
+    with pytest.raises(ValueError, match=f"readout needs {', '.join(readout.needs)}, got 4"):
+        readout(*[make_capture()] * 4)
+
+
+@pytest.mark.parametrize("needs", [(), ("labels",), ("head", "network"), "head"])
+def test_needs_that_do_not_exist_are_refused(needs):
+    with pytest.raises(ValueError, match=r"^`needs` must be .* got "):
+        Readout(lambda *subjects: 0.0, needs)
 
 
 def graph_recorded(tensor):
@@ -206,26 +212,35 @@ def test_score_is_oriented_so_that_higher_is_better():
 def test_get_readout_takes_names_and_places_in_the_grid():
     assert all(get_readout(name) is READOUTS[name] for name in READOUTS)
     assert set(DEFAULT_PANEL) <= set(READOUTS)
-    assert get_readout("pseudo/distance_1/head") == Readout(
-        ANCHORS["pseudo"], PROJECTIONS["distance_1"], NORMALIZATIONS["head"], higher_is_better=False
-    )
-    classes = get_readout("none/entropy/classes")
-    assert classes == Readout(None, STATISTICS["entropy"], NORMALIZATIONS["classes"], False)
+    functions = PROJECTIONS | {name: row.function for name, row in STATISTICS.items()}
+    for point in ("pseudo/gradient/head", "view/divergence/none", "none/entropy/feature"):
+        readout = get_readout(point)
+        anchor, projection, normalization = point.split("/")
+        parts = readout.function.keywords
+        assert parts["projection"] is functions[projection]
+        assert parts["normalization"] is NORMALIZATIONS[normalization]
+        assert parts.get("anchor") is ANCHORS.get(anchor)
+        assert readout.higher_is_better is False
+        assert readout.needs == (("head", "view") if anchor == "view" else ("head",))
+    gap = get_readout("gap/prior/gradient/feature")
+    assert (gap.needs, gap.higher_is_better) == (("head", "seen"), False)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("nonsense", "got 'nonsense'"),
-        ("entrpy", "readouts: entropy"),
+        ("entrpy", "`readouts` must be entropy"),
         ("prior/gradient", "got 'prior/gradient'"),
-        ("nonsense/gradient/none", "anchor must be one of uniform, prior.* got 'nonsense'"),
-        ("labels/gradient/none", "anchor must be one of .* got 'labels'"),
-        ("prior/nonsense/none", "projection must be one of .* got 'nonsense'"),
-        ("prior/entropy/none", "projection must be one of .* got 'entropy'"),
-        ("none/gradient/none", "statistic must be one of .* got 'gradient'"),
-        ("prior/gradient/nonsense", "normalization must be one of none.* got 'nonsense'"),
+        ("nonsense/gradient/none", "`anchor` must be one of uniform, prior.* got 'nonsense'"),
+        ("labels/gradient/none", "`anchor` must be one of .* got 'labels'"),
+        ("prior/nonsense/none", "`projection` must be one of .* got 'nonsense'"),
+        ("prior/entropy/none", "`projection` must be one of .* got 'entropy'"),
+        ("none/gradient/none", "`statistic` must be one of .* got 'gradient'"),
+        ("prior/gradient/nonsense", "`normalization` must be one of none.* got 'nonsense'"),
         ("", "got ''"),
+        ("gap/agreement", "a readout of the head after gap/, got 'gap/agreement'"),
+        ("gap/isotropy", "a readout of the head after gap/, got 'gap/isotropy'"),
     ],
 )
 def test_unknown_readouts_are_named(name, message):

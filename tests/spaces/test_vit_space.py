@@ -8,7 +8,8 @@ import torch
 from prescreen.search_spaces import vit
 from torch import nn
 
-from prescreen import find_heads, read
+from prescreen import read
+from prescreen.heads import find_heads
 
 SMALL = {"depth": 2, "width": 32, "heads": 4, "mlp_ratio": 2}
 

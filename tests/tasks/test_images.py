@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, multiprocessing
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from prescreen.tasks import Task
+from prescreen.tasks import ImageTask
 from prescreen.tasks.images import dataset as images
 
 
@@ -40,7 +40,9 @@ def items_of(pixels, labels):
     return Items([(image, int(label)) for image, label in zip(pixels, labels, strict=True)])
 
 
-def take(task: Task, count: int, batch_size: int = 8, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
+def take(
+    task: ImageTask, count: int, batch_size: int = 8, seed: int = 0
+) -> list[tuple[Tensor, Tensor]]:
     return list(islice(task.batches(batch_size, seed), count))
 
 
@@ -70,10 +72,10 @@ def which(pixels: Tensor, inputs: Tensor) -> list[int]:
     return torch.cdist(given, flat).argmin(1).tolist()
 
 
-# -- Task
+# -- ImageTask
 
 
-def make(**changes) -> Task:
+def make(**changes) -> ImageTask:
     fields = {
         "name": "made",
         "probe": torch.zeros(4, 1, 8, 8),
@@ -82,7 +84,7 @@ def make(**changes) -> Task:
         "image_size": (8, 8),
         "batches": len,
     }
-    return Task(**{**fields, **changes})
+    return ImageTask(**{**fields, **changes})
 
 
 @pytest.mark.parametrize(
@@ -94,11 +96,11 @@ def make(**changes) -> Task:
         ({"probe": torch.zeros(4, 64)}, r"probe: .*\(N, C, H, W\).*got .*\(4, 64\)"),
         ({"probe": torch.zeros(1, 1, 8, 8)}, r"probe: .*at least 2.*\(1, 1, 8, 8\)"),
         ({"probe": torch.full((4, 1, 8, 8), math.nan)}, r"probe: .*got 256 NaN or infinite of 256"),
-        ({"in_channels": 3}, r"probe: shape \(N, 3, 8, 8\) is needed .*got \(4, 1, 8, 8\)"),
-        ({"image_size": (8, 9)}, r"probe: shape \(N, 1, 8, 9\) is needed"),
-        ({"num_classes": 1}, r"num_classes: at least 2 is allowed with link='softmax', got 1"),
-        ({"num_classes": 0, "link": "identity"}, r"num_classes: at least 1"),
-        ({"link": "logit"}, r"link: one of softmax, sigmoid, identity is allowed, got 'logit'"),
+        ({"in_channels": 3}, r"`probe` must have the shape \(N, 3, 8, 8\).*got \(4, 1, 8, 8\)"),
+        ({"image_size": (8, 9)}, r"`probe` must have the shape \(N, 1, 8, 9\)"),
+        ({"num_classes": 1}, r"`num_classes` must be at least 2 with link='softmax', got 1"),
+        ({"num_classes": 0, "link": "identity"}, r"`num_classes` must be at least 1"),
+        ({"link": "logit"}, r"`link` must be one of softmax, sigmoid, identity, got 'logit'"),
     ],
 )
 def test_task_refuses_in_one_line(changes, message):
@@ -114,20 +116,20 @@ def test_task_with_one_sigmoid_output_is_allowed():
 def test_fingerprint_knows_the_measurement_and_not_the_name():
     pixels, labels = random_images()
     data = TensorDataset(pixels, labels)
-    task = Task.from_dataset(data, probe_size=8, name="one")
-    assert task.fingerprint == Task.from_dataset(data, probe_size=8, name="two").fingerprint
+    task = ImageTask.from_dataset(data, probe_size=8, name="one")
+    assert task.fingerprint == ImageTask.from_dataset(data, probe_size=8, name="two").fingerprint
     one_pixel, one_label = pixels.clone(), labels.clone()
     row = which(pixels, take(task, 1, batch_size=1)[0][0])[0]  # a training image
     one_pixel[row, 0, 0, 0] ^= 1
     one_label[row] = (labels[row] + 1) % 4
     others = [
-        Task.from_dataset(TensorDataset(one_pixel, labels), probe_size=8),
-        Task.from_dataset(TensorDataset(pixels, one_label), probe_size=8),
-        Task.from_dataset(data, probe_size=8, seed=1),
-        Task.from_dataset(data, probe_size=9),
-        Task.from_dataset(data, probe_size=8, num_classes=5),
-        Task.from_dataset(data, probe_size=8, augment=True),
-        Task.from_dataset(data, probe_size=8, augment="crop"),
+        ImageTask.from_dataset(TensorDataset(one_pixel, labels), probe_size=8),
+        ImageTask.from_dataset(TensorDataset(pixels, one_label), probe_size=8),
+        ImageTask.from_dataset(data, probe_size=8, seed=1),
+        ImageTask.from_dataset(data, probe_size=9),
+        ImageTask.from_dataset(data, probe_size=8, num_classes=5),
+        ImageTask.from_dataset(data, probe_size=8, augment=True),
+        ImageTask.from_dataset(data, probe_size=8, augment="crop"),
     ]
     assert len({task.fingerprint, *(other.fingerprint for other in others)}) == len(others) + 1
 
@@ -141,7 +143,7 @@ def test_inputs_are_normalised_training_images_with_their_labels(as_items, chann
     pixels, labels = random_images(channels=channels)
     probe, _ = random_images(count=6, channels=channels, seed=1)
     data = items_of(pixels, labels) if as_items else TensorDataset(pixels, labels)
-    task = Task.from_dataset(data, probe=probe)
+    task = ImageTask.from_dataset(data, probe=probe)
     assert (task.num_classes, task.in_channels, task.image_size) == (4, channels, (16, 16))
     np.testing.assert_allclose(task.probe.numpy(), normalized(pixels, probe), atol=1e-5)
     inputs, targets = (torch.cat(parts) for parts in zip(*take(task, 5), strict=True))
@@ -155,10 +157,10 @@ def test_inputs_are_normalised_training_images_with_their_labels(as_items, chann
 
 def test_float_and_two_dimensional_images_are_read_alike():
     pixels, labels = random_images(channels=1)
-    one = Task.from_dataset(TensorDataset(pixels, labels), probe_size=8)
+    one = ImageTask.from_dataset(TensorDataset(pixels, labels), probe_size=8)
     for form in (pixels[:, 0], pixels.float() / 255, pixels.double()[:, 0] / 255 - 1):
         for data in (TensorDataset(form, labels), items_of(form, labels)):
-            other = Task.from_dataset(data, probe_size=8)
+            other = ImageTask.from_dataset(data, probe_size=8)
             torch.testing.assert_close(other.probe, one.probe, atol=1e-4, rtol=1e-4)
             for (a, b), (c, d) in zip(take(one, 3), take(other, 3), strict=True):
                 torch.testing.assert_close(a, c, atol=1e-4, rtol=1e-4)
@@ -167,7 +169,7 @@ def test_float_and_two_dimensional_images_are_read_alike():
 
 def test_probe_held_out_is_never_trained_on():
     pixels, labels = random_images()
-    task = Task.from_dataset(TensorDataset(pixels, labels), probe_size=10)
+    task = ImageTask.from_dataset(TensorDataset(pixels, labels), probe_size=10)
     assert len(task.probe) == 10
     held_out = set(which(pixels, task.probe))
     trained = set(which(pixels, torch.cat([inputs for inputs, _ in take(task, 12)])))
@@ -177,9 +179,9 @@ def test_probe_held_out_is_never_trained_on():
     rest = torch.tensor(sorted(trained))
     expected = normalized(pixels[rest], pixels[which(pixels, task.probe)])
     np.testing.assert_allclose(task.probe.numpy(), expected, atol=1e-5)
-    again = Task.from_dataset(TensorDataset(pixels, labels), probe_size=10)
+    again = ImageTask.from_dataset(TensorDataset(pixels, labels), probe_size=10)
     assert torch.equal(again.probe, task.probe)
-    other = Task.from_dataset(TensorDataset(pixels, labels), probe_size=10, seed=1)
+    other = ImageTask.from_dataset(TensorDataset(pixels, labels), probe_size=10, seed=1)
     assert not torch.equal(other.probe, task.probe)
 
 
@@ -187,11 +189,13 @@ def test_probe_is_drawn_from_a_data_set_whose_labels_are_not_looked_at():
     pixels, labels = random_images()
     others, _ = random_images(count=20, seed=1)
     unlabelled = Items([(image, None) for image in others])
-    task = Task.from_dataset(TensorDataset(pixels, labels), probe=unlabelled, probe_size=6)
+    task = ImageTask.from_dataset(TensorDataset(pixels, labels), probe=unlabelled, probe_size=6)
     rows = which(others, task.probe)
     assert len(set(rows)) == 6
     np.testing.assert_allclose(task.probe.numpy(), normalized(pixels, others[rows]), atol=1e-5)
-    bare = Task.from_dataset(TensorDataset(pixels, labels), probe=Items(list(others)), probe_size=6)
+    bare = ImageTask.from_dataset(
+        TensorDataset(pixels, labels), probe=Items(list(others)), probe_size=6
+    )
     assert torch.equal(bare.probe, task.probe)
 
 
@@ -201,7 +205,7 @@ def test_grey_becomes_rgb_wherever_an_rgb_image_comes():
     # Row 1 of 200 is not among the 64 that are looked at first.
     pictures = [*grey[:1], coloured[0], *grey[1:]]
     data = items_of(pictures, [*labels, torch.tensor(0)])
-    task = Task.from_dataset(data, probe=grey[:5], probe_size=5)
+    task = ImageTask.from_dataset(data, probe=grey[:5], probe_size=5)
     assert task.in_channels == 3
     assert task.probe.shape == (5, 3, 8, 8)
     expanded = torch.stack([image.expand(3, 8, 8) for image in pictures])
@@ -216,8 +220,8 @@ def test_unlike_sizes_become_the_median_or_the_image_size():
         [torch.full((1, *size), 9, dtype=torch.uint8) for size in sizes], [0, 1, 0, 1, 0]
     )
     probe = torch.full((2, 1, 10, 12), 9, dtype=torch.uint8)
-    assert Task.from_dataset(data, probe=probe).image_size == (10, 12)
-    task = Task.from_dataset(data, probe=probe, image_size=6)
+    assert ImageTask.from_dataset(data, probe=probe).image_size == (10, 12)
+    task = ImageTask.from_dataset(data, probe=probe, image_size=6)
     assert task.image_size == (6, 6)
     # A constant image stays constant when it is resized, and one that never varies is not scaled.
     assert torch.equal(task.probe, torch.zeros(2, 1, 6, 6))
@@ -227,7 +231,7 @@ def test_resizing_to_half_averages_neighbours():
     ramp = torch.arange(16, dtype=torch.float32).expand(4, 1, 16, 16).clone()
     ramp[2:] *= 2
     data = TensorDataset(ramp, torch.tensor([0, 1, 0, 1]))
-    task = Task.from_dataset(data, probe=ramp, image_size=8)
+    task = ImageTask.from_dataset(data, probe=ramp, image_size=8)
     inner = task.probe[0, 0, 0, 1:-1]
     steps = inner.diff()
     torch.testing.assert_close(steps, steps[:1].expand(5), rtol=1e-4, atol=1e-4)
@@ -237,15 +241,15 @@ def test_a_probe_from_another_distribution_is_noticed():
     pixels, labels = random_images(count=200)
     data, probe = TensorDataset(pixels[100:], labels[100:]), pixels[:100]
     for few in (2, 5, 100):  # no warning, which would be an error here
-        Task.from_dataset(data, probe=probe[:few])
+        ImageTask.from_dataset(data, probe=probe[:few])
     darker = (probe * 0.5).to(torch.uint8)
     for unlike in (darker, 255 - darker, (probe // 2) + 64):
         with pytest.warns(
             UserWarning, match="^probe: images unlike those of training, .* by at least [01]"
         ):
-            Task.from_dataset(data, probe=unlike)
+            ImageTask.from_dataset(data, probe=unlike)
     with pytest.warns(UserWarning, match="^probe: images unlike"):
-        Task.from_dataset(data, probe=torch.full((2, 3, 16, 16), 255, dtype=torch.uint8))
+        ImageTask.from_dataset(data, probe=torch.full((2, 3, 16, 16), 255, dtype=torch.uint8))
 
 
 # -- from_dataset: batches
@@ -253,7 +257,7 @@ def test_a_probe_from_another_distribution_is_noticed():
 
 def test_batches_of_one_seed_are_identical_and_leave_the_global_rng_alone():
     pixels, labels = random_images()
-    task = Task.from_dataset(TensorDataset(pixels, labels), probe_size=8, augment=True)
+    task = ImageTask.from_dataset(TensorDataset(pixels, labels), probe_size=8, augment=True)
     before = torch.get_rng_state()
     first = take(task, 9, seed=3)
     torch.manual_seed(1)
@@ -262,13 +266,13 @@ def test_batches_of_one_seed_are_identical_and_leave_the_global_rng_alone():
     assert torch.equal(torch.get_rng_state(), moved)
     assert not same(first, take(task, 9, seed=4))
     torch.set_rng_state(before)
-    Task.from_dataset(TensorDataset(pixels, labels), probe_size=8)
+    ImageTask.from_dataset(TensorDataset(pixels, labels), probe_size=8)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_last_incomplete_batch_is_dropped_and_epochs_differ():
     pixels, labels = random_images()
-    task = Task.from_dataset(TensorDataset(pixels, labels), probe=pixels[:2])
+    task = ImageTask.from_dataset(TensorDataset(pixels, labels), probe=pixels[:2])
     taken = take(task, 4, batch_size=15)
     assert [len(targets) for _, targets in taken] == [15] * 4
     epochs = [which(pixels, torch.cat([taken[i][0], taken[i + 1][0]])) for i in (0, 2)]
@@ -278,15 +282,15 @@ def test_last_incomplete_batch_is_dropped_and_epochs_differ():
 
 def test_a_data_set_smaller_than_a_batch_is_the_batch():
     pixels, labels = random_images(count=5)
-    task = Task.from_dataset(TensorDataset(pixels, labels), probe=pixels[:2])
+    task = ImageTask.from_dataset(TensorDataset(pixels, labels), probe=pixels[:2])
     for inputs, _ in take(task, 2, batch_size=128):
         assert sorted(which(pixels, inputs)) == [0, 1, 2, 3, 4]
 
 
 def test_batch_size_below_one_is_refused_at_once():
     pixels, labels = random_images()
-    task = Task.from_dataset(TensorDataset(pixels, labels), probe_size=8)
-    with pytest.raises(ValueError, match="batch_size: at least 1 is allowed, got 0"):
+    task = ImageTask.from_dataset(TensorDataset(pixels, labels), probe_size=8)
+    with pytest.raises(ValueError, match="`batch_size` must be at least 1, got 0"):
         task.batches(0, 0)
 
 
@@ -296,7 +300,7 @@ def test_augmented_images_are_padded_crops_of_their_originals(augment, flips, as
     pixels, labels = random_images(count=8, height=16, width=24)
     pixels = pixels.float() if as_float else pixels
     labels = torch.arange(8)  # the label names the image
-    task = Task.from_dataset(TensorDataset(pixels, labels), probe=pixels[:2], augment=augment)
+    task = ImageTask.from_dataset(TensorDataset(pixels, labels), probe=pixels[:2], augment=augment)
     mean, std = (np.array(values)[:, None, None] for values in task.batches.moments)
     found = []
     for inputs, targets in take(task, 25):
@@ -326,11 +330,11 @@ def find_crop(original: np.ndarray, image: np.ndarray) -> tuple[int, int, bool]:
 def test_images_above_the_limit_are_read_on_demand_and_are_the_same(monkeypatch):
     pixels, labels = random_images()
     data = Items(list(zip(pixels, labels, strict=True)), classes=list("abcd"))
-    held = Task.from_dataset(data, probe_size=8, augment=True)
+    held = ImageTask.from_dataset(data, probe_size=8, augment=True)
     reads = []
     monkeypatch.setattr(Items, "__getitem__", lambda self, i: (reads.append(i), self.items[i])[1])
     monkeypatch.setattr(images, "MEMORY_LIMIT", 32 * 3 * 16 * 16 - 1)
-    lazy = Task.from_dataset(data, probe_size=8, augment=True)
+    lazy = ImageTask.from_dataset(data, probe_size=8, augment=True)
     torch.testing.assert_close(lazy.probe, held.probe)
     assert lazy.num_classes == 4
     reads.clear()
@@ -338,17 +342,17 @@ def test_images_above_the_limit_are_read_on_demand_and_are_the_same(monkeypatch)
         torch.testing.assert_close(a, c)
         assert torch.equal(b, d)
     assert len(reads) == 40
-    assert lazy.fingerprint == Task.from_dataset(data, probe_size=8, augment=True).fingerprint
+    assert lazy.fingerprint == ImageTask.from_dataset(data, probe_size=8, augment=True).fingerprint
 
 
 def test_on_demand_needs_classes_and_checks_labels(monkeypatch):
     monkeypatch.setattr(images, "MEMORY_LIMIT", 0)
     data = items_of(*random_images())
     with pytest.raises(ValueError, match="num_classes: is needed for a data set too large"):
-        Task.from_dataset(data, probe_size=8)
+        ImageTask.from_dataset(data, probe_size=8)
     items = list(zip(*random_images(), strict=True))
     late = Items([(image, int(label) % 2) for image, label in items])
-    task = Task.from_dataset(late, probe_size=8, num_classes=2)
+    task = ImageTask.from_dataset(late, probe_size=8, num_classes=2)
     late.items = items  # none of the labels seen so far was out of range
     with pytest.raises(ValueError, match=r"labels: class indices 0 to 1 are allowed, got [23]"):
         take(task, 4)
@@ -380,11 +384,23 @@ PIXELS, LABELS = random_images()
             r"labels: integers \(n,\) are needed, got .*32",
         ),
         (TensorDataset(PIXELS, LABELS), {"num_classes": 3}, "labels: class indices 0 to 2 .*got 3"),
-        (TensorDataset(PIXELS, LABELS * 0), {}, "num_classes: at least 2 is allowed"),
+        (TensorDataset(PIXELS, LABELS * 0), {}, "`num_classes` must be at least 2"),
         (TensorDataset(PIXELS.float() / 0, LABELS), {}, "images: finite values are needed"),
-        (TensorDataset(PIXELS, LABELS), {"probe_size": 1}, "probe_size: at least 2 .*got 1"),
-        (TensorDataset(PIXELS, LABELS), {"probe_size": 40}, "probe_size: .*at most 39 .*got 40"),
-        (TensorDataset(PIXELS, LABELS), {"probe": TensorDataset(PIXELS)}, "probe_size: .*most 40"),
+        (
+            TensorDataset(PIXELS, LABELS),
+            {"probe_size": 1},
+            "`probe_size` must be from 2 to 39.*got 1",
+        ),
+        (
+            TensorDataset(PIXELS, LABELS),
+            {"probe_size": 40},
+            "`probe_size` must be from 2 to 39.*got 40",
+        ),
+        (
+            TensorDataset(PIXELS, LABELS),
+            {"probe": TensorDataset(PIXELS)},
+            "`probe_size` must be from 2 to 40",
+        ),
         (TensorDataset(PIXELS, LABELS), {"probe": PIXELS[:1]}, "probe: at least 2 inputs"),
         (TensorDataset(PIXELS, LABELS), {"probe": PIXELS.float()}, "images: one dtype is needed"),
         (
@@ -392,13 +408,13 @@ PIXELS, LABELS = random_images()
             {"probe": PIXELS[:, :2]},
             "images: got some of 2, some of 3",
         ),
-        (TensorDataset(PIXELS, LABELS), {"augment": "flip"}, "augment: .*got 'flip'"),
-        (TensorDataset(PIXELS, LABELS), {"image_size": 0}, "image_size: .*got 0"),
+        (TensorDataset(PIXELS, LABELS), {"augment": "flip"}, "`augment` must .*got 'flip'"),
+        (TensorDataset(PIXELS, LABELS), {"image_size": 0}, "`image_size` must .*got 0"),
     ],
 )
 def test_from_dataset_refuses_in_one_line(data, options, message):
     with pytest.raises(ValueError, match=message) as caught:
-        Task.from_dataset(
+        ImageTask.from_dataset(
             data, **{"probe_size": 2, **options} if "probe" not in options else options
         )
     assert "\n" not in str(caught.value)
@@ -408,7 +424,7 @@ def test_from_dataset_refuses_in_one_line(data, options, message):
     "label", [2, np.int64(2), torch.tensor(2), np.array([2]), torch.tensor([2])]
 )
 def test_labels_may_be_any_integer_of_one_element(label):
-    task = Task.from_dataset(Items([(image, label) for image in PIXELS]), probe_size=4)
+    task = ImageTask.from_dataset(Items([(image, label) for image in PIXELS]), probe_size=4)
     assert task.num_classes == 3
     assert take(task, 1)[0][1].tolist() == [2] * 8
 
@@ -432,7 +448,7 @@ PROBE = torch.randn(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 @pytest.mark.parametrize("generator", [None, torch.Generator()])
 def test_loader_is_cycled_reproducibly_in_its_own_batch_size(generator):
     loader = DataLoader(Noisy(), batch_size=6, shuffle=True, generator=generator)
-    task = Task.from_loader(loader, probe=PROBE, num_classes=2)
+    task = ImageTask.from_loader(loader, probe=PROBE, num_classes=2)
     assert (task.in_channels, task.image_size) == (1, (4, 4))
     torch.manual_seed(0)
     before = torch.get_rng_state()
@@ -447,13 +463,17 @@ def test_loader_is_cycled_reproducibly_in_its_own_batch_size(generator):
     assert not same(first[:4], first[4:8])
 
 
-def test_loader_tasks_keep_loss_and_link_and_differ_by_probe():
+def test_loader_tasks_keep_criterion_and_link_and_differ_by_probe():
     loader = DataLoader(Noisy(), batch_size=6)
-    loss = torch.nn.functional.binary_cross_entropy_with_logits
-    task = Task.from_loader(loader, probe=PROBE, num_classes=1, loss=loss, link="sigmoid")
-    assert task.loss is loss
+    criterion = torch.nn.functional.binary_cross_entropy_with_logits
+    task = ImageTask.from_loader(
+        loader, probe=PROBE, num_classes=1, criterion=criterion, link="sigmoid"
+    )
+    assert task.criterion is criterion
     assert task.link == "sigmoid"
-    other = Task.from_loader(loader, probe=PROBE + 1, num_classes=1, loss=loss, link="sigmoid")
+    other = ImageTask.from_loader(
+        loader, probe=PROBE + 1, num_classes=1, criterion=criterion, link="sigmoid"
+    )
     assert len({task.fingerprint, other.fingerprint}) == 2
 
 
@@ -466,7 +486,7 @@ def test_loader_tasks_keep_loss_and_link_and_differ_by_probe():
     ],
 )
 def test_loader_that_cannot_be_cycled_is_refused(loader, message):
-    task = Task.from_loader(loader, probe=PROBE, num_classes=2)
+    task = ImageTask.from_loader(loader, probe=PROBE, num_classes=2)
     with pytest.raises(ValueError, match=message):
         take(task, 2)
 
@@ -475,14 +495,14 @@ def test_loader_needs_a_probe():
     with pytest.raises(
         ValueError, match=r"probe: .*of at least 2 unlabelled inputs is needed, got None"
     ):
-        Task.from_loader(DataLoader(Noisy()), probe=None, num_classes=2)
+        ImageTask.from_loader(DataLoader(Noisy()), probe=None, num_classes=2)
 
 
 # -- pickling
 
 
 def test_task_reaches_a_spawned_process_whole():
-    task = Task.from_dataset(TensorDataset(PIXELS, LABELS), probe_size=8, augment=True)
+    task = ImageTask.from_dataset(TensorDataset(PIXELS, LABELS), probe_size=8, augment=True)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         batches, probe, fingerprint = pool.apply(read_elsewhere, (task,))
     assert same(batches, take(task, 3, seed=5))
@@ -490,13 +510,13 @@ def test_task_reaches_a_spawned_process_whole():
     assert fingerprint == task.fingerprint
 
 
-def read_elsewhere(task: Task):
+def read_elsewhere(task: ImageTask):
     return copy.deepcopy((take(task, 3, seed=5), task.probe, task.fingerprint))
 
 
 def test_tasks_are_sent_between_processes_without_copying_their_images():
     pixels, labels = random_images(count=500, height=32, width=32)
-    task = Task.from_dataset(TensorDataset(pixels, labels), probe_size=8)
+    task = ImageTask.from_dataset(TensorDataset(pixels, labels), probe_size=8)
     shared = ForkingPickler.dumps(task)
     assert len(shared) < 10_000 < pixels.numel()
     assert same(take(pickle.loads(pickle.dumps(task)), 3), take(task, 3))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from prescreen.tasks import Task
+from prescreen.tasks import ImageTask
 from prescreen.tasks.images import dataset as images
 from prescreen.tasks.images import parquet as parquet_files
 from prescreen.tasks.images.named import load_task
@@ -49,12 +49,12 @@ def by_hand(some, training) -> np.ndarray:
     return (some - training.mean((0, 2, 3), keepdims=True)) / training.std((0, 2, 3), keepdims=True)
 
 
-def first_epoch(task: Task, batch_size: int):
+def first_epoch(task: ImageTask, batch_size: int):
     inputs, targets = next(task.batches(batch_size, 0))
     return inputs.numpy(), targets.tolist()
 
 
-def assert_task_is(task: Task, training, labels, probe) -> None:
+def assert_task_is(task: ImageTask, training, labels, probe) -> None:
     """The task trains on these pictures with these labels and reads these, in whatever order."""
     inputs, targets = first_epoch(task, len(training))
     assert_same_rows(inputs, by_hand(training, training), targets, labels)
@@ -293,7 +293,7 @@ def test_a_damaged_image_is_named(tmp_path):
         ({}, "must hold parquet files or a sub-folder of images for every class.*got 0"),
         ({"a": 3}, "at least two, got 1 sub-folders"),
         ({"a": 3, "b": 0}, r"data: .*b holds no image \(\.bmp"),
-        ({"a": 3, "b": 1}, "probe_size: at least 2 and at most 3 of the 4 images .*got 256"),
+        ({"a": 3, "b": 1}, "`probe_size` must be from 2 to 3, for the 4 samples .*got 256"),
         ({"train/a": 3, "train/b": 3, "test": 0}, "data: .*test holds no image"),
     ],
 )

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from prescreen.tasks import Task
-from prescreen.training.loop import BriefTraining, brief_training, model_logits
+from prescreen.tasks import ImageTask
+from prescreen.training.loop import BriefTraining, brief_training
 from prescreen.training.recipe import Training, schedule_factor
 
 
@@ -21,7 +21,7 @@ def batches(batch_size, seed):
 
 def make_task(**changes):
     probe = torch.randn(8, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    return replace(Task("noise", probe, 2, 1, (4, 4), batches), **changes)
+    return replace(ImageTask("noise", probe, 2, 1, (4, 4), batches), **changes)
 
 
 def make_model():
@@ -75,6 +75,25 @@ def test_the_callers_random_state_is_left_alone():
     before = torch.get_rng_state()
     train(SMALL)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "recorded"),
+    [
+        ({"optimizer": "sgd"}, [0.669698, 0.743195, 0.540418, 0.553009, 0.540893, 0.448461]),
+        ({"optimizer": "adamw"}, [0.669698, 0.744251, 0.663139, 0.666401, 0.874352, 0.779500]),
+    ],
+)
+def test_images_are_trained_on_as_they_always_were(changes, recorded):
+    """Runs may go on from journals of earlier versions: pinned to what was recorded then."""
+    _, steps = train(Training(steps=6, batch_size=16, **changes))
+    assert [step.loss for step in steps] == pytest.approx(recorded, rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", [1.0, torch.ones(2, requires_grad=True)])
+def test_a_loss_that_is_not_a_scalar_is_refused(loss):
+    with pytest.raises(ValueError, match="`loss` must return a scalar tensor, got "):
+        train(SMALL, criterion=lambda logits, targets: loss)
 
 
 def test_one_step_equals_torch_by_hand():
@@ -145,16 +164,6 @@ def test_bfloat16_autocast_trains():
 def test_a_model_without_parameters_is_refused():
     with pytest.raises(ValueError, match="model: parameters to train are needed"):
         list(brief_training(nn.Flatten(), make_task(), SMALL))
-
-
-def test_logits_are_found_in_usual_outputs():
-    class Output:
-        logits = torch.ones(2)
-
-    for outputs in (Output.logits, Output(), (Output.logits, None), [Output.logits]):
-        assert model_logits(outputs) is Output.logits
-    with pytest.raises(ValueError, match=r"model: must return a tensor.* got str"):
-        model_logits("text")
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from optuna.trial import BaseTrial
 from torch import nn
 
 from prescreen.failures import CandidateFailed
-from prescreen.heads.execute import map_tensors
 from prescreen.readouts.network.operations import flops
 from prescreen.spaces.candidate import Candidate
-from prescreen.tasks import Task
+from prescreen.tasks.base import Task
 from prescreen.text import named_line
+from prescreen.trees import map_tensors, to_device
 
 Cost = Literal["parameters", "flops"]
 
@@ -67,12 +67,10 @@ def _measured(
     candidate: Candidate, task: Task, wanted: Sequence[str], device: str
 ) -> dict[str, float]:
     with torch.random.fork_rng([]), torch.device(device):
-        model = candidate.model(
-            num_classes=task.num_classes, in_channels=task.in_channels, image_size=task.image_size
-        ).eval()
+        model = candidate.model(**task.sizes).eval()
     costs = {"parameters": float(_parameters(model))}
     if "flops" in wanted:
-        sample = map_tensors(task.probe, lambda inputs: inputs[:1].to(device))
+        sample = to_device(map_tensors(task.probe, lambda tensor: tensor[:1]), device)
         costs["flops"] = flops(model, sample)
     return costs
 

@@ -63,7 +63,12 @@ class Ray:
         self, candidates: Sequence[Candidate], plan: Plan, threads: int
     ) -> Generator[tuple[int, Event]]:
         """See ``Executor``."""
-        each = self.resources(plan.training.device, threads)
+        each = self.resources(plan.training.device, threads)  # at once, and not at the first event
+        return self._events(candidates, plan, threads, each)
+
+    def _events(
+        self, candidates: Sequence[Candidate], plan: Plan, threads: int, each: dict[str, float]
+    ) -> Generator[tuple[int, Event]]:
         if not candidates:
             return
         ray = import_ray()

@@ -83,6 +83,6 @@ def host_and_port(address: str) -> tuple[str, int] | None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not (host and port.isdecimal() and int(port) < 2**16):
         raise ValueError(
-            f"ray: auto, local, HOST:PORT or ray://HOST:PORT is allowed, got {address!r}"
+            f"`address` must be auto, local, HOST:PORT or ray://HOST:PORT, got {address!r}"
         )
     return host.strip("[]"), int(port)

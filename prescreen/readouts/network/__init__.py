@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -16,8 +17,9 @@ from prescreen.readouts.network.features import isotropy
 from prescreen.readouts.network.flow import synflow
 from prescreen.readouts.network.operations import flops
 from prescreen.readouts.network.structure import structure
+from prescreen.readouts.readout import Readout
 
-__all__ = ["Network", "flops", "isotropy", "measured", "structure", "synflow"]
+__all__ = ["MEASURES", "Network", "flops", "isotropy", "measured", "structure", "synflow"]
 
 
 class Network(NamedTuple):
@@ -43,3 +45,14 @@ def measured(network: Network, *, function: Callable[[nn.Module, Any, str | None
         return function(*network)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
         return math.nan
+
+
+def _of_network(function: Callable[[nn.Module, Any, str | None], float], source: str) -> Readout:
+    return Readout(partial(measured, function=function), ("network",), reference=source)
+
+
+MEASURES: dict[str, Readout] = {
+    "isotropy": _of_network(isotropy, "after 2403.19232"),
+    "synflow": _of_network(synflow, "2006.05467, 2101.08134"),
+    "flops": _of_network(flops, "count"),
+}

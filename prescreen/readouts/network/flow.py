@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prescreen.heads.execute import call, map_tensors, tensors_in
+from prescreen.heads.execute import call
 from prescreen.heads.find import is_layer, unwrap
+from prescreen.trees import map_tensors, tensors_in
 
 
 def synflow(model: nn.Module, inputs: Any, head: str | None = None) -> float:

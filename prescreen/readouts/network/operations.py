@@ -11,9 +11,10 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from prescreen.heads.execute import call, tensors_in
+from prescreen.heads.execute import call
 from prescreen.heads.find import unwrap
 from prescreen.heads.preserve import preserve
+from prescreen.trees import tensors_in
 
 
 def flops(model: nn.Module, inputs: Any, head: str | None = None) -> float:

@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from prescreen.tasks.images.dataset import InMemory, OnDemand
+from prescreen.tasks.rows import shuffled_rows
 
 # Where images are read on demand, so many of them give the mean and the standard deviation.
 _MEASURED_ON_DEMAND = 1024
@@ -44,25 +45,23 @@ class DatasetBatches:
 
     def __call__(self, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Endless (inputs (B, C, H, W) float32, class indices (B,)); `seed` decides on them all."""
-        if batch_size < 1:
-            raise ValueError(f"batch_size: at least 1 is allowed, got {batch_size}")
-        return self._epochs(min(batch_size, len(self.samples)), seed)
+        generator = Generator().manual_seed(seed)
+        return self._read(shuffled_rows(len(self.samples), batch_size, generator), generator)
 
     def digest(self) -> str:
         """What makes two of them the same training data, read the same way."""
         return f"{self.samples.digest()} {len(self.samples)} {self.crop} {self.flip}"
 
-    def _epochs(self, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        generator = Generator().manual_seed(seed)
-        while True:
-            order = torch.randperm(len(self.samples), generator=generator)
-            for start in range(0, len(order) - size + 1, size):
-                images, labels = self.samples.read(order[start : start + size])
-                if self.crop:
-                    images = pad_crop(images, generator)
-                if self.flip:
-                    images = flip_half(images, generator)
-                yield self.moments.normalize(images), labels
+    def _read(
+        self, rows: Iterator[Tensor], generator: Generator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        for some in rows:
+            images, labels = self.samples.read(some)
+            if self.crop:
+                images = pad_crop(images, generator)
+            if self.flip:
+                images = flip_half(images, generator)
+            yield self.moments.normalize(images), labels
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from statistics import median_low
@@ -12,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset, TensorDataset
+
+from prescreen.tasks.rows import digest
 
 # Training images of one data set that take more bytes than this (4 GiB, as uint8 or float32) are
 # not kept in memory but read anew for every batch.
@@ -77,15 +78,6 @@ class OnDemand:
     def digest(self) -> str:
         """A hash of the rows in use; the images are not read for it."""
         return digest(self.rows)
-
-
-def digest(*tensors: Tensor) -> str:
-    """Sha256 over the shapes and bytes of tensors."""
-    sha = hashlib.sha256()
-    for tensor in tensors:
-        sha.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-        sha.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    return sha.hexdigest()
 
 
 def read_image(dataset: Dataset[Any], row: int) -> Tensor:

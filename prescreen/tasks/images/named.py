@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, TensorDataset
 from prescreen.tasks.images.folders import Splits, from_pillow, open_folder, required
 from prescreen.tasks.images.npz import open_npz
 from prescreen.tasks.images.parquet import list_parquet, open_parquet
-from prescreen.tasks.images.task import Augment, Task
+from prescreen.tasks.images.task import Augment, ImageTask
 
 _CACHE = Path("~/.cache/prescreen")
 
@@ -69,7 +69,7 @@ def load_task(
     root: str | Path | None = None,
     augment: Augment = True,
     image_size: int | None = None,
-) -> Task:
+) -> ImageTask:
     """A classification task from the name of a data set or the path of the user's own.
 
     Names come before paths (``./digits`` is a folder) and are, in upper or lower case: ``digits``
@@ -107,7 +107,7 @@ def load_task(
         splits = _open_path(data)
     elif augment is True and name.lower() in _NOT_FLIPPED:
         augment = "crop"
-    return Task.from_dataset(
+    return ImageTask.from_dataset(
         splits.train,
         num_classes=splits.num_classes,
         probe=splits.probe,

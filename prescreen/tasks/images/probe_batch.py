@@ -9,6 +9,8 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import Dataset, TensorDataset
 
+from prescreen.tasks.rows import draw_rows
+
 # Above this `probe_shift` is warned about; benchmarks/where_it_fails.py shows what it notices.
 SHIFT_LIMIT = 0.1
 
@@ -31,13 +33,13 @@ def choose_probe(
     """Where the probe images come from and their row numbers there, and the rows to train on."""
     length = _length(dataset, "dataset")
     if probe is None:
-        chosen, rest = _draw(length, size, generator, leave=1)
+        chosen, rest = draw_rows(length, size, generator, leave=1)
         return dataset, chosen, rest
     if isinstance(probe, Tensor):
         if len(probe) < 2:
             raise ValueError(f"probe: at least 2 inputs are needed, got {len(probe)}")
         return TensorDataset(probe), torch.arange(len(probe)), torch.arange(length)
-    chosen, _ = _draw(_length(probe, "probe"), size, generator)
+    chosen, _ = draw_rows(_length(probe, "probe"), size, generator)
     return probe, chosen, torch.arange(length)
 
 
@@ -81,14 +83,3 @@ def _length(dataset: object, argument: str) -> int:
     if length == 0:
         raise ValueError(f"{argument}: at least one image is needed, got an empty data set")
     return length
-
-
-def _draw(count: int, size: int, generator: Generator, leave: int = 0) -> tuple[Tensor, Tensor]:
-    """Numbers of the drawn images and, in order, of those that are left."""
-    if not 2 <= size <= count - leave:
-        raise ValueError(
-            f"probe_size: at least 2 and at most {count - leave} of the {count} images there are "
-            f"to draw from are allowed, got {size}"
-        )
-    order = torch.randperm(count, generator=generator)
-    return order[:size], order[size:].sort().values

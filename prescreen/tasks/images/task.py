@@ -1,30 +1,36 @@
-"""Task: what to train on briefly, and the fixed unlabelled probe batch that is read."""
+"""ImageTask: classification (or the like) of images, from a data set or the user's own loader."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from prescreen.predictions import Link
+from prescreen.predictions import Link, check_link
+from prescreen.tasks.base import model_logits
 from prescreen.tasks.images import dataset as images
 from prescreen.tasks.images.batches import DatasetBatches, LoaderBatches, measure
 from prescreen.tasks.images.probe_batch import check_probe, choose_probe, warn_of_shift
+from prescreen.tasks.images.views import shifted
+from prescreen.tasks.rows import digest
 
 Augment = bool | Literal["crop"]
 Batches = Callable[[int, int], Iterator[tuple[Tensor, Tensor]]]
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
-    """Training batches and a fixed unlabelled probe batch, the same for every candidate.
+class ImageTask:
+    """A task whose inputs are images, and whose loss is of logits and targets.
+
+    It offers builders the sizes ``num_classes``, ``in_channels`` and ``image_size``. The view of
+    images is ``shifted``; there is none of images with a single column.
 
     Args:
         name: what the user asked for; two names may mean the same task.
@@ -35,7 +41,7 @@ class Task:
         image_size: (H, W) in pixels.
         batches: ``batches(batch_size, seed)`` gives (inputs, targets) without end; one seed always
             gives the same batches, and the global random state is neither read nor moved.
-        loss: what training minimises, ``loss(logits, targets)``.
+        criterion: what training minimises, ``criterion(logits, targets)``.
         link: how logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``.
 
     Raises:
@@ -48,43 +54,64 @@ class Task:
     in_channels: int
     image_size: tuple[int, int]
     batches: Batches
-    loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy
+    criterion: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy
     link: Link = "softmax"
 
     def __post_init__(self) -> None:
-        if self.link not in get_args(Link):
-            raise ValueError(
-                f"link: one of {', '.join(get_args(Link))} is allowed, got {self.link!r}"
-            )
+        check_link(self.link)
         least = 2 if self.link == "softmax" else 1
         if self.num_classes < least:
             raise ValueError(
-                f"num_classes: at least {least} is allowed with link={self.link!r}, "
+                f"`num_classes` must be at least {least} with link={self.link!r}, "
                 f"got {self.num_classes}"
             )
         check_probe(self.probe)
         if self.probe.shape[1:] != (self.in_channels, *self.image_size):
+            height, width = self.image_size
             raise ValueError(
-                f"probe: shape (N, {self.in_channels}, {self.image_size[0]}, {self.image_size[1]}) "
-                f"is needed for this in_channels and image_size, got {tuple(self.probe.shape)}"
+                f"`probe` must have the shape (N, {self.in_channels}, {height}, {width}) of "
+                f"in_channels and image_size, got {tuple(self.probe.shape)}"
             )
+
+    @property
+    def sizes(self) -> Mapping[str, Any]:
+        """``num_classes``, ``in_channels``, and ``image_size`` as (H, W) in pixels."""
+        return {
+            "num_classes": self.num_classes,
+            "in_channels": self.in_channels,
+            "image_size": self.image_size,
+        }
 
     @cached_property
     def fingerprint(self) -> str:
         """A short hash, equal where two tasks are the same measurement under whatever name.
 
-        It covers the probe batch, classes, link, the loss's name, the number of training samples
+        It covers the probe batch, classes, link, the criterion's name, the number of training samples
         and augmentation, and the training data where they are in memory.
         """
-        digest = getattr(self.batches, "digest", None)
+        of_batches = getattr(self.batches, "digest", None)
+        # Journals hold the hash of exactly these parts: a change of them closes earlier runs.
         parts = (
-            images.digest(self.probe),
+            digest(self.probe),
             self.num_classes,
             self.link,
-            getattr(self.loss, "__qualname__", type(self.loss).__qualname__),
-            digest() if digest is not None else "",
+            getattr(self.criterion, "__qualname__", type(self.criterion).__qualname__),
+            of_batches() if of_batches is not None else "",
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    def inputs(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """The images (B, C, H, W) of a batch."""
+        return batch[0]
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """The criterion of the model's logits and the targets."""
+        inputs, targets = batch
+        return self.criterion(model_logits(model(inputs)), targets)
+
+    def views(self, inputs: Tensor) -> Tensor | None:
+        """The images ``shifted`` to the right; None if they have a single column."""
+        return shifted(inputs) if inputs.shape[-1] > 1 else None
 
     @classmethod
     def from_dataset(
@@ -98,7 +125,7 @@ class Task:
         augment: Augment = False,
         image_size: int | None = None,
         name: str = "dataset",
-    ) -> Task:
+    ) -> ImageTask:
         """A classification task from a map-style data set of (image tensor, class index).
 
         Images are uint8 or float, (C, H, W) or (H, W), and get zero mean and unit deviation per
@@ -127,9 +154,9 @@ class Task:
             ValueError: items, labels or a probe size that the data set cannot serve.
         """
         if augment not in (True, False, "crop"):
-            raise ValueError(f"augment: True, False or 'crop' is allowed, got {augment!r}")
+            raise ValueError(f"`augment` must be True, False or 'crop', got {augment!r}")
         if image_size is not None and image_size < 1:
-            raise ValueError(f"image_size: at least 1 pixel is allowed, got {image_size}")
+            raise ValueError(f"`image_size` must be at least 1 pixel, got {image_size}")
         generator = Generator().manual_seed(seed)
         source, chosen, rows = choose_probe(dataset, probe, probe_size, generator)
         samples, num_classes = images.load(dataset, rows, num_classes, image_size)
@@ -157,11 +184,11 @@ class Task:
         *,
         probe: Tensor,
         num_classes: int,
-        loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
+        criterion: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
         link: Link = "softmax",
         name: str = "loader",
-    ) -> Task:
-        """A task from a DataLoader of (inputs, targets), taken as they come and cycled.
+    ) -> ImageTask:
+        """A task from a DataLoader of (images, targets), taken as they come and cycled.
 
         The loader keeps its own batch size, whatever training asks for. A seed decides on all that
         the loader draws from torch on the CPU: its order, and the transforms of a loader without
@@ -175,7 +202,7 @@ class Task:
             probe: inputs that training does not use, float32 (N, C, H, W), prepared as the
                 loader's are. A loader's own inputs are all training data, so none can be drawn.
             num_classes: K.
-            loss: what training minimises, ``loss(logits, targets)``.
+            criterion: what training minimises, ``criterion(logits, targets)``.
             link: how logits become predictions.
             name: the task's name.
 
@@ -185,4 +212,4 @@ class Task:
         check_probe(probe)
         _, channels, height, width = probe.shape
         batches = LoaderBatches(loader)
-        return cls(name, probe, num_classes, channels, (height, width), batches, loss, link)
+        return cls(name, probe, num_classes, channels, (height, width), batches, criterion, link)

@@ -1,0 +1,98 @@
+"""Task: what a model is trained on briefly and read on; all that the rest of the package knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, TypeVar
+
+from torch import Tensor, nn
+
+from prescreen.predictions import Link, check_link
+from prescreen.trees import tensors_in
+
+
+class Task(Protocol):
+    """Training batches, a loss and a fixed unlabelled probe, the same for every candidate.
+
+    A task is sent to worker processes, so it must be picklable. Its batches may be any tree of
+    tensors (see ``prescreen.trees``): only the task itself looks into them.
+    """
+
+    @property
+    def name(self) -> str:
+        """What reports call the task; two names may mean the same task."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal where two tasks are the same measurement, in every process and session."""
+
+    @property
+    def link(self) -> Link:
+        """How logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``."""
+
+    @property
+    def probe(self) -> Any:
+        """Unlabelled inputs that training does not use: a tensor, arguments or keywords."""
+
+    @property
+    def sizes(self) -> Mapping[str, Any]:
+        """Keywords that builders of models may ask for, such as ``num_classes``."""
+
+    def batches(self, batch_size: int, seed: int, /) -> Iterator[Any]:
+        """Training batches without end, on any device.
+
+        One seed always gives the same batches. Global random state is neither read nor moved.
+        """
+
+    def inputs(self, batch: Any, /) -> Any:
+        """What of a batch the model is called with, in the form of ``probe``."""
+
+    def loss(self, model: nn.Module, batch: Any, /) -> Tensor:
+        """Run the model, in training mode, on a batch on its device; the scalar to minimise."""
+
+    def views(self, inputs: Any, /) -> Any | None:
+        """The same inputs changed so that what they show survives; None if there is no such view."""
+
+
+Checked = TypeVar("Checked", bound=Task)
+MEMBERS = (
+    *("name", "fingerprint", "link", "probe", "sizes"),
+    *("batches", "inputs", "loss", "views"),
+)
+
+
+def check_task(task: Checked) -> Checked:
+    """The task itself, if it has all that a task must have.
+
+    Raises:
+        ValueError: it lacks something, or its link is unknown.
+    """
+    # Asked of the class first: to compute a fingerprint can mean to read all of the data.
+    lacking = [m for m in MEMBERS if not (hasattr(type(task), m) or hasattr(task, m))]
+    if isinstance(task, type) or lacking:
+        got = f"the class {task.__name__}" if isinstance(task, type) else type(task).__name__
+        without = f" without {', '.join(lacking)}" if lacking else ""
+        raise ValueError(f"`task` must be a task, with all of prescreen.Task, got {got}{without}")
+    check_link(task.link)
+    return task
+
+
+def seen_inputs(task: Task) -> Any:
+    """Inputs that training uses, as many as the probe has if batches are as large as asked for."""
+    count = len(next(tensors_in(task.probe)))
+    return task.inputs(next(task.batches(count, 0)))
+
+
+def model_logits(output: Any) -> Tensor:
+    """The logits in a model's output: the tensor itself, ``.logits``, or the first of several."""
+    if isinstance(output, Tensor):
+        return output
+    logits = getattr(output, "logits", None)
+    if logits is None and isinstance(output, tuple | list) and output:
+        logits = output[0]
+    if not isinstance(logits, Tensor):
+        raise ValueError(
+            "`model` must return a tensor, an object with .logits or a tuple that begins with a "
+            f"tensor, got {type(output).__name__}"
+        )
+    return logits

@@ -1,0 +1,82 @@
+"""MultilabelTask: any number of K labels at once, from tensors in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from prescreen.predictions import Link
+from prescreen.tasks.base import model_logits
+from prescreen.tasks.tensors import Inputs, TensorData, as_floats, input_sizes
+
+
+class MultilabelTask:
+    """K labels that an input has or lacks; training minimises their mean binary cross-entropy.
+
+    Inputs are taken as they are: standardise them first. Builders may ask for ``num_classes`` (K)
+    and for ``in_features`` of a table, or ``in_channels`` and ``image_size`` of images.
+
+    Args:
+        inputs: (n, F), (n, C, L) or (n, C, H, W).
+        targets: (n, K) of 0 and 1.
+        probe: unlabelled inputs (N, ...) that training does not use, prepared as `inputs` are;
+            None to hold `probe_size` rows out.
+        probe_size: N, where the probe is held out.
+        seed: what draws it.
+        view: makes of inputs others with the same labels, for readouts of stability;
+            ``prescreen.tasks.images.views.shifted`` is one of images.
+        name: the task's name.
+
+    Raises:
+        ValueError: tensors of other shapes or values, or of unequal length.
+    """
+
+    link: Link = "sigmoid"
+
+    def __init__(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        probe: Tensor | None = None,
+        probe_size: int = 256,
+        seed: int = 0,
+        view: Callable[[Any], Any] | None = None,
+        name: str = "multilabel",
+    ) -> None:
+        inputs = as_floats("inputs", inputs, 2, 4)
+        targets = as_floats("targets", targets, 2, 2)
+        if len(other := targets[(targets != 0) & (targets != 1)]):
+            raise ValueError(f"`targets` must be 0 or 1, got {other[0].item():g}")
+        probe = None if probe is None else as_floats("probe", probe, inputs.ndim, inputs.ndim)
+        self.name, self._view = name, view
+        self._data = TensorData.split(inputs, targets, probe, probe_size, seed)
+        self.probe = self._data.probe
+        self.sizes = {"num_classes": targets.shape[1], **input_sizes(inputs)}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the data, the probe and the view's name."""
+        return self._data.fingerprint("multilabel", self._view)
+
+    def batches(self, batch_size: int, seed: int) -> Iterator[tuple[Inputs, Tensor]]:
+        """(inputs (B, ...), targets (B, K)) without end."""
+        return self._data.batches(batch_size, seed)
+
+    def inputs(self, batch: tuple[Inputs, Tensor]) -> Inputs:
+        """The inputs of a batch."""
+        return batch[0]
+
+    def loss(self, model: nn.Module, batch: tuple[Inputs, Tensor]) -> Tensor:
+        """Mean binary cross-entropy of the logits (B, K) that the model returns."""
+        inputs, targets = batch
+        logits = model_logits(model(inputs))
+        return functional.binary_cross_entropy_with_logits(logits, targets)
+
+    def views(self, inputs: Inputs) -> Any | None:
+        """What the given view makes of them."""
+        return None if self._view is None else self._view(inputs)

@@ -1,0 +1,88 @@
+"""RegressionTask: real numbers to predict from tensors in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from prescreen.predictions import Link
+from prescreen.tasks.base import model_logits
+from prescreen.tasks.tensors import Inputs, TensorData, as_floats, input_sizes
+
+
+class RegressionTask:
+    """K real numbers for every input; training minimises the mean squared error.
+
+    Inputs and targets are taken as they are: standardise both first. Builders may ask for
+    ``num_outputs`` (K; as ``num_classes`` too, which most search spaces call the width of the head)
+    and for ``in_features`` of a table, or ``in_channels`` and ``image_size`` of images.
+
+    Args:
+        inputs: (n, F), (n, C, L) or (n, C, H, W).
+        targets: (n,) or (n, K).
+        probe: unlabelled inputs (N, ...) that training does not use, prepared as `inputs` are;
+            None to hold `probe_size` rows out.
+        probe_size: N, where the probe is held out.
+        seed: what draws it.
+        view: makes of inputs others with the same targets, for readouts of stability.
+        name: the task's name.
+
+    Raises:
+        ValueError: tensors of other shapes, of unequal length, or not finite.
+    """
+
+    link: Link = "identity"
+
+    def __init__(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        probe: Tensor | None = None,
+        probe_size: int = 256,
+        seed: int = 0,
+        view: Callable[[Any], Any] | None = None,
+        name: str = "regression",
+    ) -> None:
+        inputs = as_floats("inputs", inputs, 2, 4)
+        targets = as_floats("targets", targets, 1, 2)
+        targets = targets.reshape(len(targets), -1)
+        probe = None if probe is None else as_floats("probe", probe, inputs.ndim, inputs.ndim)
+        self.name, self._view = name, view
+        self._data = TensorData.split(inputs, targets, probe, probe_size, seed)
+        self.probe = self._data.probe
+        width = targets.shape[1]
+        self.sizes = {"num_outputs": width, "num_classes": width, **input_sizes(inputs)}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the data, the probe and the view's name."""
+        return self._data.fingerprint("regression", self._view)
+
+    def batches(self, batch_size: int, seed: int) -> Iterator[tuple[Inputs, Tensor]]:
+        """(inputs (B, ...), targets (B, K)) without end."""
+        return self._data.batches(batch_size, seed)
+
+    def inputs(self, batch: tuple[Inputs, Tensor]) -> Inputs:
+        """The inputs of a batch."""
+        return batch[0]
+
+    def loss(self, model: nn.Module, batch: tuple[Inputs, Tensor]) -> Tensor:
+        """Mean squared error of what the model returns, (B, K) or, with one target, (B,)."""
+        inputs, targets = batch
+        outputs = model_logits(model(inputs))
+        if outputs.ndim == 1:
+            outputs = outputs[:, None]
+        if outputs.shape != targets.shape:  # torch would stretch one to the other
+            raise ValueError(
+                f"`model` must return {tuple(targets.shape)}, got {tuple(outputs.shape)}"
+            )
+        return functional.mse_loss(outputs, targets)
+
+    def views(self, inputs: Inputs) -> Any | None:
+        """What the given view makes of them."""
+        return None if self._view is None else self._view(inputs)

@@ -1,0 +1,163 @@
+"""The one place where models are read: what it remembers, what it refuses, what it leaves alone."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from prescreen import READOUTS, Probe, Readout, read
+from prescreen.captured import NonFiniteError
+from prescreen.heads import capture
+from prescreen.panel import CHECKPOINT_PANEL, DEFAULT_PANEL
+from prescreen.readouts import Network
+from prescreen.readouts.network import structure
+
+INPUTS = torch.randn(20, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+SEEN = torch.randn(24, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    body = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU())
+    return nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))
+
+
+def mirrored(inputs):
+    return inputs.flip(-1)
+
+
+def read_everything(model, step=1, **options):
+    probe = Probe(INPUTS, READOUTS, seen=SEEN, view=mirrored, **options)
+    probe.read_untrained(model)
+    return probe, probe.read(model, step)
+
+
+def test_every_readout_is_that_of_its_subjects():
+    model, before = network(), network(1)
+    probe = Probe(INPUTS, [*READOUTS, "gap/entropy"], seen=SEEN, view=mirrored)
+    probe.read_untrained(before)
+    probe.read(before, 1)
+    reading = probe.read(model, 2)
+    subjects = {
+        "head": capture(model, INPUTS),
+        "view": capture(model, mirrored(INPUTS)),
+        "seen": capture(model, SEEN),
+        "before": capture(before, INPUTS),
+        "network": Network(before, INPUTS),
+    }
+    for name, readout in probe.readouts.items():
+        expected = readout(*(subjects[need] for need in readout.needs))
+        assert reading.values[name] == pytest.approx(expected, nan_ok=True), name
+    assert (reading.step, reading.architecture) == (2, structure(before))
+    assert list(reading.values) == list(probe.readouts)
+
+
+def test_what_was_measured_untrained_stands_in_every_reading():
+    model = network()
+    probe = Probe(INPUTS)
+    assert tuple(probe.readouts) == DEFAULT_PANEL
+    probe.read_untrained(model)
+    first = probe.read(model, 0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.5)
+    later = probe.read(model, 10)
+    assert later.values["sample_gradient"] != first.values["sample_gradient"]
+    for name in ("isotropy", "synflow"):
+        assert later.values[name] == first.values[name]
+    assert later.architecture == first.architecture != ""
+
+
+def test_untrained_measures_of_a_network_that_was_not_measured_are_refused():
+    with pytest.raises(ValueError, match=r"read_untrained\), got isotropy, synflow$"):
+        Probe(INPUTS).read(network(), 1)
+    probe = Probe(INPUTS, ["entropy"])
+    probe.read_untrained(network())  # nothing to do
+    assert probe.read(network(), 1).architecture == ""
+
+
+@pytest.mark.parametrize("on_diverged", ["raise", "nan"])
+def test_a_diverged_model(on_diverged):
+    model = network()
+    probe = Probe(INPUTS, on_diverged=on_diverged)
+    probe.read_untrained(model)
+    nn.init.constant_(model[-1].bias, math.inf)
+    if on_diverged == "raise":
+        with pytest.raises(NonFiniteError):
+            probe.read(model, 1)
+        return
+    values = probe.read(model, 1).values
+    assert math.isnan(values["sample_gradient"])
+    assert math.isfinite(values["isotropy"])
+
+
+def test_a_state_goes_on_bit_for_bit(tmp_path):
+    names = [*DEFAULT_PANEL, *CHECKPOINT_PANEL]
+    whole, first, second = (Probe(INPUTS, names, view=mirrored) for _ in range(3))
+    for probe in (whole, first):
+        probe.read_untrained(network(9))
+        probe.read(network(1), 1)
+    torch.save(first.state_dict(), tmp_path / "probe.pt")
+    second.load_state_dict(torch.load(tmp_path / "probe.pt", weights_only=True))
+    assert second.read(network(2), 2) == whole.read(network(2), 2)
+
+
+def test_the_model_stays_as_it_was():
+    model = network().train()
+    model[0].eval()
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    flags = [module.training for module in model.modules()]
+    random = torch.get_rng_state()
+    _, reading = read_everything(model)
+    assert all(not math.isnan(v) for n, v in reading.values.items() if n != "stable_information")
+    assert [module.training for module in model.modules()] == flags
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_options_reach_the_capture():
+    model = network()
+    with torch.no_grad():
+        model(INPUTS + 3)
+    plain, running = (
+        Probe(INPUTS, ["entropy"], batch_statistics=flag).read(model, 1).values["entropy"]
+        for flag in (True, False)
+    )
+    assert plain == READOUTS["entropy"](capture(model, INPUTS))
+    assert running == READOUTS["entropy"](capture(model, INPUTS, batch_statistics=False))
+    assert plain != running
+    sigmoid = Probe(INPUTS, ["entropy"], link="sigmoid", head="3").read(model, 1).values["entropy"]
+    assert sigmoid == READOUTS["entropy"](capture(model, INPUTS, link="sigmoid", head="3"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"link": "logit"}, "`link` must be one of softmax, sigmoid, identity, got 'logit'"),
+        ({"on_diverged": "stop"}, "`on_diverged` must be raise or nan, got 'stop'"),
+        ({"readouts": ["agreement"]}, "`view` is needed for the readout 'agreement', got None"),
+        ({"readouts": ["gap/entropy"]}, "`seen` is needed for the readout 'gap/entropy', got None"),
+        ({"readouts": ["gap"]}, "`readouts` must be .*, got 'gap'"),
+    ],
+)
+def test_arguments_are_checked(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Probe(INPUTS, **arguments)
+
+
+def test_readouts_of_ones_own_need_what_they_say():
+    def shift(head, view):
+        return (head.logits - view.logits).abs().amax()
+
+    model = network()
+    probe = Probe(INPUTS, {"shift": Readout(shift, ("head", "view"))}, view=mirrored)
+    expected = (capture(model, INPUTS).logits - capture(model, mirrored(INPUTS)).logits).abs().max()
+    assert probe.read(model, 1).values == {"shift": expected.item()}
+
+
+def test_read_takes_what_the_head_alone_defines():
+    model = network()
+    assert read(model, INPUTS) == Probe(INPUTS, ["sample_gradient"]).read(model, 0).values
+    with pytest.raises(ValueError, match="`view` is needed"):
+        read(model, INPUTS, ["agreement"])

@@ -1,0 +1,168 @@
+"""One small task of every kind, and networks for them; the last task is a stranger to the package."""
+
+import hashlib
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+from prescreen.tasks import ImageTask, MultilabelTask, RegressionTask, TokenTask
+
+ROWS, CLASSES = 160, 4
+
+
+def randoms(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def table(seed):
+    """Inputs (n, 8), and four scores that depend on them linearly."""
+    generator = randoms(seed)
+    inputs = torch.randn(ROWS, 8, generator=generator)
+    return inputs, inputs @ torch.randn(8, CLASSES, generator=randoms(9))
+
+
+def images(seed, name="images"):
+    inputs, scores = table(seed)
+    pixels = (inputs.repeat(1, 8).view(-1, 1, 8, 8) * 30 + 128).clamp(0, 255).to(torch.uint8)
+    return ImageTask.from_dataset(
+        TensorDataset(pixels, scores.argmax(1)), num_classes=CLASSES, probe_size=32, name=name
+    )
+
+
+def loader(seed, name="loader"):
+    inputs, scores = table(seed)
+    pixels = inputs.repeat(1, 8).view(-1, 1, 8, 8)
+    data = TensorDataset(pixels[32:], scores[32:].argmax(1))
+    return ImageTask.from_loader(
+        DataLoader(data, batch_size=16, shuffle=True),
+        probe=pixels[:32],
+        num_classes=CLASSES,
+        name=name,
+    )
+
+
+def regression(seed, name="regression"):
+    inputs, scores = table(seed)
+    return RegressionTask(inputs, scores.tanh(), probe_size=32, name=name)
+
+
+def multilabel(seed, name="multilabel"):
+    inputs, scores = table(seed)
+    return MultilabelTask(inputs, scores > 0, probe_size=32, view=torch.neg, name=name)
+
+
+def tokens(seed, name="tokens", masked=False):
+    ids = torch.randint(20, (ROWS, 12), generator=randoms(seed))
+    labels = ids % CLASSES
+    labels[:, 0] = -100
+    mask = torch.ones_like(ids) if masked else None
+    return TokenTask(ids, labels, mask=mask, vocab_size=20, probe_size=32, name=name)
+
+
+def masked_tokens(seed, name="tokens"):
+    return tokens(seed, name, masked=True)
+
+
+class Spots(NamedTuple):
+    """Inputs (B, 8), and for each of them the numbers of as many classes as it shows."""
+
+    inputs: Tensor
+    shown: list[Tensor]
+
+
+class SpotTask:
+    """Targets of unequal length, and models that compute their own losses, as detectors do."""
+
+    link = "sigmoid"
+
+    def __init__(self, seed=0, name="spots"):
+        self.name, self.sizes = name, {"num_classes": CLASSES}
+        inputs, scores = table(seed)
+        self.probe, self.data = inputs[:32], inputs[32:]
+        self.shown = [row.nonzero()[:, 0] for row in scores[32:] > 0]
+
+    @property
+    def fingerprint(self):
+        return hashlib.sha256(torch.cat([self.data, self.probe]).numpy().tobytes()).hexdigest()
+
+    def batches(self, batch_size, seed):
+        generator = randoms(seed)
+        while True:
+            rows = torch.randint(len(self.data), (batch_size,), generator=generator)
+            yield Spots(self.data[rows], [self.shown[row] for row in rows.tolist()])
+
+    def inputs(self, batch):
+        return batch.inputs
+
+    def loss(self, model, batch):
+        return torch.stack([*model(batch.inputs, batch.shown).values()]).sum()
+
+    def views(self, inputs):
+        return None
+
+
+TASKS = {
+    "images": images,
+    "loader": loader,
+    "regression": regression,
+    "multilabel": multilabel,
+    "tokens": tokens,
+    "masked tokens": masked_tokens,
+    "spots": SpotTask,
+}
+
+
+class Tagger(nn.Module):
+    def __init__(self, width, vocab_size, num_classes):
+        super().__init__()
+        self.embed = nn.Embedding(vocab_size, width)
+        self.mix = nn.Conv1d(width, width, 3, padding=1)
+        self.head = nn.Linear(width, num_classes)
+
+    def forward(self, input_ids, attention_mask=None):
+        embedded = self.embed(input_ids)
+        if attention_mask is not None:
+            embedded = embedded * attention_mask[..., None]
+        return self.head(self.mix(embedded.movedim(-1, 1)).movedim(1, -1).relu())
+
+
+class Spotter(nn.Module):
+    def __init__(self, width, num_classes):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(8, width), nn.ReLU())
+        self.head = nn.Linear(width, num_classes)
+
+    def forward(self, inputs, shown=None):
+        logits = self.head(self.body(inputs))
+        if not self.training:
+            return logits
+        there = torch.stack([functional.one_hot(one, CLASSES).sum(0) for one in shown]).float()
+        counts = torch.tensor([float(len(one)) for one in shown], device=inputs.device)
+        return {
+            "shown": functional.binary_cross_entropy_with_logits(logits, there),
+            "count": 0.01 * (logits.sigmoid().sum(1) - counts).square().mean(),
+        }
+
+
+def perceptron(width, *, num_classes, in_features=64):
+    first = nn.Linear(in_features, width)
+    return nn.Sequential(nn.Flatten(), first, nn.ReLU(), nn.Linear(width, num_classes))
+
+
+def tagger(width, *, vocab_size, num_classes):
+    return Tagger(width, vocab_size, num_classes)
+
+
+def spotter(width, *, num_classes):
+    return Spotter(width, num_classes)
+
+
+# What builds a network of some width for a task of this name.
+NETWORKS = {"tokens": tagger, "masked tokens": tagger, "spots": spotter}
+
+
+def network(kind):
+    return NETWORKS.get(kind, perceptron)
