@@ -76,7 +76,8 @@ class Population:
             return
         known.objective = objective
         self._agreements.clear()
-        if self._compare(trial, known, known):
+        diverged = [(step, row) for step, row in known if self._ties.diverged(row)]
+        if self._compare(trial, known, diverged):
             self._derive()
         else:
             self._add(trial, known)
@@ -84,6 +85,10 @@ class Population:
     def steps(self, trial: int) -> list[int]:
         """Steps at which a trial was read, rising."""
         return self._trials[trial].steps.tolist() if trial in self._trials else []
+
+    def was_read(self, trial: int, step: int) -> bool:
+        """Whether a trial was read at a step."""
+        return trial in self._trials and self._trials[trial].index(step) is not None
 
     def reading(self, trial: int, step: int) -> Values:
         """A trial's reading as it is compared: oriented, and tied where the class says.
