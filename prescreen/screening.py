@@ -51,13 +51,14 @@ class Plan:
     readings: int = 4
     head: str | None = None
     extra: Extra = field(default_factory=dict)
+    table: dict[str, Readout] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_task(self.task)
-        names = resolve_readouts(self.readouts)
+        object.__setattr__(self, "table", resolve_readouts(self.readouts))
         if self.readings < 1:
             raise ValueError(f"`readings` must be at least 1, got {self.readings}")
-        if twice := sorted(set(names) & set(self.extra)):
+        if twice := sorted(set(self.table) & set(self.extra)):
             raise ValueError(f"`extra` must have names that no readout has, got {', '.join(twice)}")
 
 
@@ -231,7 +232,7 @@ def _only_class(capture: Capture) -> float:
 
 def _probe(plan: Plan) -> Probe:
     task = plan.task
-    table = {**resolve_readouts(plan.readouts), _ONLY_CLASS: Readout(_only_class)}
+    table = {**plan.table, _ONLY_CLASS: Readout(_only_class)}
     needs = {need for readout in table.values() for need in readout.needs}
     return Probe(
         task.probe,

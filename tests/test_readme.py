@@ -24,9 +24,12 @@ def blocks(language, text=README):
     return [block for name, block in fenced if name == language]
 
 
-@pytest.mark.parametrize("number", range(len(blocks("python"))))
+RUNNING = [*blocks("python"), *blocks("python", DOCS["tasks.md"])]
+
+
+@pytest.mark.parametrize("number", range(len(RUNNING)))
 def test_python_blocks_run(number, tmp_path):
-    (tmp_path / "block.py").write_text(blocks("python")[number])
+    (tmp_path / "block.py").write_text(RUNNING[number])
     command = [sys.executable, "-W", "error", "block.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
@@ -97,3 +100,13 @@ def test_extras_name_the_files_that_need_them():
         assert files or "every file above" in comment, line
         planned = "(to come)" in comment
         assert all((ROOT / file).exists() != planned for file in files), line
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", *(f"docs/{n}" for n in DOCS)])
+def test_lines_are_short(name):
+    lines = (ROOT / name).read_text().splitlines()
+    assert [line for line in lines if len(line) > 120 and not line.startswith("|")] == []
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 150

@@ -18,7 +18,7 @@ from prescreen.ranking.order import order
 from prescreen.ranking.progress import Progress, reporter
 from prescreen.ranking.report import Ranking
 from prescreen.reading import Reading
-from prescreen.readouts import Readouts, resolve_readouts
+from prescreen.readouts import Readouts
 from prescreen.screening import Extra, Plan, require_head
 from prescreen.spaces.candidate import as_candidates
 from prescreen.tasks import Task
@@ -71,7 +71,6 @@ def rank(
     """
     chosen = as_candidates(candidates, samples, seed)
     plan = Plan(task, training or Training(), readouts, readings, head, extra or {})
-    table = resolve_readouts(readouts)
     executor = resolve_executor(on)
     if threads < 1:
         raise ValueError(f"`threads` must be at least 1, got {threads}")
@@ -86,7 +85,7 @@ def rank(
             for index, event in happening:
                 _note(journal, waiting[index].key, event)
                 report(waiting[index], event)
-        ranking = order(chosen, journal.records, table)
+        ranking = order(chosen, journal.records, plan.table)
         if journal.folder is not None:
             replace_text(journal.folder / "ranking.json", ranking.to_json())
             replace_text(journal.folder / "ranking.csv", ranking.to_csv())
@@ -99,7 +98,7 @@ def _settings(plan: Plan, threads: int) -> dict[str, Any]:
         "version": version("prescreen"),
         "task": f"{plan.task.name} {plan.task.fingerprint}",
         **plan.training.to_json(),
-        "readouts": list(plan.readouts),
+        "readouts": list(plan.table),
         "readings": plan.readings,
         "head": plan.head,
         "extra": list(plan.extra),

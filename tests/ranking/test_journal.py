@@ -1,10 +1,14 @@
 import json
 import math
 import os
+import shutil
+from pathlib import Path
 
 import pytest
+from toy import BAD, GOOD, TRAINING, make_task
 
 from prescreen.ranking.journal import Journal
+from prescreen.ranking.run import rank
 from prescreen.reading import Reading
 
 SETTINGS = {"steps": 10, "readouts": ["a"]}
@@ -162,3 +166,22 @@ def test_every_line_is_strict_json(tmp_path):
 
     for line in write_example(tmp_path).read_text().splitlines():
         json.loads(line, parse_constant=refuse)
+
+
+def test_a_run_folder_of_the_earlier_layout_opens(tmp_path):
+    """Written before the package had rooms; of the same settings, so that nothing is measured."""
+    shutil.copytree(Path(__file__).parent / "runs" / "before_0.1", tmp_path / "run")
+    before = (tmp_path / "run" / "journal.jsonl").read_bytes()
+    seen = []
+    ranking = rank(
+        {**GOOD, **BAD},
+        make_task(),
+        training=TRAINING,
+        out=tmp_path / "run",
+        progress=seen.append,
+    )
+    assert seen == []
+    failures = ["build", "memory", "diverged", "collapsed"]
+    assert [row.status for row in ranking] == ["ok"] * 3 + failures
+    assert all(reading.architecture == "" for row in ranking for reading in row.trajectory)
+    assert (tmp_path / "run" / "journal.jsonl").read_bytes() == before

@@ -1,0 +1,81 @@
+"""The order of candidates: mean ranks, architectures that tie, measures that count for none."""
+
+import itertools
+import math
+import random
+
+import pytest
+from scipy.stats import rankdata
+
+from prescreen.ranking.journal import Record
+from prescreen.ranking.order import order
+from prescreen.reading import Reading, Trajectory
+from prescreen.readouts import resolve_readouts
+from prescreen.spaces.candidate import Candidate
+
+PANEL = ["entropy", "isotropy", "synflow"]  # lower is better, higher, higher
+
+
+def ranked(rows, panel=PANEL):
+    """The ranking of candidates, each given by its architecture and values."""
+    candidates = [Candidate(f"c{i}", {}, lambda: None) for i in range(len(rows))]
+    records = {
+        candidate.key: Record(
+            Trajectory([Reading(1, dict(zip(panel, values, strict=True)), architecture=name)]),
+            "finished",
+        )
+        for candidate, (name, *values) in zip(candidates, rows, strict=True)
+    }
+    ranking = order(candidates, records, resolve_readouts(panel))
+    return ranking, {row.name: row.score for row in ranking}
+
+
+def scores(columns):
+    """Mean ranks from 0 to 1, by scipy; columns are better when higher."""
+    count = len(columns[0])
+    ranks = [(rankdata(column) - 1) / (count - 1) for column in columns]
+    return {f"c{i}": sum(rank[i] for rank in ranks) / len(columns) for i in range(count)}
+
+
+def test_scores_are_mean_ranks():
+    generator = random.Random(0)
+    rows = [("", *(generator.random() for _ in PANEL)) for _ in range(7)]
+    expected = scores(
+        [[-row[1] for row in rows], [row[2] for row in rows], [row[3] for row in rows]]
+    )
+    assert ranked(rows)[1] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["same", ""])
+def test_of_one_architecture_the_trained_head_decides_alone(name):
+    """Untrained measures differ by the draw of their weights; unknown architectures are apart."""
+    rows = [(name, 0.1, 1.0, 1.0), (name, 0.2, 2.0, 2.0), (name, 0.3, 3.0, 3.0)]
+    ranking, _ = ranked(rows)
+    best_first = ["c0", "c1", "c2"] if name else ["c2", "c1", "c0"]
+    assert [row.name for row in ranking] == best_first
+
+
+def test_architectures_tie_within_and_rank_between():
+    rows = [("a", 0.2, 1.0, 5.0), ("a", 0.1, 9.0, 0.0), ("b", 0.3, 2.0, 4.0), ("c", 0.4, 0.5, 6.0)]
+    first = {name: next(row for row in rows if row[0] == name) for name in "abc"}
+    tied = [[first[row[0]][k] for row in rows] for k in (2, 3)]
+    assert ranked(rows)[1] == pytest.approx(scores([[-row[1] for row in rows], *tied]))
+
+
+def test_what_is_undefined_for_one_counts_for_none():
+    rows = [("a", 0.1, 1.0, math.nan), ("b", 0.2, 3.0, 9.0), ("c", 0.3, 2.0, 8.0)]
+    ranking, found = ranked(rows)
+    assert ranking.left_out == ("synflow",)
+    assert found == ranked([row[:3] for row in rows], PANEL[:2])[1]
+
+
+def test_a_head_without_a_value_ranks_last():
+    for worst in range(3):
+        values = [math.nan if i == worst else float(i) for i in range(3)]
+        ranking, _ = ranked([("", value) for value in values], ["entropy"])
+        assert ranking.rows[-1].name == f"c{worst}"
+
+
+def test_equal_scores_keep_the_given_order():
+    for rows in itertools.permutations([("a", 0.1), ("b", 0.1), ("c", 0.1)]):
+        assert [row.name for row in ranked(rows, ["entropy"])[0]] == ["c0", "c1", "c2"]
