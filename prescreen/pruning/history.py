@@ -6,6 +6,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 Values = tuple[float, ...]
 
@@ -50,3 +51,14 @@ class History:
         self.steps.insert(index, step)
         self._values[index * self.width : index * self.width] = array("d", row)
         return index
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Arrays pickle with a header each, which would be a third of all.
+        bytes_of = self.steps.tobytes(), self._values.tobytes()
+        return _restored, (self.width, self.architecture, self.objective, *bytes_of)
+
+
+def _restored(
+    width: int, architecture: str, objective: Values | None, steps: bytes, values: bytes
+) -> History:
+    return History(width, architecture, objective, array("q", steps), array("d", values))
