@@ -1,4 +1,4 @@
-"""Keep the best checkpoint of a training loop of your own and stop it, from unlabelled inputs."""
+"""Keep the best checkpoint of your own training loop and stop it, from unlabelled inputs."""
 
 import tempfile
 

@@ -11,7 +11,7 @@ from prescreen.integrations.optuna import ReadoutPruner, objective
 
 
 def work(url: str, trials: int, seed: int) -> None:
-    """Everything that pruning needs is in the storage: every worker decides alike."""
+    """Run trials. All that pruning needs is in the storage: every worker decides alike."""
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(

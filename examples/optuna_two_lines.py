@@ -1,4 +1,4 @@
-"""Prune an ordinary PyTorch objective by what the model says on unlabelled images."""
+"""Prune an ordinary PyTorch objective by readouts on unlabelled images."""
 
 import optuna
 import torch
@@ -34,7 +34,7 @@ def objective(trial: optuna.Trial) -> float:
 
 
 def main() -> None:
-    torch.set_num_threads(1)  # small networks gain nothing from more
+    torch.set_num_threads(1)  # small networks do not gain from more
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.RandomSampler(seed=0)
     study = optuna.create_study(direction="maximize", sampler=sampler)  # prunes by the median

@@ -8,12 +8,12 @@ from prescreen.integrations.optuna import ReadoutPruner, objective
 
 
 def main() -> None:
-    torch.set_num_threads(1)  # small networks gain nothing from more
+    torch.set_num_threads(1)  # small networks do not gain from more
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         directions=["maximize", "minimize"],
         sampler=optuna.samplers.NSGAIISampler(population_size=8, seed=0),
-        # A cell that is poor but cheap may belong to the front: learn how often it does.
+        # A poor but cheap cell may be Pareto-optimal: bound how often such a trial is pruned.
         pruner=ReadoutPruner(max_false_prune=0.3),
     )
     search = objective(

@@ -1,4 +1,4 @@
-"""A search space is a file with two functions; `prescreen rank own_search_space.py` takes it, too."""
+"""A search space is a file with two functions; try `prescreen rank own_search_space.py`, too."""
 
 from typing import Any
 

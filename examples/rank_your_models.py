@@ -1,4 +1,4 @@
-"""Rank a few models of your own on your own tensors, in three lines."""
+"""Rank your own models on your own tensors, in three lines."""
 
 import torch
 from sklearn.datasets import load_digits

@@ -1,4 +1,4 @@
-"""Search a space with Ray Tune; trials whose readings are poor are stopped, and stay so on restore."""
+"""Search a space with Ray Tune; trials with poor readings are stopped, also after a restore."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""Read a model's head inside a training loop of your own; the model is left exactly as it was."""
+"""Read a model's head inside your own training loop; the model is left exactly as it was."""
 
 import torch
 from sklearn.datasets import load_digits

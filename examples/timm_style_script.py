@@ -1,4 +1,4 @@
-"""A script after timm's train.py, with an EMA of the weights; no validation set chooses or stops."""
+"""A script like timm's train.py, with an EMA of the weights; it needs no validation set."""
 
 import tempfile
 
@@ -29,7 +29,7 @@ def main() -> None:
     mixup = Mixup(mixup_alpha=0.2, num_classes=10)
     criterion = SoftTargetCrossEntropy()
     model_ema = ModelEmaV3(model, decay=0.9)
-    # What would be deployed is read and kept: the averaged weights.
+    # The averaged weights are read and kept, as these would be deployed.
     monitor = Monitor(images[1200:])
     selector, stopping = CheckpointSelector(tempfile.mkdtemp()), EarlyStopping()
 

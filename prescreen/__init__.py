@@ -47,7 +47,7 @@ __all__ = [
     "select_checkpoint",
 ]
 
-# Old name: where it is now.
+# Old name to new place.
 MOVED = {
     "Capture": "prescreen.captured.Capture",
     "Comparison": "prescreen.checkpoints.CheckpointRanking",

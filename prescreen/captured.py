@@ -11,8 +11,8 @@ from torch import Tensor
 
 from prescreen.predictions import Link, Predictions, blocks, check_link
 
-# How far features @ weight.T + bias may lie from the logits, relative to the size of the terms that
-# are summed. Lower-precision matmuls round their inputs and, for TF32, the products as well.
+# How far features @ weight.T + bias may lie from the logits, relative to the size of the summed terms.
+# Matrix products of lower precision round their inputs; TF32 rounds the products as well.
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 5e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
@@ -28,8 +28,9 @@ class Capture(Predictions):
         link: how logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``.
 
     Raises:
-        ValueError: a shape, dtype, device or value that no head can have produced, among them
-            logits that are not ``features @ weight.T + bias`` (checked on a few rows and classes).
+        ValueError: a shape, dtype, device or value that a linear head cannot have produced, or logits
+            that are not ``features @ weight.T + bias`` (checked on a few rows and classes).
+        NonFiniteError: a value is NaN or infinite.
     """
 
     features: Tensor
@@ -45,7 +46,7 @@ class Capture(Predictions):
         self._check_linear()
 
     def class_blocks(self) -> Iterator[slice]:
-        """Slices of classes, all samples at once; a block keeps within BLOCK_ELEMENTS.
+        """Slices of classes, all samples at once; a block has at most BLOCK_ELEMENTS elements.
 
         The larger of N and D counts, because products with (N, D) features have D rows a class.
         """
@@ -58,6 +59,7 @@ class Capture(Predictions):
 
     def _check_shapes(self) -> None:
         shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors().items()}
+        got = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         expected = "features (N, D), logits (N, K), weight (K, D), bias (K,)"
         fits = (
             self.features.ndim == self.logits.ndim == self.weight.ndim == 2
@@ -66,35 +68,33 @@ class Capture(Predictions):
             and (self.bias is None or self.bias.shape == self.logits.shape[1:])
         )
         if not fits:
-            got = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-            raise ValueError(f"capture: shapes {expected} are needed, got {got}")
+            raise ValueError(f"capture must have the shapes {expected}, got {got}")
         if self.num_samples < 2:
             raise ValueError(
-                f"inputs: a probe batch of at least 2 samples is needed, got {self.num_samples}"
+                f"`inputs` must be a probe batch of at least 2 samples, got {self.num_samples}"
             )
         if self.num_classes < 2 and self.link == "softmax":
             raise ValueError(
-                "link: 'softmax' needs at least 2 classes, got 1; use link='sigmoid' or 'identity'"
+                "`link` must be 'sigmoid' or 'identity' for a head of 1 class, got 'softmax'"
             )
         if self.num_classes < 1 or self.features.shape[1] < 1:
-            raise ValueError(
-                f"capture: at least one class and one feature are needed, got {shapes}"
-            )
+            raise ValueError(f"capture must have at least one class and one feature, got {got}")
 
     def _check_tensors(self) -> None:
         for name, tensor in self._tensors().items():
             if not tensor.is_floating_point():
-                raise ValueError(f"{name}: a floating-point tensor is needed, got {tensor.dtype}")
+                raise ValueError(f"`{name}` must be a floating-point tensor, got {tensor.dtype}")
             if tensor.device != self.logits.device:
                 raise ValueError(
-                    f"{name}: must lie on the logits' device {self.logits.device}, got {tensor.device}"
+                    f"`{name}` must be on the device of the logits, {self.logits.device}, "
+                    f"got {tensor.device}"
                 )
             # One pass and no mask: a sum is finite only if every term is (float32 cannot overflow
             # here before the model itself has diverged).
             if not torch.isfinite(tensor.sum(dtype=self.dtype)):
                 bad = int((~torch.isfinite(tensor)).sum())
                 raise NonFiniteError(
-                    f"{name}: finite values are needed, got {bad} NaN or infinite of {tensor.numel()}"
+                    f"`{name}` must be finite, got {bad} NaN or infinite of {tensor.numel()} values"
                 )
 
     def _check_linear(self) -> None:
@@ -109,8 +109,8 @@ class Capture(Predictions):
         allowed = coarsest * (z.abs() @ w.abs().T + torch.as_tensor(bias).abs() + 1e-6)
         if bool((error > allowed).any()):
             raise ValueError(
-                "capture: features @ weight.T + bias must equal the logits, got a difference of "
-                f"{error.max().item():.3g}; name the module that produces the logits with "
+                "`logits` must be features @ weight.T + bias, got a difference of "
+                f"{error.max().item():.3g}; name the layer that produces them with "
                 "head='path.to.layer'"
             )
 

@@ -1,7 +1,7 @@
-"""Deprecation: how a public name goes, and the helper that says so.
+"""Deprecation: how a public name is retired.
 
-A name that goes works for two minor releases more and warns where it is used, in one line that says
-what to use instead and when it ends. CONTRIBUTING.md states the policy.
+A retired name keeps working for two more minor releases. Where it is used it warns in one line, which
+says what to use instead and when the name ends. CONTRIBUTING.md states the policy.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 
 
 def moved(module: str, names: Mapping[str, str], *, until: str) -> Callable[[str], Any]:
-    """A module's ``__getattr__`` that finds names where they are now, with a warning.
+    """A module's ``__getattr__`` that finds moved names in their new place, with a warning.
 
     Args:
-        module: whose names have gone.
-        names: old name to where it is now, ``"package.module.name"``.
-        until: the version in which the old names end.
+        module: the module that the names have left.
+        names: old name to new place, ``"package.module.name"``.
+        until: the version that drops the old names.
     """
 
     def find(name: str) -> Any:

@@ -27,13 +27,13 @@ class CandidateFailed(Exception):
 
 @contextmanager
 def failing_as(kind: str) -> Iterator[None]:
-    """Turn whatever a candidate's own code raises into a CandidateFailed."""
+    """Turn any error of a candidate's own code into a CandidateFailed."""
     try:
         yield
     except CandidateFailed:
         raise
     except NonFiniteError as error:
         raise CandidateFailed("diverged", str(error)) from error
-    except Exception as error:  # the candidate is foreign code: its errors are results
+    except Exception as error:  # the candidate's code is not ours: its errors are results
         kind = "memory" if is_out_of_memory(error) else kind
         raise CandidateFailed(kind, named_line(error)) from error

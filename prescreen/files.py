@@ -1,4 +1,4 @@
-"""Files: replaced whole, so that a kill leaves the old one or the new one; states of models."""
+"""Files: text and model states, replaced whole: a kill leaves either the old file or the new one."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ PICKLED = ".pt"
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a text file in the place of another."""
+    """Write a text file, replacing any that is there."""
     _replace(path, lambda part: part.write_text(text))
 
 
 def save_state(stem: Path, state: Mapping[str, Any]) -> Path:
-    """Write a model's state: safetensors where it can hold it and is installed, else torch's own.
+    """Write a model's state as safetensors if possible, else in torch's own format.
 
     Args:
         stem: the path without an extension.
-        state: such as ``model.state_dict()``. Safetensors cannot hold what is not a tensor, nor
-            tensors that share memory (tied weights).
+        state: such as ``model.state_dict()``. Safetensors must be installed; it holds tensors only,
+            and none that share memory (tied weights).
 
     Returns:
         The file's path.
@@ -46,7 +46,7 @@ def save_state(stem: Path, state: Mapping[str, Any]) -> Path:
 
 
 def load_state(path: Path) -> Any:
-    """What a checkpoint file holds, on the CPU; nothing in it is executed.
+    """The content of a checkpoint file, on the CPU; nothing in it is executed.
 
     Raises:
         ValueError: the file cannot be read, or holds more than tensors and plain Python values.
@@ -59,11 +59,11 @@ def load_state(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except ImportError as error:
         raise ValueError(
-            f"checkpoint: {path} needs safetensors: pip install safetensors"
+            f"checkpoint {path} needs the safetensors package: pip install safetensors"
         ) from error
     except Exception as error:  # unpickling foreign bytes can raise anything
         raise ValueError(
-            f"checkpoint: a file of weights is needed, got {path} ({first_line(error)})"
+            f"checkpoint must be a file of weights, got {path} ({first_line(error)})"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Importing: modules and files that a user names, with errors of one line."""
+"""Importing: modules and files that a user names, with one-line errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-# What a user's file raises while it is imported; anything else keeps its own traceback.
+# Errors of a user's file that are reported in one line; any other keeps its traceback.
 _IMPORT_ERRORS = (
     ArithmeticError,
     AssertionError,
@@ -28,7 +28,7 @@ _IMPORT_ERRORS = (
 
 
 def import_module(name: str, argument: str) -> ModuleType | None:
-    """Import a module by its dotted name; None if there is none of that name.
+    """Import a module by its dotted name; None if there is no such module.
 
     Raises:
         ValueError: it cannot be imported; the message begins with the argument's name.
@@ -40,13 +40,13 @@ def import_module(name: str, argument: str) -> ModuleType | None:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if (missing and f"{name}.".startswith(f"{missing}.")) or not name.strip("."):
             return None
-        raise ValueError(f"{argument}: {_failure(name, error)}") from error
+        raise ValueError(_failure(argument, name, error)) from error
 
 
 def import_file(file: str | Path, argument: str) -> ModuleType | None:
-    """Import a Python file, once for every time it was modified; None if there is none.
+    """Import a Python file, again after each modification; None if there is no such file.
 
-    It is registered under a name made from its path, which is the same in every process.
+    The module's name is made from the path: it is the same in every process.
 
     Raises:
         ValueError: it cannot be imported; the message begins with the argument's name.
@@ -60,7 +60,7 @@ def _import_file(path: Path, modified: int, argument: str) -> ModuleType:
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
     spec = importlib.util.spec_from_file_location(f"{path.stem}_{digest}", path)
     if spec is None or spec.loader is None:
-        raise ValueError(f"{argument}: a Python file FILE.py is needed, got {path}")
+        raise ValueError(f"`{argument}` must be a Python file FILE.py, got {path}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     sys.path.insert(0, str(path.parent))  # as for a script: its neighbours can be imported
@@ -68,25 +68,26 @@ def _import_file(path: Path, modified: int, argument: str) -> ModuleType:
         spec.loader.exec_module(module)
     except _IMPORT_ERRORS as error:
         del sys.modules[spec.name]
-        raise ValueError(f"{argument}: {_failure(str(path), error)}") from error
+        raise ValueError(_failure(argument, str(path), error)) from error
     finally:
         sys.path.remove(str(path.parent))
     return module
 
 
-def _failure(name: str, error: Exception) -> str:
-    """One line: the line of the imported file at which its import went wrong."""
+def _failure(argument: str, name: str, error: Exception) -> str:
+    """One line that names the line of the imported file at which its import failed."""
     ours = (__file__, importlib.__file__)
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if frame.filename not in ours and not frame.filename.startswith("<frozen importlib")
     ]
-    where = name
+    where = ""
     if isinstance(error, SyntaxError) and error.filename:
-        where = f"{error.filename}, line {error.lineno}"
+        where = f" at {error.filename}, line {error.lineno}"
     elif frames:
         lines = [frame.lineno for frame in frames if frame.filename == frames[0].filename]
-        where = f"{frames[0].filename}, line {lines[-1]}"
+        where = f" at {frames[0].filename}, line {lines[-1]}"
     reason = str(error).partition("\n")[0]
-    return f"{name} cannot be imported, {where}: {type(error).__name__}: {reason}"
+    failure = f"{type(error).__name__}: {reason}"
+    return f"`{argument}` must be importable, got {name}, which fails{where}: {failure}"

@@ -1,4 +1,4 @@
-"""Panel: which readouts a decision looks at, which way each of them is good, and the two defaults."""
+"""Panel: the readouts that a decision looks at, the direction of each, and the defaults."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 # Wherever architectures are compared. Three unlike measures: the gradient of the trained head, and the
-# features and the flow of the untrained network. On NAS-Bench-201 they order cells better than one of
-# them, or more of one kind, does (docs/evidence.md).
+# features and the flow of the untrained network. On NAS-Bench-201 together they order cells better than
+# one of them alone or several of one kind (docs/evidence.md).
 DEFAULT_PANEL: tuple[str, ...] = ("sample_gradient", "isotropy", "synflow")
 
-# For the checkpoints of one run: one architecture, so that only its predictions tell them apart.
-# Whether these survive a change of the input and of the checkpoint shows labels learnt by heart, which
-# confidence alone rewards (docs/selection.md).
+# For the checkpoints of one run. They share one architecture: only predictions tell them apart.
+# Predictions that change with the input or from one checkpoint to the next betray memorised labels,
+# which confidence alone would reward (docs/selection.md).
 CHECKPOINT_PANEL: tuple[str, ...] = ("stable_information",)
 
-# The same for checkpoints that have none before them: of few files, or of different models.
+# The same for checkpoints without an earlier one to compare with: few files, or different models.
 LONE_CHECKPOINT_PANEL: tuple[str, ...] = ("view_information",)
 
 
@@ -39,8 +39,8 @@ class Panel:
     Args:
         names: the readouts.
         higher_is_better: for each of them, which way is good.
-        of_network: for each of them, whether it is a measure of the untrained network; empty where
-            none is. Such a measure tells architectures apart and nothing else.
+        of_network: for each of them, whether it is a measure of the untrained network; empty if none
+            is. Such a measure only tells architectures apart.
     """
 
     names: tuple[str, ...]
@@ -58,14 +58,14 @@ class Panel:
         return len(self.names)
 
     def lacking(self, values: Mapping[str, object]) -> list[str]:
-        """Names that a reading's values do not have."""
+        """Names of the panel that are missing from a reading's values."""
         return [name for name in self.names if name not in values]
 
     def oriented(self, values: Mapping[str, float | str]) -> tuple[float, ...]:
         """The panel's values, signs turned so that higher is better; NaN stays NaN.
 
         Raises:
-            KeyError: a readout is not among ``values``.
+            KeyError: a readout is missing from ``values``.
         """
         return tuple(
             float(values[name]) if higher else -float(values[name])

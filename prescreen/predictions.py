@@ -10,10 +10,12 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from prescreen.checks import require_one_of
+
 Link = Literal["softmax", "sigmoid", "identity"]
 
-# A block of predictions holds at most this many elements (16 MiB in float32): what does not fit is
-# computed block by block, so that a vocabulary of 100,000 classes costs no second (N, K) matrix.
+# The largest block of predictions, in elements (16 MiB in float32). Larger matrices are computed block
+# by block: a vocabulary of 100,000 classes then needs no second (N, K) matrix.
 BLOCK_ELEMENTS = 1 << 22
 
 
@@ -35,7 +37,7 @@ class Predictions:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What readouts compute in: float64 if the logits are, else float32."""
+        """The dtype of readouts: float64 if the logits are, else float32."""
         return torch.float64 if self.logits.dtype == torch.float64 else torch.float32
 
     def logit_block(self, rows: slice = slice(None), classes: slice = slice(None)) -> Tensor:
@@ -52,7 +54,7 @@ class Predictions:
         return logits.sigmoid() if self.link == "sigmoid" else logits
 
     def row_blocks(self) -> Iterator[slice]:
-        """Slices of samples, all classes at once; a block keeps within BLOCK_ELEMENTS."""
+        """Slices of samples, all classes at once; a block has at most BLOCK_ELEMENTS elements."""
         return blocks(self.num_samples, self.num_classes)
 
     @cached_property
@@ -81,7 +83,7 @@ class Predictions:
 
     @cached_property
     def _softmax(self) -> tuple[Tensor, Tensor]:
-        """P and its log-partition from one exponential: torch's own two take 3 to 6 times as long."""
+        """P and its log-partition from one exponential; torch's two calls take 3 to 6 times as long."""
         top = self.logits.amax(1, keepdim=True).to(self.dtype)
         p = (self.logit_block() - top).exp_()
         total = p.sum(1, keepdim=True)
@@ -90,7 +92,7 @@ class Predictions:
 
 @dataclass(frozen=True, eq=False)
 class Logits(Predictions):
-    """Predictions without the head that made them, as they are remembered of an earlier reading.
+    """Predictions without the head that made them, kept from an earlier reading.
 
     Args:
         logits: shape (N, K).
@@ -102,16 +104,15 @@ class Logits(Predictions):
 
 
 def check_link(link: str) -> None:
-    """Refuse a link that does not exist.
+    """Refuse an unknown link.
 
     Raises:
-        ValueError: as said.
+        ValueError: it is not one of ``Link``.
     """
-    if link not in get_args(Link):
-        raise ValueError(f"`link` must be one of {', '.join(get_args(Link))}, got {link!r}")
+    require_one_of("link", link, get_args(Link))
 
 
 def blocks(length: int, other: int) -> Iterator[slice]:
-    """Slices of one dimension, so many that a block with the other one keeps within BLOCK_ELEMENTS."""
+    """Slices of one dimension; with the whole other one, a block has at most BLOCK_ELEMENTS elements."""
     step = max(1, BLOCK_ELEMENTS // max(1, other))
     return (slice(start, min(start + step, length)) for start in range(0, length, step))

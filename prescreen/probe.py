@@ -1,4 +1,4 @@
-"""Probe: the only place where a model is read."""
+"""Probe: the only place where models are read."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from prescreen.captured import Capture, NonFiniteError
+from prescreen.checks import require_one_of
 from prescreen.heads.capturing import capture
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.predictions import Link, Logits, check_link
@@ -22,7 +23,7 @@ OnDiverged = Literal["raise", "nan"]
 
 
 class Probe:
-    """Reads models on fixed unlabelled inputs, and leaves them exactly as they were.
+    """Reads models on fixed unlabelled inputs and leaves them exactly as they were.
 
     ::
 
@@ -33,20 +34,20 @@ class Probe:
             if step % 100 == 0:
                 print(probe.read(model, step))
 
-    It remembers what was measured of the untrained network, and the predictions that the next reading
-    is compared with.
+    It remembers the measures of the untrained network, and the predictions that the next reading is
+    compared with.
 
     Args:
-        inputs: unlabelled ones, the same for all readings: whatever the model takes (a tensor, a tuple
-            of arguments, a dict of keywords). They are moved to the model's device.
-        readouts: names, or a mapping from names of your own to ``Readout``.
+        inputs: unlabelled inputs, the same for all readings, in the form that the model takes: a tensor,
+            a tuple of arguments or a dict of keywords. They are moved to the model's device.
+        readouts: names, or a mapping from your own names to ``Readout``.
         seen: inputs that the model is trained on; for readouts that need them, such as ``"gap/..."``.
-        view: makes of inputs others that show the same; for readouts that need it.
-        head: dotted name of the prediction head, where it cannot be found.
+        view: a function that changes inputs but not what they show; for readouts that need it.
+        head: dotted name of the prediction head, if it is not found.
         link: how logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``.
         batch_statistics: let BatchNorm use the batch's own statistics. Right while training is brief;
             for checkpoints of a long run choose False.
-        on_diverged: where the model's features, logits or weights are not finite, ``"raise"`` or give
+        on_diverged: if the model's features, logits or weights are not finite, ``"raise"``, or give
             ``"nan"`` for all readouts of the head.
 
     Raises:
@@ -66,8 +67,7 @@ class Probe:
         on_diverged: OnDiverged = "raise",
     ) -> None:
         check_link(link)
-        if on_diverged not in get_args(OnDiverged):
-            raise ValueError(f"`on_diverged` must be raise or nan, got {on_diverged!r}")
+        require_one_of("on_diverged", on_diverged, get_args(OnDiverged))
         self.readouts = resolve_readouts(readouts)
         self._of_network = [name for name, one in self.readouts.items() if one.of_network]
         needs = {need: name for name, one in self.readouts.items() for need in one.needs}
@@ -77,7 +77,9 @@ class Probe:
         }
         for need, value in others.items():
             if need in needs and value is None:
-                raise ValueError(f"`{need}` is needed for the readout {needs[need]!r}, got None")
+                raise ValueError(
+                    f"`{need}` must be given for the readout {needs[need]!r}, got None"
+                )
         self._inputs = {"head": inputs, **others}
         self._captured = [need for need in self._inputs if need in needs]
         self._follows = "before" in needs
@@ -88,9 +90,9 @@ class Probe:
         self._taken: list[tuple[int, Tensor]] = []  # steps and logits of the latest two readings
 
     def read_untrained(self, model: nn.Module) -> None:
-        """Measure a network before its first step; the values stand in all readings from now on.
+        """Measure a network before its first step; all later readings include the values.
 
-        Without readouts of the untrained network nothing is done.
+        Does nothing if no readout is of the untrained network.
         """
         if self._of_network:
             network = Network(model, _on_device_of(model, self._inputs["head"]), self._head)
@@ -105,18 +107,18 @@ class Probe:
             step: optimizer steps taken so far.
 
         Returns:
-            All readouts. A value is NaN where it is undefined, and where it needs a reading at an
-            earlier step and there is none.
+            All readouts. A value is NaN if it is undefined, or if it needs an earlier reading and there
+            is none.
 
         Raises:
-            ValueError: the model cannot take the inputs, its head is not found, or the panel has
-                readouts of the untrained network, which has not been measured.
+            ValueError: the model cannot take the inputs, its head is not found, or a readout is of the
+                untrained network and that has not been measured.
             NonFiniteError: the model has diverged, and ``on_diverged`` is ``"raise"``.
         """
         if unmeasured := [name for name in self._of_network if name not in self._untrained]:
             raise ValueError(
-                f"`readouts` must be of the head where the untrained network has not been measured "
-                f"(read_untrained), got {', '.join(unmeasured)}"
+                "`readouts` must be of the head unless read_untrained was called before, "
+                f"got {', '.join(unmeasured)}"
             )
         try:
             of_head = self._read_head(model, step)
@@ -128,7 +130,7 @@ class Probe:
         return Reading(step, values, architecture=self._architecture)
 
     def state_dict(self) -> dict[str, Any]:
-        """What ``load_state_dict`` takes: tensors and plain values."""
+        """The state for ``load_state_dict``: tensors and plain values."""
         return {
             "steps": [step for step, _ in self._taken],
             "logits": [logits.cpu() for _, logits in self._taken],
@@ -137,7 +139,7 @@ class Probe:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         self._taken = [*zip(state["steps"], state["logits"], strict=True)]
         self._untrained = dict(state.get("untrained", {}))
         self._architecture = str(state.get("architecture", ""))
@@ -164,7 +166,7 @@ class Probe:
         )
 
     def _before(self, step: int, now: Capture) -> Logits | None:
-        """Predictions at the nearest earlier step, None where there is none; remember these."""
+        """Predictions at the nearest earlier step, None if there is none; remembers the present ones."""
         earlier = [(at, logits) for at, logits in self._taken if at < step][-1:]
         self._taken = [*earlier, (step, now.logits)]
         return Logits(earlier[0][1].to(now.logits), self._link) if earlier else None
@@ -183,10 +185,10 @@ def read(
 
     Args:
         model: any module with a linear or convolution head.
-        inputs: what the model takes: a tensor, a tuple of arguments or a dict of keywords.
-        readouts: names or a mapping, as in `Probe`; by default those of ``DEFAULT_PANEL`` that the head
-            alone defines.
-        head: dotted name of the head, where it cannot be found.
+        inputs: a tensor, a tuple of arguments or a dict of keywords, as the model takes it.
+        readouts: names or a mapping, as in `Probe`; by default those of ``DEFAULT_PANEL`` that need the
+            head alone.
+        head: dotted name of the head, if it is not found.
         link: how logits become predictions.
         batch_statistics: let BatchNorm use the batch's own statistics. Right while training is
             brief; for checkpoints of a long run choose False.

@@ -1,4 +1,4 @@
-"""Rank aggregation: one order from several unlike readouts, whatever their scales."""
+"""Rank aggregation: one order from several readouts of unlike scales."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def aggregate(scores: Floats) -> Floats:
     """
     if scores.ndim != 2 or scores.shape[1] == 0:
         raise ValueError(
-            f"scores: shape (candidates, readouts) with a readout is needed, got {scores.shape}"
+            "`scores` must have shape (candidates, readouts) with at least one readout, "
+            f"got {scores.shape}"
         )
     if len(scores) <= 1:
         return np.ones(len(scores))
@@ -37,7 +38,7 @@ def aggregate(scores: Floats) -> Floats:
 
 
 def _ranks(column: Floats) -> Floats:
-    # Half the time of scipy.stats.rankdata, which counts where every pruning decision ranks.
+    # Takes half the time of scipy.stats.rankdata, which matters because every pruning decision ranks.
     missing = int(np.isnan(column).sum())
     worst_first = np.roll(column.argsort(), missing)  # NaN is sorted to the end
     rising = column[worst_first]

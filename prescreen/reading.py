@@ -1,4 +1,4 @@
-"""Readings over steps: what every decision looks at."""
+"""Readings over steps, which every decision looks at."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from prescreen.checks import require_at_least
+
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read from one candidate at one step.
+    """The values read from one candidate at one step.
 
     Args:
         step: optimizer steps taken so far.
         values: readout name to value; NaN where a readout is undefined.
         seconds: wall seconds spent on the candidate so far, building and reading included.
-        training_loss: mean loss of the steps since the reading before.
+        training_loss: mean loss of the steps since the previous reading.
         parameters: the candidate's trainable parameters.
-        architecture: what tells the structure of the network that was measured untrained from
-            others; empty where none was.
+        architecture: a digest of the structure of the network that was measured untrained; empty if
+            none was.
     """
 
     step: int
@@ -30,7 +32,7 @@ class Reading:
     architecture: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """A dict that strict JSON can hold: NaN and infinities, which it lacks, become strings."""
+        """A dict for strict JSON, which has no NaN or infinities: these become strings."""
         architecture = {"architecture": self.architecture} if self.architecture else {}
         return {
             "step": self.step,
@@ -68,11 +70,11 @@ class Trajectory:
         """Add a reading.
 
         Raises:
-            ValueError: its step does not lie after the last one.
+            ValueError: its step is not later than the last one.
         """
         if self.readings and reading.step <= self.readings[-1].step:
             raise ValueError(
-                f"reading: a step after {self.readings[-1].step} is needed, got {reading.step}"
+                f"`reading` must be of a step after {self.readings[-1].step}, got {reading.step}"
             )
         self.readings.append(reading)
 
@@ -92,14 +94,13 @@ class Trajectory:
         return self.readings[-1]
 
     def series(self, name: str) -> tuple[list[int], list[float]]:
-        """Steps and values of one readout; NaN where a reading lacks it."""
+        """Steps and values of one readout; NaN for readings without it."""
         values = [reading.values.get(name, math.nan) for reading in self.readings]
         return [reading.step for reading in self.readings], values
 
     def smoothed(self, name: str, window: int = 1) -> float:
-        """Mean of a readout's last ``window`` values; NaN if one of them is, or none exists."""
-        if window < 1:
-            raise ValueError(f"window: at least 1 reading is needed, got {window}")
+        """Mean of a readout's last ``window`` values; NaN if any of them is, or if there are none."""
+        require_at_least("window", window, 1)
         values = self.series(name)[1][-window:]
         return math.fsum(values) / len(values) if values else math.nan
 

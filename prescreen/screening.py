@@ -1,4 +1,4 @@
-"""Screening: a candidate is built, trained briefly and read at even distances."""
+"""Screening: build a candidate, train it briefly and read it at even intervals."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from prescreen.captured import Capture
+from prescreen.checks import require_at_least
 from prescreen.failures import CandidateFailed, failing_as
 from prescreen.heads.find import find_heads
 from prescreen.heads.preserve import preserve
@@ -32,17 +33,17 @@ class Plan:
     """How candidates are screened, the same for all of them.
 
     Args:
-        task: what to train on, and the probe batch.
+        task: the training data and the probe batch.
         training: budget and recipe.
-        readouts: names or a mapping, as in ``Probe``. Measures of the untrained network stand in every
+        readouts: names or a mapping, as in ``Probe``. Measures of the untrained network are in every
             reading.
-        readings: into how many equal parts readings divide the budget.
-        head: dotted name of the head, where it cannot be found.
-        extra: measurements of your own, by name: functions of the model, which they get in eval mode
-            without gradients and cannot change. They stand in the readings beside the readouts.
+        readings: the number of readings; they divide the budget into equal parts.
+        head: dotted name of the head, if it is not found.
+        extra: your own measurements by name: functions of the model, which is in eval mode without
+            gradients and restored afterwards. Their values join the readouts in the readings.
 
     Raises:
-        ValueError: ``task``, ``readouts``, ``readings`` or ``extra`` are not what is allowed.
+        ValueError: ``task``, ``readouts``, ``readings`` or ``extra`` are not allowed.
     """
 
     task: Task
@@ -56,8 +57,7 @@ class Plan:
     def __post_init__(self) -> None:
         check_task(self.task)
         object.__setattr__(self, "table", resolve_readouts(self.readouts))
-        if self.readings < 1:
-            raise ValueError(f"`readings` must be at least 1, got {self.readings}")
+        require_at_least("readings", self.readings, 1)
         if twice := sorted(set(self.table) & set(self.extra)):
             raise ValueError(f"`extra` must have names that no readout has, got {', '.join(twice)}")
 
@@ -72,37 +72,38 @@ def screen(
     head: str | None = None,
     extra: Extra | None = None,
 ) -> Iterator[Reading]:
-    """Build a candidate, train it briefly, and read it at even distances and at the end.
+    """Build a candidate, train it briefly, and read it at even intervals, the last time at the end.
 
     Args:
-        candidate: what to build.
-        task: what to train on, and the probe batch.
+        candidate: the candidate to build.
+        task: the training data and the probe batch.
         training: budget and recipe; ``Training()`` if None.
-        readouts: as in `Plan`, and so are the others.
-        readings: into how many equal parts readings divide the budget.
-        head: dotted name of the head, where it cannot be found.
-        extra: measurements of your own, by name.
+        readouts: names or a mapping, as in `Plan`.
+        readings: the number of readings; they divide the budget into equal parts.
+        head: dotted name of the head, if it is not found.
+        extra: your own measurements by name, as in `Plan`.
 
     Yields:
-        ``readings`` readings (fewer if there are fewer steps); the last one ends the budget.
+        ``readings`` readings, or fewer if there are fewer steps; the last one is at the end.
 
     Raises:
         CandidateFailed: it cannot be built or run, runs out of memory, diverges, or at the end
             predicts one class for the whole probe batch. Readings already yielded stay valid.
-        ValueError: ``readouts``, ``readings`` or ``extra`` are wrong, whatever the candidate.
+        ValueError: ``task``, ``readouts``, ``readings`` or ``extra`` are not allowed.
     """
     plan = Plan(task, training or Training(), readouts, readings, head, extra or {})
     yield from Screening(candidate, plan)
 
 
 class Screening:
-    """What ``screen`` runs; between readings it can be saved, and resumed bit for bit.
+    """The iterator behind ``screen``; between readings it can be saved and resumed bit for bit.
 
     Args:
-        candidate: what to build.
+        candidate: the candidate to build.
         plan: how it is screened.
 
-    What it raises is what ``screen`` raises.
+    Raises:
+        CandidateFailed: as ``screen`` does.
     """
 
     def __init__(self, candidate: Candidate, plan: Plan) -> None:
@@ -117,7 +118,7 @@ class Screening:
         return next(self._run)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next reading depends on, candidate and plan excepted."""
+        """All that the next reading depends on, except candidate and plan."""
         return {
             "training": self._steps.state_dict(),
             "probe": self._probe.state_dict(),
@@ -126,7 +127,7 @@ class Screening:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on after the reading at which the state was saved."""
+        """Continue after the reading at which the state was saved."""
         self._run = self._run_from(state)
 
     def _run_from(self, state: Mapping[str, Any] | None) -> Iterator[Reading]:
@@ -150,7 +151,7 @@ class Screening:
                 losses.append(step.loss)
                 if step.diverged:
                     raise CandidateFailed("diverged", f"loss {step.loss} at step {step.number}")
-                # The small term keeps rounding of the share from moving a reading by one step.
+                # Without the small term, rounding of the share could move a reading by one step.
                 due = math.floor(step.share * plan.readings + 1e-9)
                 if due == self._done:
                     continue
@@ -162,14 +163,14 @@ class Screening:
                     reading, seconds=self._seconds, training_loss=loss, parameters=parameters
                 )
                 losses.clear()
-            if predicted is None:  # resumed where all had been read
+            if predicted is None:  # resumed after the last reading
                 _, predicted = self._read(model, training.steps)
             if not math.isnan(predicted):
                 reason = f"predicts class {predicted:.0f} for the whole probe batch"
                 raise CandidateFailed("collapsed", reason)
 
     def _read_untrained(self, model: nn.Module) -> None:
-        """Of the model before its first step, or of the larger one that the candidate has for it."""
+        """Measure the model before its first step, or the candidate's network for these measures."""
         of_network = any(readout.of_network for readout in self._probe.readouts.values())
         if of_network and self._candidate.build_untrained is not None:
             with failing_as("build"):
@@ -178,7 +179,7 @@ class Screening:
             self._probe.read_untrained(model)
 
     def _read(self, model: nn.Module, step: int) -> tuple[Reading, float]:
-        """A reading with the extra measurements, and the class that all samples are predicted as."""
+        """A reading with the extra measurements, and the only class predicted, if there is one."""
         reading = self._probe.read(model, step)
         values = dict(reading.values)
         predicted = values.pop(_ONLY_CLASS)
@@ -189,7 +190,7 @@ class Screening:
 
 
 def build(candidate: Candidate, plan: Plan, *, untrained: bool = False) -> nn.Module:
-    """A candidate's network for a task, with the weights of the training's seed, on its device."""
+    """A candidate's network for a task, with weights from the training's seed, on its device."""
     with torch.random.fork_rng([]):
         torch.manual_seed(plan.training.seed)
         model = candidate.model(untrained=untrained, **plan.task.sizes)
@@ -197,10 +198,10 @@ def build(candidate: Candidate, plan: Plan, *, untrained: bool = False) -> nn.Mo
 
 
 def require_head(candidates: Sequence[Candidate], plan: Plan) -> None:
-    """Refuse a head that no candidate has; one that only some have is their failure, a result.
+    """Refuse a head that no candidate has; if some have it, the others fail, which is a result.
 
     Raises:
-        ValueError: of all candidates that can be built, none has the head.
+        ValueError: none of the candidates that can be built has the head.
     """
     problem: ValueError | None = None
     for candidate in candidates:
@@ -219,12 +220,12 @@ def require_head(candidates: Sequence[Candidate], plan: Plan) -> None:
         raise problem
 
 
-# Read beside the panel: no name of a readout has a space.
+# Read with the panel; no readout's name has a space.
 _ONLY_CLASS = "only class"
 
 
 def _only_class(capture: Capture) -> float:
-    """The class that all samples are predicted as; NaN where there are several, or no classes."""
+    """The only class predicted; NaN if several are, or if the link is not softmax."""
     if capture.link != "softmax" or len(predicted := capture.logits.argmax(1).unique()) > 1:
         return math.nan
     return predicted.item()

@@ -1,4 +1,4 @@
-"""Text: what messages, tables and strict JSON have in common."""
+"""Text: lines of errors, plain tables, and values for strict JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or the name of its class where it has none."""
+    """The first line of an error's message, or the name of its class if there is no message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
@@ -35,7 +35,7 @@ def plain_table(
 
 
 def finite(value: Any) -> Any:
-    """The same value for strict JSON: null for numbers that are not finite."""
+    """The same value for strict JSON: None for numbers that are not finite."""
     if isinstance(value, Mapping):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):

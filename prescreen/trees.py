@@ -1,4 +1,4 @@
-"""Trees: what models are called with and return, and batches: tensors in tuples, lists and dicts."""
+"""Trees: tensors in tuples, lists and dicts, such as inputs and outputs of models, and batches."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def map_tensors(tree: Any, function: Callable[[Tensor], Any]) -> Any:
 
 
 def to_device(tree: Any, device: str | torch.device) -> Any:
-    """The same tree on a device; what is there already is not copied.
+    """The same tree on a device; tensors that are already there are not copied.
 
     Args:
-        tree: of tensors, and of other things that have a method ``to``. Anything else stays as it is.
-        device: where to.
+        tree: tensors, and other objects with a method ``to``. Anything else stays as it is.
+        device: the target.
     """
     device = torch.device(device)
     if isinstance(tree, Tensor):
-        # Copies to the CPU that are not waited for could be read before they have arrived.
+        # A non-blocking copy to the CPU could be read before it has arrived.
         return tree.to(device, non_blocking=device.type == "cuda")
     if not isinstance(tree, type) and callable(getattr(tree, "to", None)):
         return tree.to(device)

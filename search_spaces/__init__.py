@@ -1,1 +1,1 @@
-"""Search spaces: one module each, with ``sample(trial)``, ``build(config)``, maybe ``grid()``."""
+"""Search spaces: one module each, with ``sample(trial)``, ``build(config)`` and perhaps ``grid()``."""

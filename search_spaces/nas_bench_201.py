@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Operation -> how tables for people call it.
+# Operation -> its short name in tables.
 OPERATIONS = {
     "none": "none",
     "skip_connect": "skip",
@@ -48,7 +48,7 @@ def name(config: Mapping[str, str]) -> str:
 
 
 def to_arch(config: Mapping[str, str]) -> str:
-    """The benchmark's own string, such as ``|none~0|+|none~0|none~1|+|none~0|none~1|none~2|``."""
+    """The benchmark's notation, such as ``|none~0|+|none~0|none~1|+|none~0|none~1|none~2|``."""
     operations = _operations(config)
     return "+".join(
         "|" + "".join(f"{operations[to, source]}~{source}|" for source in range(to))
@@ -57,20 +57,21 @@ def to_arch(config: Mapping[str, str]) -> str:
 
 
 def from_arch(arch: str) -> dict[str, str]:
-    """The config of a benchmark string.
+    """The config of a string in the benchmark's notation.
 
     Raises:
-        ValueError: a string with other nodes, edges or operations than a cell has.
+        ValueError: the nodes, edges or operations are not those of a cell.
     """
     nodes = r"\+".join(
         r"\|" + "".join(rf"(\w+)~{source}\|" for source in range(to)) for to in range(1, OUTPUT + 1)
     )
     match = re.fullmatch(nodes, arch)
     if match is None:
-        raise ValueError(f"arch: '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|' is needed, got {arch!r}")
+        raise ValueError(f"`arch` must be like |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, got {arch!r}")
     unknown = [operation for operation in match.groups() if operation not in OPERATIONS]
     if unknown:
-        raise ValueError(f"arch: operations are {', '.join(OPERATIONS)}, got {unknown[0]!r}")
+        allowed = ", ".join(OPERATIONS)
+        raise ValueError(f"`arch` must have operations of {allowed}, got {unknown[0]!r}")
     return {_key(edge): operation for edge, operation in zip(EDGES, match.groups(), strict=True)}
 
 
@@ -92,17 +93,17 @@ def build(
         config: the six edges as `sample` returns them, or ``{"arch": "|nor_conv_3x3~0|+..."}``.
         num_classes: K.
         in_channels: channels of the images.
-        image_size: not needed, the network takes every size.
+        image_size: ignored: the network takes every size.
         channels: channels of the first stage; the second has twice, the third four times as many.
         cells_per_stage: cells in each of the three stages.
 
     Raises:
-        ValueError: an edge that is missing or has an operation of no cell; sizes below 1.
+        ValueError: an edge is missing or its operation is unknown, or a size is below 1.
     """
     operations = _operations(config)
     for argument, size in (("channels", channels), ("cells_per_stage", cells_per_stage)):
         if size < 1:
-            raise ValueError(f"{argument}: at least 1 is needed, got {size}")
+            raise ValueError(f"`{argument}` must be at least 1, got {size}")
     layers: list[nn.Module] = [
         nn.Conv2d(in_channels, channels, 3, padding=1, bias=False),
         nn.BatchNorm2d(channels),
@@ -114,17 +115,17 @@ def build(
         layers.extend(Cell(operations, width) for _ in range(cells_per_stage))
     pool = [nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     network = nn.Sequential(*layers, *pool, nn.Linear(width, num_classes))
-    # With few channels this makes a CPU's training step 1.3 to 2.5 times as fast; the weights'
-    # layout is enough, activations follow it.
+    # With few channels this makes a training step on a CPU 1.3 to 2.5 times as fast. Only weights need
+    # the layout: activations follow it.
     return network.to(memory_format=torch.channels_last)
 
 
 def build_untrained(
     config: Mapping[str, str], *, num_classes: int = 10, in_channels: int = 3
 ) -> nn.Module:
-    """The network that is measured without training: as wide as the published, one cell a stage.
+    """The network that is measured without training: as wide as the published one, one cell a stage.
 
-    What untrained networks say of their features orders cells better when they are wider.
+    Measures of untrained networks order cells better when the networks are wider.
     """
     return build(config, num_classes=num_classes, in_channels=in_channels, channels=16)
 
@@ -132,7 +133,7 @@ def build_untrained(
 class Cell(nn.Module):
     """Four nodes, each the sum of its incoming edges; the last one is the output.
 
-    Every edge has its parameters, but an edge that cannot reach the output is not executed.
+    Every edge has its parameters, but edges that cannot reach the output are not executed.
     """
 
     def __init__(self, operations: Mapping[tuple[int, int], str], channels: int) -> None:
@@ -150,8 +151,8 @@ class Cell(nn.Module):
         """Map (N, C, H, W) to (N, C, H, W)."""
         nodes = {0: x}
         for to, source in self.live:
-            # A node that nothing enters is zero. It still has to be fed on: a convolution's batch
-            # normalisation adds a bias to it.
+            # A node without incoming edges is zero. It must still be passed on: the batch
+            # normalisation of a convolution adds a bias to it.
             entering = nodes[source] if source in nodes else torch.zeros_like(x)
             edge = self.edges[_key((to, source))](entering)
             nodes[to] = nodes[to] + edge if to in nodes else edge
@@ -159,7 +160,7 @@ class Cell(nn.Module):
 
 
 class ReductionBlock(nn.Module):
-    """The residual block between stages: half the resolution, other channels."""
+    """The residual block between stages: half the resolution, another number of channels."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
@@ -182,21 +183,21 @@ def _key(edge: tuple[int, int]) -> str:
 
 
 def _operations(config: Mapping[str, str]) -> dict[tuple[int, int], str]:
-    """The operation of every edge, after a check of the config."""
+    """The operation of every edge; checks the config."""
     if set(config) == {"arch"}:
         config = from_arch(config["arch"])
     keys = [_key(edge) for edge in EDGES]
     if set(config) != set(keys):
-        raise ValueError(f"config: the keys {', '.join(keys)} or arch are needed, got {[*config]}")
+        raise ValueError(f"`config` must have the keys {', '.join(keys)} or arch, got {[*config]}")
     for key in keys:
         if config[key] not in OPERATIONS:
             allowed = ", ".join(OPERATIONS)
-            raise ValueError(f"{key}: one of {allowed} is allowed, got {config[key]!r}")
+            raise ValueError(f"`{key}` must be one of {allowed}, got {config[key]!r}")
     return {edge: config[_key(edge)] for edge in EDGES}
 
 
 def _live_edges(operations: Mapping[tuple[int, int], str]) -> list[tuple[int, int]]:
-    """The edges on a way to the output, in the order in which they can be computed."""
+    """The edges on a path to the output, in the order in which they can be computed."""
     live_nodes = {OUTPUT}
     for to, source in reversed(EDGES):
         if to in live_nodes and operations[to, source] != "none":

@@ -1,4 +1,4 @@
-"""Small models of timm, convolutional networks and Transformers of many families."""
+"""Small timm models: convolutional networks and Transformers of many families."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-# Take images as they come.
+# Take images of any size.
 CONVOLUTIONAL = (
     # plain and residual
     "test_resnet",
@@ -67,7 +67,7 @@ HYBRID = (
     "pvt_v2_b0",
     "xcit_nano_12_p8_224",
 )
-# Need to know the image size: their windows or position embeddings have it.
+# Must be told the image size, which their windows or position embeddings depend on.
 SIZED = (
     "test_coatnet",
     "test_maxvit",
@@ -76,7 +76,7 @@ SIZED = (
     "efficientformerv2_s0",
     "coat_lite_tiny",
 )
-# The same, and their patches, made for 224×224, are made smaller for smaller images.
+# Likewise; their patches, made for 224×224, are made smaller for smaller images.
 PATCHED = (
     "test_vit",
     "test_vit2",
@@ -123,15 +123,15 @@ def build(
     """
     model = config["model"]
     if model not in MODELS:
-        raise ValueError(f"model: one of {', '.join(MODELS)} is allowed, got {model!r}")
+        raise ValueError(f"`model` must be one of {', '.join(MODELS)}, got {model!r}")
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
     if len(size) != 2 or min(size) < 1:
-        raise ValueError(f"image_size: a side or (height, width) is needed, got {image_size!r}")
+        raise ValueError(f"`image_size` must be a side or (height, width), got {image_size!r}")
     try:
         import timm
     except ImportError as error:
         raise ImportError(
-            "timm_models needs the 'timm' extra: pip install 'prescreen[timm]'"
+            "`timm_models` needs the 'timm' extra: pip install 'prescreen[timm]'"
         ) from error
     try:
         network: nn.Module = timm.create_model(
@@ -142,17 +142,17 @@ def build(
             **_size_keywords(model, size),
         )
         _try(network, in_channels, size)
-    # The ways in which timm and torch say that an image is too small or cannot be divided.
+    # Errors of timm and torch for an image that is too small or cannot be divided.
     except (AssertionError, RuntimeError, ValueError, ZeroDivisionError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(
-            f"image_size: {model} cannot take {size[0]}×{size[1]} images: {reason}"
+            f"`image_size` must be one that {model} can take, got {size[0]}×{size[1]}: {reason}"
         ) from error
     return network
 
 
 def _size_keywords(model: str, size: tuple[int, int]) -> dict[str, Any]:
-    """What `timm.create_model` must be told of the image size."""
+    """Keywords by which `timm.create_model` learns the image size."""
     if model in SIZED:
         return {"img_size": size}
     if model in PATCHED:
@@ -169,7 +169,7 @@ def patch_size(size: tuple[int, int]) -> int:
 
 
 def _try(network: nn.Module, in_channels: int, size: tuple[int, int]) -> None:
-    """Run one image: whether a model can take a size is known only in its forward pass."""
+    """Run one image: only a forward pass shows whether a model can take a size."""
     network.eval()
     with torch.no_grad():
         network(torch.zeros(1, in_channels, *size))

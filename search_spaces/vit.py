@@ -1,4 +1,4 @@
-"""Vision Transformers for small images: depth, width, attention heads, MLP ratio.
+"""Vision Transformers for small images, of varied depth, width, attention heads and MLP ratio.
 
 References: Dosovitskiy et al. 2021, arXiv 2010.11929; Beyer et al. 2022, arXiv 2205.01580 (mean over
 the patches instead of a class token).
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from search_spaces.timm_models import patch_size
 
-# Every width is a multiple of every number of heads, so that all combinations exist.
+# Every width is a multiple of every number of heads: all combinations exist.
 CHOICES = {
     "depth": (2, 3, 4, 6),
     "width": (32, 64, 96, 128),
@@ -59,12 +59,12 @@ def build(
         image_size: their side, or (height, width), in pixels.
 
     Raises:
-        ValueError: a key that is missing or not one of the four, a value that is not one of its
-            choices, an image without pixels.
+        ValueError: a key is missing or unknown, a value is not one of its choices, or the image has no
+            pixels.
     """
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
     if len(size) != 2 or min(size) < 1:
-        raise ValueError(f"image_size: a side or (height, width) is needed, got {image_size!r}")
+        raise ValueError(f"`image_size` must be a side or (height, width), got {image_size!r}")
     return VisionTransformer(
         **_checked(config), num_classes=num_classes, in_channels=in_channels, image_size=size
     )
@@ -115,7 +115,7 @@ class VisionTransformer(nn.Module):
         return logits
 
     def _initialise(self) -> None:
-        """As ViTs usually are: truncated normal with a deviation of 0.02, biases zero.
+        """As is usual for ViTs: truncated normal with a deviation of 0.02, biases zero.
 
         The embedding, a convolution, keeps torch's own initialisation.
         """
@@ -129,16 +129,16 @@ class VisionTransformer(nn.Module):
 
 
 def _patch_size(size: tuple[int, int]) -> int:
-    """As in `timm_models`, but single pixels, which learn slowly, only where a side is odd."""
+    """As in `timm_models`, but single pixels, which learn slowly, only if a side is odd."""
     smallest = 2 if size[0] % 2 == size[1] % 2 == 0 else 1
     return max(patch_size(size), smallest)
 
 
 def _checked(config: Mapping[str, int]) -> dict[str, int]:
     if set(config) != set(CHOICES):
-        raise ValueError(f"config: the keys {', '.join(CHOICES)} are needed, got {[*config]}")
+        raise ValueError(f"`config` must have the keys {', '.join(CHOICES)}, got {[*config]}")
     for key, allowed in CHOICES.items():
         if config[key] not in allowed:
             choices = ", ".join(map(str, allowed))
-            raise ValueError(f"{key}: one of {choices} is allowed, got {config[key]!r}")
+            raise ValueError(f"`{key}` must be one of {choices}, got {config[key]!r}")
     return {key: int(config[key]) for key in CHOICES}  # 2.0 may come from a JSON file

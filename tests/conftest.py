@@ -34,9 +34,9 @@ def ray_session():
     ray = pytest.importorskip("ray")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        # Its processes import what tests hand to them from the tests' modules.
+        # Its processes unpickle objects of the tests, so they must be able to import the tests.
         patch.setenv("PYTHONPATH", PYTHONPATH, prepend=os.pathsep)
-        # "local": a cluster that somebody else runs on this machine is not joined.
+        # "local" does not join a cluster that somebody else runs on this machine.
         ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
         yield ray
         ray.shutdown()

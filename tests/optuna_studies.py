@@ -21,7 +21,7 @@ KINDS = ["memory", "sqlite", "journal", "postgresql"]
 
 
 def storage_url(kind, folder):
-    """What a process of its own needs to open the same storage."""
+    """The arguments with which another process opens the same storage."""
     if kind == "postgresql":
         if POSTGRESQL not in os.environ:
             pytest.skip(f"{POSTGRESQL} names no PostgreSQL database (docs/optuna.md)")

@@ -1,4 +1,4 @@
-"""Every definition of a readout once more: naive float64 loops over samples, classes, features.
+"""All definitions of readouts as naive float64 loops over samples, classes and features.
 
 Slow and obvious on purpose, and written from the definitions, not from the package. A sample's
 labels under its own prediction are enumerated; nothing here knows a closed form.
@@ -279,7 +279,7 @@ def softmax_corr(head):
 
 
 def class_counts(head):
-    """N / K labels a class; what does not divide goes to the classes with the largest p̄."""
+    """N / K labels per class; the remainder goes to the classes with the largest p̄."""
     counts = [head.N // head.K] * head.K
     by_prior = sorted(range(head.K), key=lambda k: -prior(head)[0][k])
     for k in by_prior[: head.N % head.K]:
@@ -396,7 +396,7 @@ def points(link, normalizations=tuple(NORMALIZATIONS)):
 
 
 def why_undefined(link, point):
-    """Pairs (part, what it is undefined for); empty where the combination is defined."""
+    """Pairs (part, the link or anchor that it is undefined for); empty if the point is defined."""
     anchor, projection, normalization = point.split("/")
     reasons = []
     for part in (anchor, projection, normalization):

@@ -1,4 +1,4 @@
-"""What a Capture refuses, what it accepts, and its blocks."""
+"""What a Capture accepts and refuses, and its blocks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def tensors(n=6, d=3, k=4, dtype=torch.float64):
 def test_shapes_that_do_not_fit_are_named(name, shape):
     given = {**tensors(), name: torch.zeros(shape, dtype=torch.float64)}
     message = (
-        rf"shapes features \(N, D\).* are needed, got .*\b{name} \({', '.join(map(str, shape))}"
+        r"^capture must have the shapes features \(N, D\), .*, "
+        rf"got .*\b{name} \({', '.join(map(str, shape))}"
     )
     with pytest.raises(ValueError, match=message) as error:
         Capture(**given)
@@ -52,7 +53,9 @@ def test_shapes_that_do_not_fit_are_named(name, shape):
 def test_tensors_that_are_not_real_floats_are_named(name, dtype):
     given = tensors()
     given[name] = given[name].to(dtype)
-    with pytest.raises(ValueError, match=rf"^{name}: a floating-point tensor .* got {dtype}"):
+    with pytest.raises(
+        ValueError, match=rf"^`{name}` must be a floating-point tensor, got {dtype}$"
+    ):
         Capture(**given)
 
 
@@ -60,7 +63,10 @@ def test_tensors_that_are_not_real_floats_are_named(name, dtype):
 def test_tensors_on_another_device_are_named(name):
     given = tensors()
     given[name] = given[name].to("meta")
-    with pytest.raises(ValueError, match=rf"^{'features' if name == 'logits' else name}: .*device"):
+    first = "features" if name == "logits" else name
+    with pytest.raises(
+        ValueError, match=rf"^`{first}` must be on the device of the logits, .*, got "
+    ):
         Capture(**given)
 
 
@@ -70,14 +76,16 @@ def test_values_that_are_not_finite_are_named_and_counted(name, value):
     given = tensors()
     given[name].view(-1)[-2:] = value
     size = given[name].numel()
-    with pytest.raises(NonFiniteError, match=rf"^{name}: finite values .* 2 NaN .* of {size}$"):
+    with pytest.raises(
+        NonFiniteError, match=rf"^`{name}` must be finite, got 2 NaN .* of {size} values$"
+    ):
         Capture(**given)
 
 
 def test_infinities_of_both_signs_do_not_cancel():
     given = tensors()
     given["logits"][0, 0], given["logits"][5, 3] = math.inf, -math.inf
-    with pytest.raises(NonFiniteError, match=r"^logits: .* 2 NaN or infinite of 24"):
+    with pytest.raises(NonFiniteError, match=r"^`logits` .* got 2 NaN or infinite of 24 values$"):
         Capture(**given)
 
 
@@ -86,18 +94,22 @@ def test_a_diverged_model_can_be_told_from_a_wrong_call():
 
 
 def test_one_sample_is_refused():
-    with pytest.raises(ValueError, match=r"^inputs: a probe batch of at least 2 samples .* got 1$"):
+    with pytest.raises(
+        ValueError, match=r"^`inputs` must be a probe batch of at least 2 .*, got 1$"
+    ):
         Capture(**tensors(n=1))
     assert Capture(**tensors(n=2)).num_samples == 2
 
 
 def test_an_empty_batch_is_refused():
-    with pytest.raises(ValueError, match=r"^inputs: .* got 0$"):
+    with pytest.raises(ValueError, match=r"^`inputs` must be .* got 0$"):
         Capture(**tensors(n=0))
 
 
 def test_one_class_needs_another_link_than_softmax():
-    with pytest.raises(ValueError, match=r"^link: 'softmax' needs at least 2 classes, got 1"):
+    with pytest.raises(
+        ValueError, match=r"^`link` must be .* for a head of 1 class, got 'softmax'$"
+    ):
         Capture(**tensors(k=1))
     for link in ("sigmoid", "identity"):
         assert Capture(**tensors(k=1), link=link).num_classes == 1
@@ -105,7 +117,9 @@ def test_one_class_needs_another_link_than_softmax():
 
 @pytest.mark.parametrize(("d", "k"), [(0, 4), (3, 0), (0, 0)])
 def test_no_feature_or_no_class_is_refused(d, k):
-    with pytest.raises(ValueError, match="at least one class and one feature"):
+    with pytest.raises(
+        ValueError, match=r"^capture must have at least one class and one feature, got "
+    ):
         Capture(**tensors(d=d, k=k), link="identity")
 
 
@@ -131,14 +145,14 @@ CONTRADICTIONS = {
 def test_logits_that_the_head_cannot_have_produced_are_refused(change, dtype):
     given = {**tensors(), **change(tensors())}
     cast = {name: None if t is None else t.to(dtype) for name, t in given.items()}
-    message = r"features @ weight\.T \+ bias must equal the logits, got a difference of .*head="
+    message = r"^`logits` must be features @ weight\.T \+ bias, got a difference of .*head="
     with pytest.raises(ValueError, match=message):
         Capture(**cast)
 
 
 def test_small_contradictions_are_seen_in_float32():
     given = {name: tensor.float() for name, tensor in tensors().items()}
-    with pytest.raises(ValueError, match="must equal the logits"):
+    with pytest.raises(ValueError, match=r"^`logits` must be features @ "):
         Capture(**{**given, "logits": given["logits"] / 1.1})
 
 

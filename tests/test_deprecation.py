@@ -1,4 +1,4 @@
-"""Names that go still work, and say what to use instead."""
+"""Retired names still work, and say what to use instead."""
 
 import importlib
 

@@ -1,15 +1,24 @@
-"""The figures that the README quotes are those of the committed results."""
+"""The figures that README and docs/ quote are those of the committed results."""
 
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
-from benchmark_modules import load_benchmark
+
+from benchmarks.architectures import nas_bench_201, table
+from benchmarks.checkpoints import run, stopping, tables
+from benchmarks.checkpoints.scores import STABLE
+from benchmarks.common.metrics import METRICS, bootstrap, with_interval
+from benchmarks.common.readouts import PANEL
+from benchmarks.common.results import column, read
+from benchmarks.pruning import replay
 
 ROOT = Path(__file__).parent.parent
 TRUTH = ROOT.parent / "shared" / "data" / "nas_bench_201" / "cifar10.csv"
 README = (ROOT / "README.md").read_text()
 EVIDENCE = (ROOT / "docs" / "evidence.md").read_text()
+SELECTION = (ROOT / "docs" / "selection.md").read_text()
 # README's name of a score -> the table's name and kind.
 SCORES = {
     "AZ-NAS, full network": ("az_nas", "baseline"),
@@ -28,35 +37,38 @@ SIGNALS = {
     "TSE": "TSE",
     "no signal": "no signal",
 }
-METRICS = ("ρ", "τ", "ρ top 20 %", "regret 5 %")
-
-results = load_benchmark("nas_bench_201_table")
+QUOTED = ("ρ", "τ", "ρ top 20 %", "regret 5 %")
 
 
 @pytest.fixture(scope="module")
-def columns():
-    return results.read_cells("report")
+def rows():
+    return read(table.RESULTS / "report.csv")
 
 
-@pytest.mark.parametrize("quoted", SCORES)
-def test_the_ranking_table_is_what_the_results_say(quoted, columns):
-    line = next(line for line in README.splitlines() if line.startswith(f"| {quoted} |"))
-    _, labels, *figures = [cell.strip() for cell in line.strip("|").split("|")]
-    found = {(n.strip(), kind): rest for n, (kind, *rest) in results.scores(columns).items()}
-    wanted, values, _ = found[SCORES[quoted]]
-    assert labels == wanted
-    for name, figure in zip(METRICS, figures, strict=True):
-        metric = results.METRICS[name]
-        low, high = results.bootstrap(metric, values, columns["test_accuracy"])
-        value = metric(values, columns["test_accuracy"])
-        assert figure == f"{value:.2f} [{low:.2f}, {high:.2f}]", name
+def cells(text, heading):
+    """The lines of the table under a heading row."""
+    lines = text[text.index(heading) :].partition("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def test_the_lead_over_the_best_baseline_is_what_the_results_say(columns):
-    (quoted,) = re.findall(r"\((ρ \+[^)]*\])\)", README)
-    assert f"less az_nas: {quoted}" in results.lead(
-        results.scores(columns), columns["test_accuracy"]
-    )
+def require_scores(quoted, names, metrics, rows):
+    """All scores are quoted, with their labels and figures."""
+    assert {line[0] for line in quoted} == set(names)
+    found, truth = table.scores(rows), column(rows, "test_accuracy")
+    for name, labels, *figures in quoted:
+        score = found[names[name]]
+        assert labels == score.labels
+        for metric, figure in zip(metrics, figures, strict=True):
+            assert figure == with_interval(METRICS[metric], score.values, truth), (name, metric)
+
+
+def test_the_ranking_table_is_what_the_results_say(rows):
+    require_scores(cells(README, "| score | labels | ρ |"), SCORES, QUOTED, rows)
+
+
+def test_the_lead_over_the_best_baseline_is_what_the_results_say(rows):
+    (quoted,) = re.findall(r"\((ρ \+[^)]*\])\)", " ".join(README.split()))
+    assert f"less az_nas: {quoted}" in table.lead(rows)
 
 
 SPACES = {
@@ -72,37 +84,23 @@ SPACES = {
 
 @pytest.mark.parametrize("space", ["vit", "timm"])
 def test_the_tables_of_other_spaces_are_what_the_results_say(space):
-    columns = results.read_cells(space, results.FOLDER / f"{space}.csv")
-    found = {(n.strip(), kind): rest for n, (kind, *rest) in results.scores(columns).items()}
-    text = EVIDENCE[EVIDENCE.index(f"own_truth.py table {space}") :]
-    table = text[text.index("| score |") :].partition("\n\n")[0].splitlines()[2:]
-    assert {line.split("|")[1].strip() for line in table} == set(SPACES)
-    for line in table:
-        quoted, labels, *figures = [cell.strip() for cell in line.strip("|").split("|")]
-        wanted, values, _ = found[SPACES[quoted]]
-        assert labels == wanted
-        for name, figure in zip(("ρ", "τ"), figures, strict=True):
-            metric, truth = results.METRICS[name], columns["test_accuracy"]
-            low, high = results.bootstrap(metric, values, truth)
-            assert figure == f"{metric(values, truth):.2f} [{low:.2f}, {high:.2f}]", quoted
+    quoted = cells(EVIDENCE[EVIDENCE.index(f"own_truth table {space}") :], "| score |")
+    require_scores(quoted, SPACES, ("ρ", "τ"), read(table.RESULTS / f"{space}.csv"))
 
 
-def test_the_report_cells_are_those_that_were_not_to_be_tuned_on(columns):
-    cells = load_benchmark("nas_bench_201")
-    assert cells.CELLS["tune"].stop <= cells.CELLS["report"].start
+def test_the_report_cells_are_those_that_were_not_to_be_tuned_on(rows):
+    assert nas_bench_201.CELLS["tune"].stop <= nas_bench_201.CELLS["report"].start
     if not TRUTH.exists():
         pytest.skip("the published accuracies are not here")
-    rows = cells.choose_cells(TRUTH, cells.CELLS["report"])
-    assert columns["arch"] == [row["arch"] for row in rows]
-    assert list(columns["test_accuracy"]) == pytest.approx(
-        [float(row["test_accuracy"]) for row in rows], rel=1e-5
-    )
+    chosen = nas_bench_201.choose_cells(TRUTH, "report")
+    assert [row["run"] for row in rows] == [row["arch"] for row in chosen]
+    published = [float(row["test_accuracy"]) for row in chosen]
+    assert list(column(rows, "test_accuracy")) == pytest.approx(published, rel=1e-5)
 
 
 @pytest.fixture(scope="module")
 def replayed():
-    replay = load_benchmark("pruning_replay")
-    panel = list(replay.RANKING_PANEL)
+    panel = list(PANEL)
     recordings = replay.load("report", panel)
     searches = replay.Searches.draw(1000, 100, 200, 0)
     signals = replay.signals(recordings, panel, searches, 0)
@@ -111,9 +109,63 @@ def replayed():
 
 @pytest.mark.parametrize("quoted", SIGNALS)
 def test_the_pruning_table_is_what_the_replay_says(quoted, replayed):
-    line = next(line for line in README.splitlines() if re.match(rf"\| {quoted} \| [\d.]+ %", line))
+    line = next(
+        line for line in EVIDENCE.splitlines() if re.match(rf"\| {quoted} \| [\d.]+ %", line)
+    )
     figures = re.findall(r"([\d.]+) %", line)
     for rule, figure in zip(("halving", "percentile"), figures, strict=True):
         results = [r for r in replayed[SIGNALS[quoted]] if r.rule == rule]
         within = [result.compute for result in results if result.loss.mean() <= 0.2]
         assert f"{100 * min(within):.1f}" == figure
+
+
+@pytest.fixture(scope="module")
+def found():
+    return tables.runs_by_regime(read(run.RESULTS / "report.csv"))
+
+
+@pytest.fixture(scope="module")
+def by_regime(found):
+    return {regime: tables.choices_of(own, regime) for regime, own in found.items()}
+
+
+def test_all_runs_of_checkpoint_selection_are_there(found):
+    assert {regime: len(own) for regime, own in found.items()} == dict.fromkeys(tables.COLUMNS, 3)
+    assert {len(checkpoints) for own in found.values() for checkpoints in own} == {36}
+
+
+def test_the_gaps_of_chosen_checkpoints_are_what_the_results_say(by_regime):
+    expected = tables.summary(by_regime)
+    assert cells(SELECTION, "| chosen by | labels |") == expected
+    mean = {line[0]: line[-2] for line in expected}
+    text = " ".join(README.split())
+    assert f"the chosen checkpoint was {mean['stable information']} points of accuracy" in text
+    assert f"the last checkpoint {mean['last checkpoint']}." in text
+
+
+def test_the_mean_gap_and_the_smoothed_one_are_what_the_results_say(by_regime):
+    name, kind = STABLE
+    made = [
+        one
+        for regime, choices in by_regime.items()
+        for one in tables.of(choices, regime, name, kind)
+    ]
+    gaps = np.array([one.gap for one in made])
+    low, high = bootstrap(lambda values, _: float(values.mean()), gaps, gaps)
+    smoothed = np.mean([one.smoothed_gap for one in made])
+    readme, selection = (" ".join(text.split()) for text in (README, SELECTION))
+    for text in (readme, selection):
+        assert f"(95 % interval {low:.2f} to {high:.2f})" in text
+    assert f"the gap is {gaps.mean():.2f} (95 % interval" in selection
+    assert f"(means of three checkpoints) {smoothed:.2f}" in selection
+
+
+def test_early_stopping_is_what_the_results_say(found):
+    printed = {}
+    for regime in ("clean", "noise", "small", "imbalance"):
+        for line in stopping.stopping_table(found[regime], regime).splitlines()[2:]:
+            name, _, saved, lost, *_ = re.split(" {2,}", line.strip())
+            printed.setdefault(name, []).extend([saved, lost])
+    quoted = cells(SELECTION, "| stopped by |")
+    assert len(quoted) == 6
+    assert {name: figures for name, *figures in quoted}.items() <= printed.items()

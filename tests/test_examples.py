@@ -1,4 +1,4 @@
-"""Every example runs, ends well and prints something."""
+"""Every example runs without an error and prints something."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What is installed: all of the package, and the search spaces inside of it."""
+"""The installed files: the whole package, with the search spaces inside it."""
 
 import importlib.util
 from pathlib import Path

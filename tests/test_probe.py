@@ -1,4 +1,4 @@
-"""The one place where models are read: what it remembers, what it refuses, what it leaves alone."""
+"""The one place where models are read: its memory, its refusals, and the model left unchanged."""
 
 import math
 
@@ -53,7 +53,7 @@ def test_every_readout_is_that_of_its_subjects():
     assert list(reading.values) == list(probe.readouts)
 
 
-def test_what_was_measured_untrained_stands_in_every_reading():
+def test_every_reading_has_the_untrained_measures():
     model = network()
     probe = Probe(INPUTS)
     assert tuple(probe.readouts) == DEFAULT_PANEL
@@ -70,7 +70,9 @@ def test_what_was_measured_untrained_stands_in_every_reading():
 
 
 def test_untrained_measures_of_a_network_that_was_not_measured_are_refused():
-    with pytest.raises(ValueError, match=r"read_untrained\), got isotropy, synflow$"):
+    with pytest.raises(
+        ValueError, match=r"^`readouts` must be of the head .*, got isotropy, synflow$"
+    ):
         Probe(INPUTS).read(network(), 1)
     probe = Probe(INPUTS, ["entropy"])
     probe.read_untrained(network())  # nothing to do
@@ -92,7 +94,7 @@ def test_a_diverged_model(on_diverged):
     assert math.isfinite(values["isotropy"])
 
 
-def test_a_state_goes_on_bit_for_bit(tmp_path):
+def test_a_saved_state_continues_bit_for_bit(tmp_path):
     names = [*DEFAULT_PANEL, *CHECKPOINT_PANEL]
     whole, first, second = (Probe(INPUTS, names, view=mirrored) for _ in range(3))
     for probe in (whole, first):
@@ -135,9 +137,12 @@ def test_options_reach_the_capture():
     ("arguments", "message"),
     [
         ({"link": "logit"}, "`link` must be one of softmax, sigmoid, identity, got 'logit'"),
-        ({"on_diverged": "stop"}, "`on_diverged` must be raise or nan, got 'stop'"),
-        ({"readouts": ["agreement"]}, "`view` is needed for the readout 'agreement', got None"),
-        ({"readouts": ["gap/entropy"]}, "`seen` is needed for the readout 'gap/entropy', got None"),
+        ({"on_diverged": "stop"}, "`on_diverged` must be one of raise, nan, got 'stop'"),
+        ({"readouts": ["agreement"]}, "`view` must be given for the readout 'agreement', got None"),
+        (
+            {"readouts": ["gap/entropy"]},
+            "`seen` must be given for the readout 'gap/entropy', got None",
+        ),
         ({"readouts": ["gap"]}, "`readouts` must be .*, got 'gap'"),
     ],
 )
@@ -146,7 +151,7 @@ def test_arguments_are_checked(arguments, message):
         Probe(INPUTS, **arguments)
 
 
-def test_readouts_of_ones_own_need_what_they_say():
+def test_custom_readouts_get_what_they_need():
     def shift(head, view):
         return (head.logits - view.logits).abs().amax()
 
@@ -156,8 +161,10 @@ def test_readouts_of_ones_own_need_what_they_say():
     assert probe.read(model, 1).values == {"shift": expected.item()}
 
 
-def test_read_takes_what_the_head_alone_defines():
+def test_read_uses_readouts_of_the_head_by_default():
     model = network()
     assert read(model, INPUTS) == Probe(INPUTS, ["sample_gradient"]).read(model, 0).values
-    with pytest.raises(ValueError, match="`view` is needed"):
+    with pytest.raises(
+        ValueError, match=r"^`view` must be given for the readout 'agreement', got None$"
+    ):
         read(model, INPUTS, ["agreement"])

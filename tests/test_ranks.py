@@ -48,7 +48,7 @@ def test_best_and_worst_are_one_and_zero():
 
 
 def test_shapes_are_checked():
-    with pytest.raises(ValueError, match=r"scores: shape .* got \(3,\)"):
+    with pytest.raises(ValueError, match=r"^`scores` must have shape .*, got \(3,\)$"):
         aggregate(np.zeros(3))
     with pytest.raises(ValueError, match=r"got \(3, 0\)"):
         aggregate(np.zeros((3, 0)))

@@ -33,7 +33,7 @@ def test_series_and_smoothing():
 
 def test_steps_must_rise_and_windows_be_positive():
     trajectory = Trajectory([Reading(3, {})])
-    with pytest.raises(ValueError, match="reading: a step after 3 is needed, got 3"):
+    with pytest.raises(ValueError, match=r"^`reading` must be of a step after 3, got 3$"):
         trajectory.append(Reading(3, {}))
-    with pytest.raises(ValueError, match="window: at least 1"):
+    with pytest.raises(ValueError, match=r"^`window` must be at least 1, got 0$"):
         trajectory.smoothed("a", window=0)

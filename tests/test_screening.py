@@ -1,4 +1,4 @@
-"""Screening that is saved between readings and resumed; rank's tests cover the rest."""
+"""Screening that is saved between readings and resumed; the tests of rank cover the rest."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Small candidates, good and bad ones, and a task that they learn in a blink."""
+"""Small candidates, good and bad ones, and a task that they learn quickly."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from torch import nn
 from prescreen.tasks import ImageTask
 from prescreen.training.recipe import Training
 
-# Where other processes find what tests hand to them: this folder and those in it.
+# Where other processes import the objects that tests send to them: this folder and those in it.
 _HERE = Path(__file__).parent
 PYTHONPATH = os.pathsep.join(map(str, [_HERE, *(f for f in _HERE.iterdir() if f.is_dir())]))
 

@@ -1,4 +1,4 @@
-"""One small task of every kind, and networks for them; the last task is a stranger to the package."""
+"""One small task of every kind, with networks for it; the last task is not from the package."""
 
 import hashlib
 from typing import NamedTuple
@@ -67,7 +67,7 @@ def masked_tokens(seed, name="tokens"):
 
 
 class Spots(NamedTuple):
-    """Inputs (B, 8), and for each of them the numbers of as many classes as it shows."""
+    """Inputs (B, 8), and for each the numbers of all classes that it shows."""
 
     inputs: Tensor
     shown: list[Tensor]
@@ -160,7 +160,7 @@ def spotter(width, *, num_classes):
     return Spotter(width, num_classes)
 
 
-# What builds a network of some width for a task of this name.
+# Builders of networks of some width, by the name of their task.
 NETWORKS = {"tokens": tagger, "masked tokens": tagger, "spots": spotter}
 
 

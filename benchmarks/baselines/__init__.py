@@ -1,7 +1,8 @@
-"""The peers' proxies, written from their papers: what the benchmark compares readouts with.
+"""The peers' proxies, written from their papers: what the benchmarks compare readouts with.
 
 ``BASELINES[name]`` says what a proxy needs besides the model, whether labels are among it, and which
-way is good. No function changes the model that it is given.
+way is good. No function changes the model that it is given. Everywhere models are classifiers, inputs
+are (N, C, H, W), labels (N,) integers, and an image shape is (C, H, W).
 """
 
 from __future__ import annotations
@@ -11,34 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from baselines.az_nas import az_nas, az_nas_scores
-from baselines.capacity import flops, parameters
-from baselines.curves import accuracy, loss, tse, tse_e
-from baselines.gradients import grad_norm, snip, synflow, zico
-from baselines.samples import jacob_cov, naswot
+from benchmarks.baselines.az_nas import az_nas, az_nas_scores
+from benchmarks.baselines.curves import accuracy, loss, tse, tse_e
+from benchmarks.baselines.gradients import grad_norm, snip, synflow, zico
+from benchmarks.baselines.networks import flops, parameters
+from benchmarks.baselines.samples import jacob_cov, naswot
 
-__all__ = [
-    "AFTER_TRAINING",
-    "AT_INITIALISATION",
-    "BASELINES",
-    "Baseline",
-    "accuracy",
-    "az_nas",
-    "az_nas_scores",
-    "flops",
-    "grad_norm",
-    "jacob_cov",
-    "loss",
-    "naswot",
-    "parameters",
-    "snip",
-    "synflow",
-    "tse",
-    "tse_e",
-    "zico",
-]
-
-_ABDELFATTAH = "Abdelfattah et al. 2021, arXiv 2101.08134"
+Labels = Literal["none", "training", "validation"]
 
 
 @dataclass(frozen=True)
@@ -47,74 +27,50 @@ class Baseline:
 
     Args:
         function: called with the arguments in ``needs``, by keyword.
-        needs: ``model``; ``image_shape``, (C, H, W); ``inputs`` and ``labels``, one batch;
-            ``batches``, several pairs of them; ``losses``, one a training step; ``window``, steps.
+        needs: ``model``; ``image_shape``; ``inputs`` and ``labels``, one batch; ``batches``, several
+            pairs of them; ``losses``, one a training step; ``window``, steps.
         labels: whose labels it uses, directly or through the losses.
         higher_is_better: which values belong to better architectures.
         source: the paper.
-        aggregate: for a value with several parts: the values of a whole population to one score
-            each.
+        aggregate: for a value with several parts: the values of a population to one score each.
     """
 
     function: Callable[..., Any]
     needs: tuple[str, ...]
-    labels: Literal["none", "training", "validation"]
+    labels: Labels
     higher_is_better: bool
     source: str
     aggregate: Callable[[Sequence[Any]], list[float]] | None = None
 
 
+_SHAPE = ("model", "image_shape")
 _UNLABELLED = ("model", "inputs")
 _BATCH = ("model", "inputs", "labels")
+_RU = "Ru et al. 2021, arXiv 2006.04492"
+
+
+def _usual(function: Callable[..., float], labels: Labels, batch_statistics: bool) -> Baseline:
+    measured = partial(function, batch_statistics=batch_statistics)
+    return Baseline(measured, _BATCH, labels, function is accuracy, "usual practice")
+
 
 AT_INITIALISATION = {
     "parameters": Baseline(parameters, ("model",), "none", True, "count"),
-    "flops": Baseline(flops, ("model", "image_shape"), "none", True, "count"),
-    "grad_norm": Baseline(grad_norm, _BATCH, "training", True, _ABDELFATTAH),
-    "snip": Baseline(
-        snip, _BATCH, "training", True, f"Lee et al. 2019, arXiv 1810.02340; {_ABDELFATTAH}"
-    ),
-    "synflow": Baseline(
-        synflow,
-        ("model", "image_shape"),
-        "none",
-        True,
-        f"Tanaka et al. 2020, arXiv 2006.05467; {_ABDELFATTAH}",
-    ),
-    "jacob_cov": Baseline(
-        jacob_cov, _UNLABELLED, "none", True, "Mellor et al. 2020, arXiv 2006.04647v1"
-    ),
-    "naswot": Baseline(naswot, _UNLABELLED, "none", True, "Mellor et al. 2021, arXiv 2006.04647v2"),
-    "zico": Baseline(
-        zico, ("model", "batches"), "training", True, "Li et al. 2023, arXiv 2301.11300"
-    ),
-    "az_nas": Baseline(
-        az_nas,
-        ("model", "image_shape"),
-        "none",
-        True,
-        "Lee & Ham 2024, arXiv 2403.19232",
-        az_nas_scores,
-    ),
+    "flops": Baseline(flops, _SHAPE, "none", True, "count"),
+    "grad_norm": Baseline(grad_norm, _BATCH, "training", True, "arXiv 2101.08134"),
+    "snip": Baseline(snip, _BATCH, "training", True, "arXiv 1810.02340, 2101.08134"),
+    "synflow": Baseline(synflow, _SHAPE, "none", True, "arXiv 2006.05467, 2101.08134"),
+    "jacob_cov": Baseline(jacob_cov, _UNLABELLED, "none", True, "arXiv 2006.04647v1"),
+    "naswot": Baseline(naswot, _UNLABELLED, "none", True, "arXiv 2006.04647v2"),
+    "zico": Baseline(zico, ("model", "batches"), "training", True, "arXiv 2301.11300"),
+    "az_nas": Baseline(az_nas, _SHAPE, "none", True, "arXiv 2403.19232", az_nas_scores),
 }
-
 AFTER_TRAINING = {
-    "tse": Baseline(tse, ("losses",), "training", False, "Ru et al. 2021, arXiv 2006.04492"),
-    "tse_e": Baseline(
-        tse_e, ("losses", "window"), "training", False, "Ru et al. 2021, arXiv 2006.04492"
-    ),
-    "training_loss": Baseline(
-        partial(loss, batch_statistics=True), _BATCH, "training", False, "usual practice"
-    ),
-    "training_accuracy": Baseline(
-        partial(accuracy, batch_statistics=True), _BATCH, "training", True, "usual practice"
-    ),
-    "validation_accuracy": Baseline(
-        partial(accuracy, batch_statistics=False), _BATCH, "validation", True, "usual practice"
-    ),
-    "validation_accuracy_batch": Baseline(
-        partial(accuracy, batch_statistics=True), _BATCH, "validation", True, "usual practice"
-    ),
+    "tse": Baseline(tse, ("losses",), "training", False, _RU),
+    "tse_e": Baseline(tse_e, ("losses", "window"), "training", False, _RU),
+    "training_loss": _usual(loss, "training", batch_statistics=True),
+    "training_accuracy": _usual(accuracy, "training", batch_statistics=True),
+    "validation_accuracy": _usual(accuracy, "validation", batch_statistics=False),
+    "validation_accuracy_batch": _usual(accuracy, "validation", batch_statistics=True),
 }
-
 BASELINES = AT_INITIALISATION | AFTER_TRAINING

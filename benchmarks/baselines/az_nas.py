@@ -11,8 +11,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.capacity import flops
-from baselines.networks import weighted_layers, with_batch_statistics
+from benchmarks.baselines.networks import flops, weighted_layers, with_batch_statistics
 
 PARTS = ("expressivity", "progressivity", "trainability", "complexity")
 
@@ -62,14 +61,14 @@ def az_nas(
     passed: list[tuple[Tensor, Tensor]] = []
     for module in twin.modules():
         if getattr(module, "inplace", False):
-            module.inplace = False  # recorded tensors must stay what they were
+            module.inplace = False  # type: ignore[assignment]  # recorded tensors must stay what they were
     for module in modules:
         module.register_forward_pre_hook(_cut)
         module.register_forward_hook(_recorder(passed))
     with torch.enable_grad():
         twin(torch.randn(samples, *image_shape, generator=generator).to(device))
     if not passed:
-        raise ValueError(f"blocks: modules with (N, C, H, W) outputs are needed, got {blocks!r}")
+        raise ValueError(f"`blocks` must have (N, C, H, W) outputs, got {blocks!r}")
     entropies = [_entropy(f.detach()) for f in (passed[0][0], *(after for _, after in passed))]
     steps = [after - before for before, after in itertools.pairwise(entropies)]
     trainability = [_trainability(before, after, generator) for before, after in passed]

@@ -1,6 +1,8 @@
 """What papers choose checkpoints of one run by, or stop it: formulas that need training labels.
 
-Batch statistics stand for train mode: the same forward pass without its side effects.
+Features (N, D) enter the head, logits (N, K) leave it, its weight is (K, D), and labels (N,) are
+integers, of training. Batch statistics stand for train mode: the same forward pass without its side
+effects.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from scipy.stats import kurtosis
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.networks import with_batch_statistics
-from prescreen.training.loop import model_logits
+from benchmarks.baselines.networks import with_batch_statistics
+from prescreen.tasks.base import model_logits
 
 
 def alignments(features: Tensor, logits: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
@@ -24,12 +26,6 @@ def alignments(features: Tensor, logits: Tensor, weight: Tensor, labels: Tensor)
     ⟨g_i, W⟩ = (p_i − y_i)ᵀWz_i, without the head's bias. 0 where g_i is.
 
     Reference: gradient-weight alignment, NeurIPS 2025, repository hlzl/gwa.
-
-    Args:
-        features: what enters the head, (N, D).
-        logits: what leaves it, (N, K).
-        weight: the head's weight, (K, D).
-        labels: of training, (N,), integers.
     """
     residuals = _residuals(logits, labels)
     dots = ((features @ weight.T) * residuals).sum(1)
@@ -38,13 +34,10 @@ def alignments(features: Tensor, logits: Tensor, weight: Tensor, labels: Tensor)
 
 
 def gwa(gammas: Tensor) -> float:
-    """Mean γ / (excess kurtosis of γ + 1.2). Higher is better.
+    """Mean γ / (excess kurtosis of γ + 1.2), γ `alignments` of an epoch (N,). Higher is better.
 
     Reference: gradient-weight alignment, NeurIPS 2025, repository hlzl/gwa, where γ are gathered
     while an epoch is trained.
-
-    Args:
-        gammas: `alignments` of an epoch's samples, (N,).
     """
     values = gammas.double().numpy()
     return float(values.mean() / (kurtosis(values) + 1.2))
@@ -91,13 +84,11 @@ def gradient_disparity(model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]
 
     Reference: Forouzesh & Thiran 2021, arXiv 2107.06665.
 
-    Args:
-        model: a classifier.
-        batches: at least two pairs of training inputs (N, C, H, W) and labels (N,); the paper
-            takes five.
+    Raises:
+        ValueError: fewer than two batches; the paper takes five.
     """
     if len(batches) < 2:
-        raise ValueError(f"batches: at least 2 are needed, got {len(batches)}")
+        raise ValueError(f"`batches` must be at least 2, got {len(batches)}")
     twin = with_batch_statistics(model)
     gradients = torch.stack([_rescaled_gradient(twin, *batch) for batch in batches])
     return torch.pdist(gradients).mean().item()
@@ -111,11 +102,6 @@ def evidence(features: Tensor, logits: Tensor, labels: Tensor) -> float:
     no backward pass. Weights whose gradient does not vary are left out.
 
     Reference: Mahsereci et al. 2017, arXiv 1703.09580.
-
-    Args:
-        features: what enters the head, (N, D).
-        logits: what leaves it, (N, K).
-        labels: of training, (N,), integers.
     """
     residuals, z = _residuals(logits, labels).double(), features.double()
     count = len(z)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prescreen.heads.preserve import preserve
-from prescreen.training.loop import model_logits
+from prescreen.tasks.base import model_logits
 
 
 def tse(losses: Sequence[float]) -> float:
@@ -19,9 +19,6 @@ def tse(losses: Sequence[float]) -> float:
     The paper sums the mean losses of epochs; the sum over steps is that times the steps an epoch.
 
     Reference: Ru et al. 2021, arXiv 2006.04492.
-
-    Args:
-        losses: mean loss of each step's batch, before the step.
     """
     return math.fsum(losses)
 
@@ -32,16 +29,13 @@ def tse_e(losses: Sequence[float], window: int) -> float:
     With the steps of one epoch as the window this is the paper's TSE-E with E = 1.
 
     Reference: Ru et al. 2021, arXiv 2006.04492.
-
-    Args:
-        losses: mean loss of each step's batch, before the step.
         window: how many of the last steps count.
 
     Raises:
         ValueError: a window that is empty or longer than the training.
     """
     if not 1 <= window <= len(losses):
-        raise ValueError(f"window: 1 to {len(losses)} steps are allowed, got {window}")
+        raise ValueError(f"`window` must be 1 to {len(losses)} steps, got {window}")
     return math.fsum(losses[-window:]) / window
 
 
@@ -74,8 +68,7 @@ def accuracy(
         model: a classifier.
         inputs: (N, C, H, W).
         labels: (N,), integers.
-        batch_statistics: let BatchNorm use each batch's own statistics instead of its running
-            ones.
+        batch_statistics: let BatchNorm use each batch's own statistics instead of its running ones.
         batch_size: most samples a forward pass; all passes take as equally many as they can.
     """
     logits = _logits(model, inputs, batch_statistics, batch_size)

@@ -10,19 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from baselines.networks import weighted_layers, weights, with_batch_statistics
-from prescreen.training.loop import model_logits
+from benchmarks.baselines.networks import weighted_layers, weights, with_batch_statistics
+from prescreen.tasks.base import model_logits
 
 
 def grad_norm(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
     """Σ_l ‖∂L/∂W_l‖_F, L the mean cross-entropy of one batch. Higher is better.
 
     Reference: Abdelfattah et al. 2021, arXiv 2101.08134.
-
-    Args:
-        model: a classifier, at initialisation.
-        inputs: (N, C, H, W).
-        labels: (N,), integers.
     """
     twin = with_batch_statistics(model)
     return sum(g.norm().item() for g in _gradients(twin, inputs, labels))
@@ -33,11 +28,6 @@ def snip(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
 
     References: Lee et al. 2019, arXiv 1810.02340 (connection sensitivity of one weight);
     Abdelfattah et al. 2021, arXiv 2101.08134 (its sum as a score).
-
-    Args:
-        model: a classifier, at initialisation.
-        inputs: (N, C, H, W).
-        labels: (N,), integers.
     """
     twin = with_batch_statistics(model)
     pairs = zip(weights(twin), _gradients(twin, inputs, labels), strict=True)
@@ -49,15 +39,11 @@ def synflow(model: nn.Module, image_shape: tuple[int, int, int]) -> float:
 
     No data: R is the sum of the logits for an image of ones in a network of absolute weights. It
     is linear as in the paper: without biases, and without BatchNorm, which would divide the flow
-    out again. In float64, because R grows exponentially with depth.
+    out again. With functions that are not the identity on positive numbers, as ReLU is, it is not
+    linear. In float64, because R grows exponentially with depth.
 
     References: Tanaka et al. 2020, arXiv 2006.05467; Abdelfattah et al. 2021, arXiv 2101.08134
     (its sum as a score, and without BatchNorm).
-
-    Args:
-        model: a network of linear maps and of functions that are the identity on positive numbers,
-            such as ReLU and pooling; with others the flow is not linear.
-        image_shape: (C, H, W).
     """
     twin = copy.deepcopy(model).double().eval().requires_grad_()
     for parent in list(twin.modules()):
@@ -70,7 +56,7 @@ def synflow(model: nn.Module, image_shape: tuple[int, int, int]) -> float:
         for layer in weighted_layers(twin):
             if layer.bias is not None:
                 layer.bias.zero_()
-    ones = torch.ones(1, *image_shape, dtype=torch.float64, device=_device(twin))
+    ones = torch.ones(1, *image_shape, dtype=torch.float64, device=next(twin.parameters()).device)
     with torch.enable_grad():
         flow = model_logits(twin(ones)).sum()
     gradients = _of_weights(twin, flow)
@@ -86,15 +72,11 @@ def zico(model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> float:
 
     Reference: Li et al. 2023, arXiv 2301.11300.
 
-    Args:
-        model: a classifier, at initialisation.
-        batches: at least two pairs of inputs (N, C, H, W) and labels (N,); the paper takes two.
-
     Raises:
-        ValueError: fewer than two batches.
+        ValueError: fewer than two batches; the paper takes two.
     """
     if len(batches) < 2:
-        raise ValueError(f"batches: at least 2 are needed, got {len(batches)}")
+        raise ValueError(f"`batches` must be at least 2, got {len(batches)}")
     twin = with_batch_statistics(model)
     magnitudes = [[g.double().abs() for g in _gradients(twin, *batch)] for batch in batches]
     score = 0.0
@@ -117,7 +99,3 @@ def _gradients(twin: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[Tensor,
 def _of_weights(twin: nn.Module, scalar: Tensor) -> tuple[Tensor, ...]:
     # Layers that are never executed have a gradient of zero.
     return torch.autograd.grad(scalar, weights(twin), allow_unused=True, materialize_grads=True)
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from baselines.networks import with_batch_statistics
-from prescreen.training.loop import model_logits
+from benchmarks.baselines.networks import with_batch_statistics
+from prescreen.tasks.base import model_logits
 
 
 def jacob_cov(model: nn.Module, inputs: Tensor) -> float:
@@ -17,10 +17,6 @@ def jacob_cov(model: nn.Module, inputs: Tensor) -> float:
     the image.
 
     Reference: Mellor et al. 2020, arXiv 2006.04647v1.
-
-    Args:
-        model: a classifier, at initialisation.
-        inputs: (N, C, H, W), unlabelled.
     """
     twin = with_batch_statistics(model)
     with torch.enable_grad():
@@ -41,10 +37,6 @@ def naswot(model: nn.Module, inputs: Tensor) -> float:
     samples have the same code.
 
     Reference: Mellor et al. 2021, arXiv 2006.04647v2.
-
-    Args:
-        model: a network whose ReLUs are modules.
-        inputs: (N, C, H, W), unlabelled.
 
     Raises:
         ValueError: no ReLU module was executed.
@@ -67,5 +59,5 @@ def naswot(model: nn.Module, inputs: Tensor) -> float:
     with torch.no_grad():
         twin(inputs)
     if not executed:
-        raise ValueError(f"model: ReLU modules are needed, {type(model).__name__} executed none")
+        raise ValueError(f"`model` must execute ReLU modules, {type(model).__name__} has none")
     return torch.linalg.slogdet(kernel).logabsdet.item()

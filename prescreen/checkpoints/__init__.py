@@ -1,4 +1,4 @@
-"""Checkpoints: the readings of one run, the best of its checkpoints, and when to stop."""
+"""Checkpoints: readings of one run, its best checkpoint, and when to stop."""
 
 from prescreen.checkpoints.compare import CheckpointRanking, select_checkpoint
 from prescreen.checkpoints.monitor import Monitor

@@ -1,4 +1,4 @@
-"""Which of these checkpoint files is best, from unlabelled inputs alone."""
+"""Comparing checkpoint files: which is best, from unlabelled inputs alone."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class CheckpointRanking:
 
     Args:
         files: in the order of training, as far as their names tell.
-        readings: of each file; their step is the place in ``files``.
-        choice: the best one; its step is the place in ``files``. None if all have diverged.
-        order: places in ``files``, best first; without those that were not compared.
-        readouts: what was compared.
+        readings: one for each file; the step is the place in ``files``.
+        choice: the best file; the step is the place in ``files``. None if all have diverged.
+        order: places in ``files``, best first, without those that were not compared.
+        readouts: the readouts that were compared.
     """
 
     files: tuple[Path, ...]
@@ -43,12 +43,12 @@ class CheckpointRanking:
             ValueError: there is none.
         """
         if self.choice is None:
-            raise ValueError("checkpoints: one whose readouts are numbers is needed, got none")
+            raise ValueError("`checkpoints` must have one whose readouts are numbers, got none")
         return self.files[self.choice.step]
 
     @property
     def reason(self) -> str:
-        """Why the best is the best, and what speaks against it."""
+        """Why the best file was chosen, and reasons to doubt the choice."""
         if self.choice is None:
             return "No checkpoint has readouts that are numbers."
         best, panel = self.choice, " and ".join(self.readouts)
@@ -92,33 +92,31 @@ def select_checkpoint(
 ) -> CheckpointRanking:
     """Read checkpoint files on a task's probe batch and say which is best, without labels.
 
-    Files are loaded as weights; nothing in them is executed. With one model they are taken for
-    checkpoints of one run, in the order of the numbers in their names.
+    Files are loaded as weights; nothing in them is executed. With one model they count as checkpoints
+    of one run, in the order of the numbers in their names.
 
     Args:
-        checkpoints: .safetensors files, or what ``torch.save`` wrote: a state dict, or a dict that
-            holds one as ``state_dict``, ``model_state_dict`` or ``model``.
-        models: a function that builds the network (it is given those of the task's sizes
-            that its signature accepts) or its name,
-            ``"package.module:function"`` or ``"file.py:function"``. Or one for every file, for
-            different architectures.
-        task: whose probe batch is read; a batch of its training inputs is what models have seen.
-        readouts: what is compared; see ``Monitor``. By default stable information, by which the
-            first file of a run cannot be judged, and of few files or different models view
-            information.
-        smoothing: files of one run that a value is averaged over; an odd number.
-        head: dotted name of the prediction head, where it cannot be found.
+        checkpoints: .safetensors files, or files of ``torch.save`` with a state dict, or with a dict
+            that holds one as ``state_dict``, ``model_state_dict`` or ``model``.
+        models: a function that builds the network, or its name, ``"package.module:function"`` or
+            ``"file.py:function"``. It is given those of the task's sizes that its signature accepts.
+            For different architectures, one function for each file.
+        task: its probe batch is read; a batch of its training inputs counts as seen.
+        readouts: the readouts to compare; see ``Monitor``. By default stable information, which cannot
+            judge the first file of a run; for few files or different models, view information.
+        smoothing: how many files of one run a value is averaged over; an odd number.
+        head: dotted name of the prediction head, if it is not found.
 
     Returns:
         The files with their readings, the choice and the reasons.
 
     Raises:
-        ValueError: a file that holds no weights of its model, a function that is not found, or an
-            argument that is out of its range.
+        ValueError: a file does not hold weights of its model, a function is not found, or an argument
+            is out of its range.
     """
     one_run = isinstance(models, str) or callable(models)
     if not one_run and smoothing != 1:
-        raise ValueError(f"smoothing: 1 is allowed for different models, got {smoothing}")
+        raise ValueError(f"`smoothing` must be 1 for different models, got {smoothing}")
     pairs = _pairs([Path(file) for file in checkpoints], models)
     if readouts is None:
         readouts = (
@@ -134,7 +132,7 @@ def select_checkpoint(
         for place, (file, builder) in enumerate(pairs)
     ]
     choice = selection.choose(readings)
-    if not one_run and choice is not None:  # the files are no curve, whose shape could be doubted
+    if not one_run and choice is not None:  # doubts are about the shape of one run's curve
         choice = Choice(choice.step, choice.score, choice.candidates, choice.skipped)
     return CheckpointRanking(
         files=tuple(file for file, _ in pairs),
@@ -148,14 +146,14 @@ def select_checkpoint(
 def _pairs(
     files: list[Path], models: str | Builder | Sequence[str | Builder]
 ) -> list[tuple[Path, str | Builder]]:
-    """Files with what builds their networks; those of one run in the order of training."""
+    """Files with the builders of their networks; those of one run in the order of training."""
     if not files:
-        raise ValueError("checkpoints: at least one file is needed, got none")
+        raise ValueError("`checkpoints` must have at least one file, got none")
     if isinstance(models, str) or callable(models):
         return [(file, models) for file in sorted(files, key=_numbers)]
     if len(models) != len(files):
         raise ValueError(
-            f"models: one, or one for each of the {len(files)} files is needed, got {len(models)}"
+            f"`models` must be one, or one for each of the {len(files)} files, got {len(models)}"
         )
     return list(zip(files, models, strict=True))
 

@@ -1,4 +1,4 @@
-"""Monitor: reads a model in training, checkpoint by checkpoint, on fixed unlabelled inputs."""
+"""Monitor: reads a model during training on fixed unlabelled inputs."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from prescreen.tasks.images.views import view_of
 
 
 class Monitor:
-    """Readings of one model while it is trained in earnest; it is left exactly as it was.
+    """Readings of one model during a whole training run; the model is left exactly as it was.
 
-    BatchNorm uses its running statistics, as it will when deployed: the opposite of brief training,
-    where they are of no use yet.
+    BatchNorm uses its running statistics, as it will when deployed. (In brief training these are
+    useless, and `Probe` uses the batch's.)
 
-    In data-parallel training call ``read`` in every process. The first one reads and tells the
-    others, so that all decide alike. (Sharded models, which no process holds whole, are not read.)
+    In data-parallel training call ``read`` in every process. The first process reads and sends the
+    reading to the others: all decide alike. Sharded models cannot be read.
 
     Args:
-        unseen: inputs that the model is not trained on, the same all along: what the model takes.
-            Tensors may lie on any device.
+        unseen: inputs that the model is not trained on, the same for all readings, in the form that the
+            model takes. Tensors may be on any device.
         seen: inputs that it is trained on, not augmented; needed for ``"gap/..."``.
-        view: makes of the unseen inputs others that show the same; needed for
+        view: a function that changes inputs but not what they show; needed for
             ``"stable_information"``, ``"view_information"`` and ``"agreement"``. By default images
             (N, C, H, W) are shifted by a sixteenth of their width.
         readouts: names or a mapping, as in ``Probe``.
-        head: dotted name of the prediction head, where it cannot be found.
+        head: dotted name of the prediction head, if it is not found.
         link: how logits become predictions.
 
     Raises:
@@ -63,8 +63,8 @@ class Monitor:
         self.readouts = self._probe.readouts
         if of_network := [name for name, one in self.readouts.items() if one.of_network]:
             raise ValueError(
-                "`readouts` must tell checkpoints of one network apart, got measures of the untrained "
-                f"one: {', '.join(of_network)}"
+                "`readouts` must tell checkpoints apart, got measures of the untrained network: "
+                f"{', '.join(of_network)}"
             )
 
     def read(self, model: nn.Module, step: int) -> Reading:
@@ -75,9 +75,9 @@ class Monitor:
             step: optimizer steps taken so far.
 
         Returns:
-            The same in every process. Values are NaN where the model has diverged, and where they
-            need a reading at an earlier step, which the first one lacks, and one after a restart
-            without ``load_state_dict``.
+            The same reading in every process. Values are NaN if the model has diverged, or if they need
+            an earlier reading and there is none, as at the first one and after a restart without
+            ``load_state_dict``.
 
         Raises:
             ValueError: the model cannot take the inputs, or its head is not found.
@@ -88,7 +88,7 @@ class Monitor:
         if dist.get_rank() == 0:
             try:
                 told = [self._probe.read(model, step)]
-            except Exception as error:  # the other processes wait for an answer, whatever it is
+            except Exception as error:  # the other processes wait for an answer, even an error
                 told = [error]
         dist.broadcast_object_list(told)
         answer = told[0]
@@ -98,12 +98,12 @@ class Monitor:
         return answer
 
     def state_dict(self) -> dict[str, Any]:
-        """What ``load_state_dict`` takes: the latest predictions, with which the next are compared.
+        """The state for ``load_state_dict``: the latest predictions, with which the next are compared.
 
-        Tensors and plain values; in data-parallel training those of the first process count.
+        Tensors and plain values. In data-parallel training only the first process's state counts.
         """
         return self._probe.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         self._probe.load_state_dict(state)

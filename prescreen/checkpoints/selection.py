@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prescreen.checks import require, require_at_least
 from prescreen.panel import Panel
 from prescreen.ranks import aggregate
 from prescreen.reading import Reading
@@ -22,14 +23,14 @@ MIN_CURVE = 4
 
 @dataclass(frozen=True)
 class Choice:
-    """A chosen checkpoint, and what speaks against the choice.
+    """A chosen checkpoint, and reasons to doubt the choice.
 
     Args:
         step: of the checkpoint.
-        score: its smoothed value, with the readout's own sign; of several readouts the mean rank
+        score: its smoothed value, with the readout's own sign; with several readouts, the mean rank
             within the window, from 0 (worst in all) to 1 (best in all).
         candidates: how many checkpoints of the window were compared.
-        skipped: how many were not, because a readout was NaN.
+        skipped: how many were not compared, because a readout was NaN.
         doubts: reasons not to trust the choice, each a clause.
     """
 
@@ -46,9 +47,9 @@ class Selection:
 
     Args:
         panel: the readouts, and which way each is good; several are aggregated by rank.
-        start: first step of the window. While nothing has been read there, all readings count.
-        smoothing: an odd number of readings; above 1, each value is the mean of so many round it,
-            of fewer at the ends of the window.
+        start: first step of the window. As long as the window has no readings, all readings count.
+        smoothing: an odd number of readings. Each value is the mean of this many readings around it,
+            fewer at the ends of the window.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -59,18 +60,17 @@ class Selection:
     smoothing: int = 1
 
     def __post_init__(self) -> None:
-        if self.start < 0:
-            raise ValueError(f"start: a step of at least 0 is needed, got {self.start}")
-        if self.smoothing < 1 or self.smoothing % 2 == 0:
-            raise ValueError(f"smoothing: an odd number from 1 is needed, got {self.smoothing}")
+        require_at_least("start", self.start, 0)
+        require_at_least("smoothing", self.smoothing, 1)
+        require("smoothing", "an odd number", self.smoothing, self.smoothing % 2 == 1)
 
     def ranked(self, readings: Iterable[Reading]) -> list[int]:
-        """Steps of the window's readings without a NaN, best first; of equals the later first."""
+        """Steps of the window's readings without a NaN, best first; equals in reverse order of steps."""
         steps, _, scores = self._scores(readings)
         return [steps[i] for i in _order(steps, scores)]
 
     def choose(self, readings: Iterable[Reading]) -> Choice | None:
-        """The best checkpoint; None if no reading has all its values.
+        """The best checkpoint; None if every reading has a NaN.
 
         Raises:
             ValueError: a reading lacks a readout of the panel.
@@ -90,7 +90,7 @@ class Selection:
         )
 
     def window(self, readings: Iterable[Reading]) -> list[Reading]:
-        """The readings that are compared, those with NaN among them."""
+        """The readings in the window, including those with NaN."""
         readings = list(readings)
         return [reading for reading in readings if reading.step >= self.start] or readings
 
@@ -101,8 +101,8 @@ class Selection:
         for reading in self.window(readings):
             if lacking := self.panel.lacking(reading.values):
                 raise ValueError(
-                    f"reading: {', '.join(lacking)} is needed, the one at step {reading.step} has "
-                    f"{', '.join(reading.values) or 'nothing'}"
+                    f"`reading` must have {', '.join(lacking)}, "
+                    f"got {', '.join(reading.values) or 'nothing'} at step {reading.step}"
                 )
             row = self.panel.oriented(reading.values)
             if not any(math.isnan(value) for value in row):
@@ -114,7 +114,7 @@ class Selection:
 
 
 def _order(steps: Sequence[int], scores: Floats) -> list[int]:
-    """Indices, best first; of equals the later first, which was trained longer."""
+    """Indices, best first; among equals the latest, which was trained longest, comes first."""
     return sorted(range(len(steps)), key=lambda i: (-scores[i], -steps[i]))
 
 
@@ -126,7 +126,7 @@ def smooth(values: Floats, window: int) -> Floats:
 
 
 def _doubts(best: int, smoothed: Floats, names: Sequence[str]) -> Iterable[str]:
-    """What the shape of the curves says against a choice."""
+    """Reasons in the shape of the curves to doubt a choice."""
     count = len(smoothed)
     if count == 1:
         yield "it is the only checkpoint"
@@ -137,7 +137,7 @@ def _doubts(best: int, smoothed: Floats, names: Sequence[str]) -> Iterable[str]:
     if count < MIN_CURVE:
         return
     for name, curve in zip(names, smoothed.T, strict=True):
-        with np.errstate(invalid="ignore"):  # of two that are −inf
+        with np.errstate(invalid="ignore"):  # differences of two that are −inf
             changes = np.diff(curve)
         if (changes == 0).all():
             yield f"{name} does not change"

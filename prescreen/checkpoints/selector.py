@@ -1,4 +1,4 @@
-"""Checkpoints: the best of one run, chosen from its readings and kept as files."""
+"""CheckpointSelector: the best checkpoints of one run, chosen from readings and kept as files."""
 
 from __future__ import annotations
 
@@ -34,25 +34,24 @@ class CheckpointSelector:
             selector.update(monitor.read(model, step), model)
         model.load_state_dict(selector.load())
 
-    A checkpoint is written before the manifest names it, and deleted after the manifest has
-    forgotten it: a kill at any moment leaves a folder that the next selector goes on with. Where
-    training itself goes back to an earlier step, readings from that step on are forgotten.
+    A checkpoint is written before the manifest names it, and deleted after the manifest drops it. If the
+    run is killed at any moment, the next selector continues from the folder. If training returns to an
+    earlier step, readings from that step on are dropped.
 
-    With several readouts an order can change when more readings come in. What was deleted by then
-    cannot be chosen: keep a few with ``save_top_k``.
+    With several readouts the order can change as more readings come in. A checkpoint that was deleted
+    cannot be chosen any more: keep a few with ``save_top_k``.
 
     Args:
         folder: for the files and the manifest, made if absent; None to choose steps only.
-        readouts: what is compared; see ``Monitor``.
-        start: first step of the window that counts; before it the best so far is kept. The paper
-            chooses in a short window at the end of training.
-        smoothing: an odd number of readings that a value is averaged over.
-        save_top_k: how many checkpoints to keep, −1 for all. Of the latest, ``smoothing // 2`` are
-            kept beside them until the readings round them are complete.
+        readouts: the readouts to compare; see ``Monitor``.
+        start: first step of the window that counts. Until then the best so far is kept. The paper uses
+            a short window at the end of training.
+        smoothing: how many readings a value is averaged over; an odd number.
+        save_top_k: how many checkpoints to keep, −1 for all. In addition, the latest
+            ``smoothing // 2`` are kept until the readings around them are complete.
 
     Raises:
-        ValueError: an argument is out of its range, or the folder holds the checkpoints of a
-            selector with other settings.
+        ValueError: an argument is out of its range, or the folder is of a selector with other settings.
 
     Reference: after Wu & Summa, arXiv 2601.16874.
     """
@@ -67,7 +66,7 @@ class CheckpointSelector:
         save_top_k: int = 1,
     ) -> None:
         if save_top_k < 1 and save_top_k != -1:
-            raise ValueError(f"save_top_k: at least 1, or -1 for all, is needed, got {save_top_k}")
+            raise ValueError(f"`save_top_k` must be at least 1, or -1 for all, got {save_top_k}")
         self.selection = Selection(Panel.of(resolve_readouts(readouts)), start, smoothing)
         self.save_top_k = save_top_k
         self._readings: list[Reading] = []
@@ -81,16 +80,18 @@ class CheckpointSelector:
 
         Args:
             reading: of the model now; see ``Monitor.read``.
-            state: the model, or what is to be saved of it. Needed if there is a folder.
+            state: the model, or the state to save. Needed if there is a folder.
 
         Returns:
             Whether the checkpoint is kept for now.
 
         Raises:
-            ValueError: the reading lacks a readout, or there is nothing to save.
+            ValueError: the reading lacks a readout, or ``state`` is needed.
         """
         if self.folder is not None and state is None:
-            raise ValueError("state: the model or its state is needed to fill the folder, got None")
+            raise ValueError(
+                "`state` must be the model or its state if there is a folder, got None"
+            )
         self._readings = [r for r in self._readings if r.step < reading.step] + [reading]
         self._files = {step: file for step, file in self._files.items() if step < reading.step}
         held = self._worth_keeping()
@@ -107,21 +108,21 @@ class CheckpointSelector:
         if choice is None or choice.step in self._files:
             return choice
         kept = [step for step in self.selection.ranked(self._readings) if step in self._files]
-        lost = f"step {choice.step} reads better by now, and was not kept"
+        lost = f"step {choice.step} now reads better, but was not kept"
         return replace(choice, step=kept[0], doubts=(*choice.doubts, lost)) if kept else None
 
     def path(self, step: int | None = None) -> Path:
-        """The file of a kept step, by default of the best, or the latest while none has a value.
+        """The file of a kept step; by default of the best or, if none has a value, the latest.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is no such file.
         """
         best = self.best
         if step is None:
             step = best.step if best is not None else max(self._files, default=None)
         if self.folder is None or step not in self._files:
             kept = ", ".join(map(str, self._files)) if self.folder is not None else ""
-            raise ValueError(f"step: one of the kept ({kept or 'none'}) is needed, got {step}")
+            raise ValueError(f"`step` must be one of the kept ({kept or 'none'}), got {step}")
         return self.folder / self._files[step]
 
     def load(self, step: int | None = None) -> Any:
@@ -129,14 +130,14 @@ class CheckpointSelector:
         return load_state(self.path(step))
 
     def state_dict(self) -> dict[str, Any]:
-        """What ``load_state_dict`` takes; strict JSON. The folder's manifest holds the same."""
+        """The state for ``load_state_dict``, as strict JSON. The folder's manifest holds the same."""
         return {
             "readings": [reading.to_json() for reading in self._readings],
             "files": {str(step): file for step, file in self._files.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state; files that are gone since are not kept any more."""
+        """Continue from a saved state; files that are missing by now are dropped."""
         self._readings = [Reading.from_json(reading) for reading in state["readings"]]
         self._files = {
             int(step): file
@@ -146,13 +147,13 @@ class CheckpointSelector:
 
     def _worth_keeping(self) -> set[int]:
         ranked = self.selection.ranked(self._readings)
-        if not ranked:  # rather one without a value than none
+        if not ranked:  # one without a value is better than none
             return {self._readings[-1].step}
         if self.save_top_k == -1:
             return set(ranked)
         half = self.selection.smoothing // 2
         pending = sorted(ranked)[len(ranked) - half :] if half else []
-        # The best of those that are still there; the one just read is.
+        # Only files that still exist can be kept; that of the latest reading is about to be written.
         there = [s for s in ranked if s in self._files or s == self._readings[-1].step]
         return {*there[: self.save_top_k], *pending} & set(there)
 
@@ -168,12 +169,12 @@ class CheckpointSelector:
             state = json.loads(manifest.read_text())
             if state.get("settings") != self._settings():
                 raise ValueError(
-                    f"folder: one of the same settings is needed, got {folder} with "
+                    f"`folder` must be one of the same settings, got {folder} with "
                     f"{state.get('settings')}"
                 )
             self.load_state_dict(state)
         elif folder.exists() and not _is_empty(folder):
-            raise ValueError(f"folder: an empty one, or of a selector, is needed, got {folder}")
+            raise ValueError(f"`folder` must be empty or one of a selector, got {folder}")
         elif _writes():
             folder.mkdir(parents=True, exist_ok=True)
         self._write_manifest()
@@ -189,7 +190,7 @@ class CheckpointSelector:
         }
 
     def _write_manifest(self) -> None:
-        """Then delete what it does not name."""
+        """Write the manifest, then delete the files that it does not name."""
         if self.folder is None or not _writes():
             return
         best = self.best
@@ -205,7 +206,7 @@ class CheckpointSelector:
 
 
 def _is_empty(folder: Path) -> bool:
-    """Whether there is nothing but what a kill during the first write left."""
+    """Whether a folder holds nothing, apart from what a kill during the first write leaves."""
     return folder.is_dir() and all(f.name.startswith(MANIFEST) for f in folder.iterdir())
 
 

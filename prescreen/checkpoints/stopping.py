@@ -1,4 +1,4 @@
-"""Stopping: when training no longer helps, from the readings of one run alone."""
+"""Stopping: when training no longer helps, from the readings of one run."""
 
 from __future__ import annotations
 
@@ -8,32 +8,31 @@ from typing import Any
 
 import numpy as np
 
+from prescreen.checks import require_at_least, require_number
 from prescreen.panel import CHECKPOINT_PANEL, Panel
 from prescreen.reading import Reading
 from prescreen.readouts import resolve_readouts
 
-# The highest of many readings that are nothing but noise rarely lies so many usual changes above
-# the first.
+# The highest of many readings of pure noise is rarely this many usual changes above the first.
 _RISE = 3
 
 
 class EarlyStopping:
-    """Says when a readout of one run has stopped to improve, without labels.
+    """Says when a readout of one run has stopped improving, without labels.
 
-    Patience is counted on a running mean, and grows with training: readouts have plateaus and
-    second descents that last the longer the later they come. Nothing is decided before the readout
-    is valid, that is, has risen above its first value by three times its usual change between
-    readings.
+    Patience is counted on a running mean and grows with training: the later the plateaus and second
+    descents of readouts, the longer they last. Nothing is decided before the readout is valid. It is
+    valid when it has risen above its first value by three times its usual change between readings.
 
     Args:
         readout: one name; see ``Monitor``.
-        patience: readings without improvement after which training stops, at least.
-        min_delta: smallest improvement that counts as one, in the readout's units.
-        n_warmup_steps: no stop before this step.
+        patience: least number of readings without improvement after which training stops.
+        min_delta: smallest improvement that counts, in the readout's units.
+        n_warmup_steps: training does not stop before this step.
         patience_share: patience is at least this share of the readings up to the best one.
         smoothing: how many of the latest readings are averaged.
-        check_finite: stop at once when the readout is NaN or infinite; else such readings are
-            passed over, as the first one always is, which may lack one before it.
+        check_finite: stop at once if the readout is NaN or infinite; else skip such readings. The first
+            reading is always skipped if it is not finite, since it may need one before it.
 
     Raises:
         ValueError: an argument is out of its range, or there is no such readout.
@@ -50,16 +49,11 @@ class EarlyStopping:
         smoothing: int = 3,
         check_finite: bool = True,
     ) -> None:
-        for name, count, least in (
-            ("patience", patience, 1),
-            ("n_warmup_steps", n_warmup_steps, 0),
-            ("smoothing", smoothing, 1),
-        ):
-            if isinstance(count, bool) or not isinstance(count, int) or count < least:
-                raise ValueError(f"{name}: an integer of at least {least} is needed, got {count!r}")
-        for name, number in (("min_delta", min_delta), ("patience_share", patience_share)):
-            if not 0 <= number < math.inf:
-                raise ValueError(f"{name}: a number of at least 0 is needed, got {number!r}")
+        require_at_least("patience", patience, 1)
+        require_at_least("n_warmup_steps", n_warmup_steps, 0)
+        require_at_least("smoothing", smoothing, 1)
+        require_number("min_delta", min_delta, 0)
+        require_number("patience_share", patience_share, 0)
         self.panel = Panel.of(resolve_readouts([readout]))
         self.patience = patience
         self.min_delta = min_delta
@@ -73,7 +67,7 @@ class EarlyStopping:
         self.reason = ""
 
     def update(self, reading: Reading) -> bool:
-        """Take a reading; where training went back to an earlier step, forget those after it.
+        """Take a reading; if training has returned to an earlier step, drop later readings.
 
         Returns:
             Whether training should stop; ``reason`` says why.
@@ -84,8 +78,8 @@ class EarlyStopping:
         name = self.panel.names[0]
         if self.panel.lacking(reading.values):
             raise ValueError(
-                f"reading: {name} is needed, the one at step {reading.step} has "
-                f"{', '.join(reading.values) or 'nothing'}"
+                f"`reading` must have {name}, got {', '.join(reading.values) or 'nothing'} "
+                f"at step {reading.step}"
             )
         (value,) = self.panel.oriented(reading.values)
         stops = self.check_finite and not self._is_first
@@ -101,15 +95,15 @@ class EarlyStopping:
 
     @property
     def best_step(self) -> int | None:
-        """The step of the latest improvement; None before a reading."""
+        """The step of the latest improvement; None before the first reading."""
         return self._steps[self._best()[0]] if self._steps else None
 
     def state_dict(self) -> dict[str, Any]:
-        """What ``load_state_dict`` takes; strict JSON."""
+        """The state for ``load_state_dict``, as strict JSON."""
         return {"steps": list(self._steps), "values": list(self._values)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         self._steps = [int(step) for step in state["steps"]]
         self._values = [float(value) for value in state["values"]]
 

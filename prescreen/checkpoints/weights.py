@@ -1,4 +1,4 @@
-"""Weights: the network of a checkpoint file, whatever wrote it."""
+"""Weights: the network of a checkpoint file of any origin."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from prescreen.tasks import Task
 
 Builder = Callable[..., nn.Module]
 
-# Where training scripts put the weights, among other things that a checkpoint holds.
+# Where training scripts put the weights in a checkpoint.
 _ENTRIES = ("state_dict", "model_state_dict", "model")
-# What wrappers and trainers put before every name.
+# Prefixes that wrappers and trainers add to names.
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+_FORMS = "package.module:function or FILE.py:function"
 
 
 def load_network(file: Path, builder: str | Builder, task: Task) -> nn.Module:
@@ -27,13 +28,13 @@ def load_network(file: Path, builder: str | Builder, task: Task) -> nn.Module:
     model = Candidate(str(file), {}, build).model(**task.sizes)
     state = _weights(load_state(file), model)
     if state is None:
-        raise ValueError(f"checkpoint: a state dict is needed, {file} holds none")
+        raise ValueError(f"checkpoint must hold a state dict, got none in {file}")
     try:
         model.load_state_dict(state)
     except (RuntimeError, ValueError) as error:
         problem = " ".join(str(error).split())
         raise ValueError(
-            f"checkpoint: weights of the model are needed, got {file}: {problem}"
+            f"checkpoint must hold the weights of the model, got {file}: {problem}"
         ) from None
     return model
 
@@ -41,15 +42,13 @@ def load_network(file: Path, builder: str | Builder, task: Task) -> nn.Module:
 def _imported(name: str) -> Builder:
     where, _, function = name.rpartition(":")
     if not where:
-        raise ValueError(f"models: package.module:function or FILE.py:function, got {name!r}")
+        raise ValueError(f"`models` must be {_FORMS}, got {name!r}")
     found = import_file if where.endswith(".py") else import_module
     module = found(where, "models")
     build = getattr(module, function, None)
     if not callable(build):
-        problem = "it is not there" if module is None else f"it has no function {function}"
-        raise ValueError(
-            f"models: package.module:function or FILE.py:function, got {name!r}: {problem}"
-        )
+        problem = "is not found" if module is None else f"has no function {function}"
+        raise ValueError(f"`models` must be {_FORMS}, got {name!r}, which {problem}")
     return build
 
 

@@ -22,8 +22,8 @@ app.command("select")(select_command)
 app.command("readouts")(readouts_command)
 app.command("spaces")(spaces_command)
 
-# What Typer raises for wrong options. It has been defined in Click, in a vendored copy of it and in
-# Typer itself; the base of a public class is the same thing in all versions.
+# Typer's error for wrong options. Depending on the version it is defined in Click, in a vendored copy of
+# Click or in Typer; as the base of a public class it is found in all versions.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
@@ -35,7 +35,7 @@ def run(arguments: list[str]) -> int:
         print("prescreen: interrupted; rerun the command, it resumes", file=sys.stderr)
         return 130
     except _UsageError as error:
-        # format_message() names the option, which the bare message does not.
+        # Unlike the message itself, format_message() names the option.
         return _refuse(error.format_message())  # type: ignore[attr-defined]
     except (ValueError, ImportError, OSError, RuntimeError) as error:
         return _refuse(str(error))

@@ -1,4 +1,4 @@
-"""The command line's `readouts` and `spaces`: what there is to choose from."""
+"""The command line's `readouts` and `spaces`: lists of what can be chosen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PARTS: dict[str, Iterable[str]] = {
 
 
 def readouts_command() -> None:
-    """List the readouts, what each of them needs, and the parts that others are composed of."""
+    """List the readouts, what each of them needs, and the parts for composing others."""
     panels = dict.fromkeys(DEFAULT_PANEL, "architectures")
     panels |= dict.fromkeys(CHECKPOINT_PANEL, "checkpoints")
     rows = [
@@ -34,10 +34,10 @@ def readouts_command() -> None:
     print("\nCompose others as anchor/projection/normalization:")
     for part, table in _PARTS.items():
         print(f"  {part:14} {', '.join(table)}")
-    print("\nOf seen and unseen inputs: gap/NAME of a readout that needs the head alone.")
+    print("\nCompare seen with unseen inputs as gap/NAME, for readouts that need only the head.")
 
 
 def spaces_command() -> None:
     """List the search spaces that come with prescreen."""
     print(plain_table(["space", "what"], [list(row) for row in space_names().items()], (0, 1)))
-    print("\nYour own: a FILE.py with sample(trial) -> dict and build(config) -> nn.Module.")
+    print("\nYour own space: a FILE.py with sample(trial) -> dict and build(config) -> nn.Module.")

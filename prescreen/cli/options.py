@@ -12,5 +12,5 @@ JSON = typer.Option("--json", help="Print JSON.")
 
 
 def names(text: str) -> list[str]:
-    """What stands between commas."""
+    """The names in a list with commas."""
     return [name.strip() for name in text.split(",")]

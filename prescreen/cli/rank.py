@@ -1,4 +1,4 @@
-"""The command line's `rank`: candidates ranked after brief training."""
+"""The command line's `rank`: rank candidates after brief training."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def rank_command(
     samples: Annotated[
         int, Flag(help="Candidates to draw; 0 takes all of a finite space.", min=0)
     ] = 12,
-    steps: Annotated[int, Flag(help="Optimizer steps a candidate.")] = 100,
+    steps: Annotated[int, Flag(help="Optimizer steps per candidate.")] = 100,
     seconds: Annotated[
-        float | None, Flag(help="Seconds of training a candidate, instead of --steps.")
+        float | None, Flag(help="Seconds of training per candidate, instead of --steps.")
     ] = None,
     seed: Annotated[int, Flag(help="Seed of the draw, of weights and of batches.", min=0)] = 0,
-    batch_size: Annotated[int, Flag(help="Samples an optimizer step.")] = 128,
+    batch_size: Annotated[int, Flag(help="Samples per optimizer step.")] = 128,
     optimizer: Annotated[str, Flag(help="sgd or adamw.")] = "sgd",
     lr: Annotated[float | None, Flag(help="Peak learning rate.  [0.1 sgd, 0.002 adamw]")] = None,
     device: Annotated[str, Flag(help="cpu, cuda, cuda:1 ...")] = "cpu",
@@ -48,31 +48,31 @@ def rank_command(
     probe_size: Annotated[int, Flag(help="Unlabelled inputs that heads are read on.")] = 256,
     readouts: Annotated[
         str,
-        Flag(help="Names (`prescreen readouts`) or anchor/projection/normalization, by commas."),
+        Flag(help="Names (`prescreen readouts`) or anchor/projection/normalization, with commas."),
     ] = ",".join(DEFAULT_PANEL),
-    readings: Annotated[int, Flag(help="Readings a candidate, the last one at the end.")] = 4,
+    readings: Annotated[int, Flag(help="Readings per candidate, the last one at the end.")] = 4,
     head: Annotated[str | None, HEAD] = None,
     on: Annotated[
         str,
         Flag(
-            help="Where: here, processes or ray; with arguments processes,workers=4 or "
+            help="Where to run: here, processes or ray; with arguments processes,workers=4 or "
             "ray,address=HOST:PORT,gpus=0.25."
         ),
     ] = "processes",
-    threads: Annotated[int, Flag(help="CPU threads a candidate.")] = 1,
+    threads: Annotated[int, Flag(help="CPU threads per candidate.")] = 1,
     out: Annotated[
         Path | None,
-        Flag(help="Folder of the run; it continues there.  [one under prescreen-runs/]"),
+        Flag(help="Folder of the run, which can be resumed.  [one under prescreen-runs/]"),
     ] = None,
     as_json: Annotated[bool, JSON] = False,
     as_csv: Annotated[bool, Flag("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """Train candidates briefly and rank them by what they say of unlabelled data.
+    """Train candidates briefly and rank them by readouts on unlabelled data.
 
     If the run is killed, rerun the command; it resumes.
     """
     if as_json and as_csv:
-        raise ValueError("`json` must stand without `csv`, got both")
+        raise ValueError("`json` must be given without `csv`, got both")
     training = Training(
         steps=steps,
         seconds=seconds,
@@ -93,7 +93,7 @@ def rank_command(
         "threads": threads,
     }
     folder = out or _run_folder(space, data, f"{task.fingerprint} {sorted(settings.items())}")
-    # The standard output is for the result: Ray prints there, and candidates may.
+    # The standard output is for the result, but Ray prints there, and candidates may.
     with _progress_bar() as progress, redirect_stdout(sys.stderr):
         ranking = rank(
             search_space,
@@ -121,14 +121,14 @@ def _print(ranking: Ranking, as_json: bool, as_csv: bool) -> None:
 
 
 def _run_folder(space: str, data: str, settings: str) -> Path:
-    """The folder of these settings, so that the same command finds its own journal."""
+    """The folder of these settings; the same command finds its own journal."""
     digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
     return Path("prescreen-runs") / f"{Path(space).stem}-{Path(data).stem}-{digest}"
 
 
 @contextmanager
 def _progress_bar() -> Iterator[Callable[[Progress], None]]:
-    """A bar on a terminal; elsewhere, as in a log file, a line a candidate; both with time left."""
+    """A bar on a terminal; elsewhere, as in a log file, a line per candidate. Both show time left."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), "left")
     finished = -1

@@ -1,4 +1,4 @@
-"""The command line's `select`: which of these checkpoint files is best."""
+"""The command line's `select`: choose the best checkpoint file."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ def select_command(
     ],
     model: Annotated[
         list[str],
-        Flag(help="What builds the network: FILE.py:function or module:function; one, or a file."),
+        Flag(
+            help="FILE.py:function or module:function that builds the network; one, or one per file."
+        ),
     ],
     data: Annotated[str, DATA],
     readouts: Annotated[
         str | None,
         Flag(
-            help="Names by commas; gap/NAME of seen and unseen inputs.  [stable_information; of "
-            "few files or different models view_information]"
+            help="Names with commas; gap/NAME compares seen with unseen inputs.  "
+            "[stable_information; for few files or different models view_information]"
         ),
     ] = None,
-    smoothing: Annotated[int, Flag(help="Files of one run that a value is averaged over.")] = 1,
+    smoothing: Annotated[int, Flag(help="How many files of one run a value is averaged over.")] = 1,
     probe_size: Annotated[int, Flag(help="Unlabelled inputs that heads are read on.")] = 512,
     image_size: Annotated[int | None, Flag(help="Side in pixels.  [the data's own]")] = None,
     head: Annotated[str | None, HEAD] = None,
@@ -38,8 +40,8 @@ def select_command(
 ) -> None:
     """Say which of these checkpoint files is best, from unlabelled data alone.
 
-    With one --model they are checkpoints of one run, in the order of the numbers in their names;
-    with one for each file, different architectures. Nothing in the files is executed.
+    With one --model the files are checkpoints of one run, in the order of the numbers in their names.
+    With one for each file they are different architectures. Nothing in the files is executed.
     """
     task = load_task(data, probe_size=probe_size, image_size=image_size)
     ranking = select_checkpoint(

@@ -1,4 +1,4 @@
-"""Forward: one pass through a model, and what entered and left its prediction heads."""
+"""Capturing: one forward pass of a model, and what entered and left its prediction heads."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from prescreen.captured import Capture
+from prescreen.checks import require_at_least
 from prescreen.heads.execute import execute_heads
 from prescreen.heads.find import known_heads, unwrap
 from prescreen.heads.positions import flat_weight, flatten_calls
@@ -29,22 +30,23 @@ def capture(
 ) -> Capture:
     """What enters and leaves the prediction head in one forward pass; the model stays as it was.
 
-    Several heads whose weighted sum is the model's output (the mean of a distilled model's two)
-    are one head on their joint features.
+    Several heads whose weighted sum is the model's output, such as the two of a distilled model, count
+    as one head on their joint features.
 
     Args:
-        model: any model whose head is a linear layer or convolution. torch.compile, DataParallel
-            and DistributedDataParallel are looked through, and nothing is communicated.
+        model: any model whose head is a linear layer or convolution. It may be wrapped by
+            torch.compile, DataParallel or DistributedDataParallel; processes do not communicate.
         inputs: a tensor, a tuple or list of positional arguments, or a dict of keyword arguments.
-        head: the head's path or the layer itself, where ``find_heads`` would not find it.
+        head: the head's path or the layer itself, if ``find_heads`` does not find it.
         link: how logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``.
         batch_statistics: normalise every BatchNorm with this batch's statistics instead of its
-            running ones, which are of no use until training is far along.
-        max_positions: of more samples, tokens or pixels, so many are drawn with a fixed seed.
+            running ones, which are useless until training is far along.
+        max_positions: the most samples, tokens or pixels; of more, this many are drawn with a fixed
+            seed.
 
     Raises:
-        ValueError: inputs that the model cannot take, a head that is not found or not linear, or
-            several heads that are not one.
+        ValueError: the model cannot take the inputs, the head is not found or not linear, or there are
+            several heads whose weighted sum is not the output.
         NonFiniteError: features, logits or weights are NaN or infinite.
     """
     captures, outputs = _read(model, inputs, head, link, batch_statistics, max_positions)
@@ -54,8 +56,8 @@ def capture(
     joint = _join(list(captures.values()), outputs)
     if joint is None:
         raise ValueError(
-            f"head: the model's output is no weighted sum of its heads {', '.join(names)}; "
-            f"name one, as in head={names[0]!r}, or use capture_heads"
+            "`head` must name one of several heads whose weighted sum is not the model's output, "
+            f"got None for {', '.join(names)}; choose one, as in head={names[0]!r}, or use capture_heads"
         )
     return joint
 
@@ -69,7 +71,7 @@ def capture_heads(
     batch_statistics: bool = True,
     max_positions: int = 4096,
 ) -> dict[str, Capture]:
-    """Like ``capture``, with every head apart, by its path in the unwrapped model."""
+    """Like ``capture``, but for every head separately, by its path in the unwrapped model."""
     return _read(model, inputs, head, link, batch_statistics, max_positions)[0]
 
 
@@ -102,17 +104,16 @@ def _read(
 
 
 def _check_arguments(model: nn.Module, inputs: Any, max_positions: int) -> None:
-    if max_positions < 2:
-        raise ValueError(f"max_positions: at least 2 are needed, got {max_positions}")
+    require_at_least("max_positions", max_positions, 2)
     if not any(tensor.numel() for tensor in tensors_in(inputs)):
         got = f"shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else repr(inputs)
         raise ValueError(
-            "inputs: a non-empty tensor, or a tuple, list or dict of arguments that holds one, "
-            f"is needed, got {got}"
+            "`inputs` must be a non-empty tensor, or a tuple, list or dict of arguments that holds one, "
+            f"got {got}"
         )
     if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
         raise ValueError(
-            f"model: initialised parameters are needed, got lazy ones in {type(model).__name__}; "
+            f"`model` must have initialised parameters, got lazy ones in {type(model).__name__}; "
             "run it once before"
         )
 
@@ -132,7 +133,7 @@ def _join(heads: Sequence[Capture], outputs: Sequence[Tensor]) -> Capture | None
 
 
 def _mixtures(logits: Tensor, output: Tensor) -> list[Tensor]:
-    """The weights to try: a mean, a sum, and what fits best (EfficientViM learns its weights)."""
+    """The weights to try: a mean, a sum, and the best fit (EfficientViM learns its weights)."""
     ones = logits.new_ones(logits.shape[-1])
     flat = logits.flatten(0, -2)
     fitted = torch.linalg.pinv(flat.T @ flat, hermitian=True) @ (flat.T @ output.flatten())

@@ -14,16 +14,16 @@ from prescreen.heads.positions import Call
 from prescreen.text import first_line
 from prescreen.trees import tensors_in
 
-# Without a known name, the head is looked for among the executions that came last: to hold every
-# layer's input would cost the memory of a training step.
+# If its name is unknown, the head is looked for among the last executions: holding the input of every
+# layer would cost the memory of a training step.
 WINDOW = 16
 
-# What models raise about inputs that they cannot take: timm asserts, Python misses an argument.
+# Errors of models about their inputs: timm asserts, Python misses an argument.
 _MODEL_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
 
 
 class Execution(NamedTuple):
-    """One execution of a layer, and the versions of the tensors, which in-place changes raise."""
+    """One execution of a layer, and the versions of its tensors, which in-place changes increase."""
 
     head: Head
     call: Call
@@ -35,8 +35,8 @@ def execute_heads(
 ) -> tuple[dict[Head, list[Call]], Any]:
     """Run the model; the calls of each head and the model's output.
 
-    Where no head is known, it is the layer executed last whose output (or a view of it) the model
-    returns or, if it returns none, the layer executed last.
+    If no head is known, it is the last executed layer whose output, or a view of it, the model returns;
+    failing that, the last executed layer.
 
     Raises:
         ValueError: the model cannot take the inputs, or does not execute the heads.
@@ -45,12 +45,16 @@ def execute_heads(
         model, inputs, known or layers_of(model), window=None if known else WINDOW
     )
     if not executions:
-        names = ", ".join(repr(head.name) for head in known) or "a Linear or Conv layer"
-        raise ValueError(f"head: the model's forward pass does not execute {names} on a tensor")
+        if not known:
+            raise ValueError(
+                "`model` must run a Linear or Conv layer on a tensor, got none that it runs"
+            )
+        names = ", ".join(repr(head.name) for head in known)
+        raise ValueError(f"`head` must be a layer that the model runs on a tensor, got {names}")
     heads = list(known) or [_last_head(executions, output)]
     calls = {head: [_unchanged(e) for e in executions if e.head == head] for head in heads}
     if any(len(calls[head]) < counts[head] for head in heads):
-        return execute_heads(model, inputs, tuple(heads))  # it runs more often than the window
+        return execute_heads(model, inputs, tuple(heads))  # some of its runs are out of the window
     return {head: made for head, made in calls.items() if made}, output
 
 
@@ -65,11 +69,13 @@ def _storage(tensor: Tensor) -> int:
 
 
 def _unchanged(execution: Execution) -> Call:
-    """The call as it was, though the model may have gone on to change the output in place."""
+    """The call as it was, even if the model has changed the output in place since."""
     head, call, versions = execution
     entered, left = (before == now for before, now in zip(versions, _versions(call), strict=True))
     if not entered:
-        raise ValueError(f"head: the model changes what enters {head.name!r} in place afterwards")
+        raise ValueError(
+            f"`head` must have an input that stays, got {head.name!r}, changed in place"
+        )
     return call if left else call._replace(outputs=head.module.forward(call.inputs))
 
 
@@ -125,12 +131,14 @@ def call(model: nn.Module, inputs: Any) -> Any:
             f"{str(t.dtype).removeprefix('torch.')} {tuple(t.shape)} on {t.device}"
             for t in tensors_in(inputs)
         )
-        raise ValueError(f"inputs: the model cannot run on {got}: {first_line(error)}") from error
+        raise ValueError(
+            f"`inputs` must be such that the model can run on them, got {got}: {first_line(error)}"
+        ) from error
 
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an error says that memory is exhausted."""
-    # On the CPU torch raises a plain RuntimeError whose text is the only sign.
+    # On the CPU torch raises a plain RuntimeError that only its text identifies.
     texts = ("not enough memory", "can't allocate memory")
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
         text in str(error) for text in texts

@@ -1,4 +1,4 @@
-"""Heads: which leaf layers turn features into predictions."""
+"""Finding heads: the layers that turn features into predictions."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
-# Where each library keeps its heads. The first row that leads to a layer counts; the names of one
-# row belong together.
+# Where each library keeps its heads. The first row that leads to a layer is used; the names in a row
+# belong together.
 TRANSFORMERS = (
     ("cls_classifier", "distillation_classifier"),
     ("class_labels_classifier",),
@@ -43,7 +43,7 @@ class Head:
         module: the layer.
 
     Raises:
-        ValueError: a module that is no linear map of its input, or a grouped convolution.
+        ValueError: the module is not a linear map of its input, or is a grouped convolution.
     """
 
     name: str
@@ -52,13 +52,13 @@ class Head:
     def __post_init__(self) -> None:
         if not is_layer(self.module):
             raise ValueError(
-                f"head: a Linear or Conv1d, 2d or 3d is needed, got {self.name!r}, "
+                f"`head` must be a Linear or Conv1d, 2d or 3d, got {self.name!r}, "
                 f"which is {type(self.module).__name__}"
             )
         groups = getattr(self.module, "groups", 1)
         if groups != 1:
             raise ValueError(
-                f"head: a convolution with groups=1 is needed, got {self.name!r} with {groups}"
+                f"`head` must be a convolution with groups=1, got {self.name!r} with groups={groups}"
             )
 
 
@@ -66,12 +66,13 @@ def find_heads(model: nn.Module, head: str | nn.Module | None = None) -> tuple[H
     """The layers that turn features into predictions, several for a model with several heads.
 
     Args:
-        model: any model; torch.compile and DataParallel wrappers are looked through.
-        head: the layer itself or its path; None looks where timm, transformers and torchvision
-            keep theirs and, failing that, takes the linear layer or convolution registered last.
+        model: any model, also wrapped by torch.compile or DataParallel.
+        head: the layer itself or its path. If None, heads are looked for where timm, transformers and
+            torchvision keep theirs; failing that, the linear layer or convolution registered last is
+            the head.
 
     Raises:
-        ValueError: ``head`` is no such layer of the model, or the model has none.
+        ValueError: ``head`` is not such a layer of the model, or the model has none.
     """
     found = known_heads(model, head)
     if found:
@@ -79,14 +80,16 @@ def find_heads(model: nn.Module, head: str | nn.Module | None = None) -> tuple[H
     root = unwrap(model)
     layers = layers_of(root)
     if not layers:
-        raise ValueError(f"model: no Linear or Conv layer found in {type(root).__name__}")
+        raise ValueError(
+            f"`model` must have a Linear or Conv layer, got none in {type(root).__name__}"
+        )
     return layers[-1:]
 
 
 def known_heads(model: nn.Module, head: str | nn.Module | None = None) -> tuple[Head, ...]:
-    """The heads named by the user or by the model's library; empty where no name is known."""
+    """The heads named by the user or by the model's library; empty if no name is known."""
     if not isinstance(model, nn.Module):
-        raise ValueError(f"model: an nn.Module is needed, got {type(model).__name__}")
+        raise ValueError(f"`model` must be an nn.Module, got {type(model).__name__}")
     root = unwrap(model)
     if head is not None:
         return (_named_by_user(root, head),)
@@ -99,18 +102,18 @@ def known_heads(model: nn.Module, head: str | nn.Module | None = None) -> tuple[
 
 
 def timm_heads(model: nn.Module) -> list[nn.Module]:
-    """What timm's configuration calls the classifier."""
+    """The classifier in timm's configuration."""
     settings = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None)
     listed = settings.get("classifier") if isinstance(settings, Mapping) else None
     if not listed:
         return []
     names = (listed,) if isinstance(listed, str) else tuple(listed)
-    # A few distilled models list one of their two heads only (timm 1.0.31: levit_384_s8).
+    # A few distilled models list only one of their two heads (timm 1.0.31: levit_384_s8).
     layers = _layers_at(model, (*names, "head_dist"))
     if not layers:
         raise ValueError(
-            f"model: {type(model).__name__} has no prediction head at {', '.join(names)}; "
-            "build it with num_classes of at least 1 or name a layer with head='path.to.layer'"
+            f"`model` must have a prediction head at {', '.join(names)}, got {type(model).__name__} "
+            "without; build it with num_classes of at least 1 or give head='path.to.layer'"
         )
     return layers
 
@@ -127,13 +130,13 @@ def transformers_heads(model: nn.Module) -> list[nn.Module]:
 
 
 def torchvision_heads(model: nn.Module) -> list[nn.Module]:
-    """The usual names, in torchvision's own classes only: elsewhere ``fc`` may be any layer."""
+    """The usual names, only in torchvision's own classes: elsewhere ``fc`` may be any layer."""
     if not any(base.__module__.startswith("torchvision.") for base in type(model).__mro__):
         return []
     return _first_row(model, TORCHVISION)
 
 
-# Tried in order; the first that finds a layer decides. A new kind of model is one more function.
+# Tried in order; the first that finds a layer decides. Another kind of model is one more function.
 FINDERS: tuple[Callable[[nn.Module], list[nn.Module]], ...] = (
     timm_heads,
     transformers_heads,
@@ -162,7 +165,7 @@ def layers_of(model: nn.Module) -> tuple[Head, ...]:
 
 
 def is_layer(module: nn.Module) -> bool:
-    """Whether a module is a linear map: nn.Linear, nn.Conv1d to 3d, or what looks like a Linear."""
+    """Whether a module is a linear map: nn.Linear, nn.Conv1d to 3d, or one that looks like a Linear."""
     if isinstance(module, (nn.Linear, *CONVOLUTIONS)):
         return True
     sizes = [getattr(module, name, None) for name in ("out_features", "in_features")]
@@ -177,7 +180,8 @@ def _named_by_user(model: nn.Module, head: str | nn.Module) -> Head:
     if isinstance(head, nn.Module):
         names = [name for name, module in modules.items() if unwrap(module) is unwrap(head)]
         if not names:
-            raise ValueError(f"head: a layer of the model is needed, got another {head}")
+            got = str(head).partition("\n")[0]
+            raise ValueError(f"`head` must be a layer of the model, got another, {got}")
         return Head(names[0], unwrap(head))
     name = head
     while name not in modules and name.startswith(("module.", "_orig_mod.")):
@@ -189,7 +193,7 @@ def _named_by_user(model: nn.Module, head: str | nn.Module) -> Head:
     close = inside[-3:] or get_close_matches(name, layers, cutoff=0.4) or layers[-3:]
     problem = f"which is {type(modules[name]).__name__}" if name in modules else "which is unknown"
     raise ValueError(
-        f"head: the name of a Linear or Conv layer is needed, got {head!r}, {problem}; "
+        f"`head` must be the name of a Linear or Conv layer, got {head!r}, {problem}; "
         f"close to it: {', '.join(close) or 'none'}"
     )
 

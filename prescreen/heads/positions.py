@@ -1,4 +1,4 @@
-"""Positions: what entered and left a head, as the rows of a linear map."""
+"""Positions: inputs and outputs of a head as the rows of a linear map."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def flatten_calls(
 ) -> tuple[Tensor, Tensor]:
     """Features (N, D) and logits (N, K) at the positions of all calls of one layer.
 
-    A position is a sample or token of a linear layer, a pixel of a convolution. If there are more
-    than ``max_positions``, so many are drawn with a fixed seed, spread evenly over the calls and
-    samples, before anything is unfolded: D is C·k·k for a k×k convolution.
+    A position is a sample or token of a linear layer, or a pixel of a convolution. If there are more
+    than ``max_positions``, that many are drawn with a fixed seed, spread evenly over calls and samples.
+    They are drawn before anything is unfolded, as D is C·k·k for a k×k convolution.
     """
     channels = 1 if isinstance(layer, CONVOLUTIONS) else -1
     calls = [_with_sample_dimension(layer, call) for call in calls]
@@ -79,7 +79,7 @@ def _unravel(rows: Tensor, shape: Sequence[int]) -> tuple[Tensor, ...]:
 
 
 def _patches(layer: Convolution, inputs: Tensor, index: Sequence[Tensor]) -> Tensor:
-    """What a convolution sees at some output positions, shape (len(index[0]), C·k·k)."""
+    """The inputs of a convolution at some output positions, shape (len(index[0]), C·k·k)."""
     sample, *corners = index
     ones = (1,) * len(corners)
     window = []
@@ -99,7 +99,7 @@ def _padded(layer: Convolution, inputs: Tensor) -> Tensor:
 
 
 def _padding(layer: Convolution) -> list[tuple[int, int]]:
-    """How much is padded before and after each spatial dimension."""
+    """The padding before and after each spatial dimension."""
     if layer.padding == "valid":
         return [(0, 0) for _ in layer.kernel_size]
     if layer.padding == "same":
@@ -109,7 +109,7 @@ def _padding(layer: Convolution) -> list[tuple[int, int]]:
 
 
 def _with_sample_dimension(layer: nn.Module, call: Call) -> Call:
-    """Layers also take a single sample without its dimension."""
+    """Add the sample dimension that layers let callers leave out."""
     dimensions = len(layer.kernel_size) + 2 if isinstance(layer, CONVOLUTIONS) else 2
     if call.inputs.ndim >= dimensions:
         return call
@@ -117,7 +117,7 @@ def _with_sample_dimension(layer: nn.Module, call: Call) -> Call:
 
 
 def _check_fit(layer: nn.Module, call: Call) -> None:
-    """A subclass may compute something else than the layer it derives from."""
+    """Refuse a subclass that does not compute what its base class does."""
     entered, left = tuple(call.inputs.shape), tuple(call.outputs.shape)
     classes = flat_weight(layer).shape[0]
     if isinstance(layer, CONVOLUTIONS):
@@ -126,8 +126,8 @@ def _check_fit(layer: nn.Module, call: Call) -> None:
         expected = (*entered[:-1], classes)
     if left != expected:
         raise ValueError(
-            f"head: {type(layer).__name__} was given {entered} and must return {expected}, "
-            f"got {left}"
+            f"`head` must return shape {expected} for inputs {entered}, "
+            f"got {left} from {type(layer).__name__}"
         )
 
 

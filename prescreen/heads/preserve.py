@@ -1,4 +1,4 @@
-"""Preserve: let a model run once and leave it exactly as it was."""
+"""Preserve: run a model and leave it exactly as it was."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 def preserve(model: nn.Module, *, batch_statistics: bool = True) -> Iterator[None]:
     """Evaluation without gradients, after which the model is bit for bit as it was.
 
-    Restored, also when the model raises: the train/eval flag of every submodule, the values and
-    identity of buffers, parameters' identity, ``grad`` and ``requires_grad``, the random number
-    generators of torch on the CPU and on the model's CUDA devices, the grad mode and autocast's
-    cache. Parameters are not copied: besides a max_norm embedding, which is restored as well, no
-    layer of torch writes into them. Compiled parts run uncompiled, and nothing is communicated in
-    a distributed process group: a reading is local to its process.
+    These are restored, also when the model raises: the train/eval flag of every submodule, the values
+    and identity of buffers, the identity, ``grad`` and ``requires_grad`` of parameters, torch's random
+    number generators on the CPU and on the model's CUDA devices, the grad mode and autocast's cache.
+    Parameters are not copied, as torch's layers do not write into them, except a max_norm embedding,
+    which is restored. Compiled parts run uncompiled. Processes of a distributed group do not
+    communicate: a reading is local to its process.
 
     Args:
         model: the unwrapped model.
         batch_statistics: normalise every BatchNorm with the batch's own statistics, without
-            touching the running ones. A BatchNorm that was set to eval mode inside a model in
-            train mode is frozen: training normalises it with its running statistics, and so does
-            this.
+            touching the running ones. A BatchNorm in eval mode inside a model in train mode is frozen:
+            like in training, it keeps using its running statistics.
     """
     devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
     indices = sorted(device.index for device in devices if device.type == "cuda")
@@ -48,10 +47,10 @@ def preserve(model: nn.Module, *, batch_statistics: bool = True) -> Iterator[Non
 
 @contextmanager
 def _evaluation(model: nn.Module, batch_statistics: bool) -> Iterator[None]:
-    """Eval mode; a BatchNorm that finds no running statistics takes the batch's.
+    """Eval mode; a BatchNorm without running statistics uses the batch's.
 
-    The flags are set one by one because a model's own train() may do more than set them. In eval
-    mode SyncBatchNorm neither communicates nor asks for a GPU.
+    The flags are set one by one because a model's own train() may do more than that. In eval mode
+    SyncBatchNorm neither communicates nor needs a GPU.
     """
     flags = [(module, module.training) for module in model.modules()]
     normalizations = [
@@ -74,14 +73,14 @@ def _evaluation(model: nn.Module, batch_statistics: bool) -> Iterator[None]:
 
 @contextmanager
 def _same_tensors(model: nn.Module) -> Iterator[None]:
-    """Give buffers their values back, and every name the tensor that it stood for."""
+    """Restore the values of buffers, and the tensor of every name."""
     modules = list(model.modules())
     tables = [vars(m)[table] for m in modules for table in _TABLES]
-    # LeViT and its kin keep what they compute in eval mode, until they are trained again.
+    # LeViT and related models cache what they compute in eval mode until they are trained again.
     own = [(m, key) for m in modules for key in vars(m).keys() - _OF_EVERY_MODULE]
     tables += [vars(m)[key] for m, key in own if isinstance(vars(m)[key], dict)]
     entries = [(table, table.copy()) for table in tables]
-    # Not only buffers: weight_norm keeps the weight that it last computed as a plain attribute.
+    # Not only buffers: weight_norm keeps its latest weight as a plain attribute.
     plain = [(m, k, v) for m in modules for k, v in vars(m).items() if isinstance(v, Tensor)]
     written = [*model.buffers(), *_renormalized(modules)]
     copies = [(tensor, tensor.clone()) for tensor in written]
@@ -93,7 +92,7 @@ def _same_tensors(model: nn.Module) -> Iterator[None]:
             table.update(saved)
         for module, name, value in plain:
             vars(module)[name] = value
-        # Writing back what did not change would spoil a backward pass that is still to come.
+        # Writing back unchanged values would break a later backward pass.
         for tensor, copy in copies:
             if not torch.equal(tensor, copy):
                 tensor.copy_(copy)
@@ -121,7 +120,7 @@ def _same_gradients(model: nn.Module) -> Iterator[None]:
 def _fresh_autocast() -> Iterator[None]:
     """Neither use nor fill the cache of a caller's autocast.
 
-    It holds weights as they were when first cast: of before an optimizer step within the context.
+    It holds weights as they were when first cast, perhaps before an optimizer step.
     """
     enabled = torch.is_autocast_cache_enabled()
     torch.set_autocast_cache_enabled(False)
@@ -132,10 +131,10 @@ def _fresh_autocast() -> Iterator[None]:
 
 
 def _uncompiled() -> AbstractContextManager[object]:
-    """Run compiled submodules and functions uncompiled: dynamo does not see hooks added late.
+    """Run compiled submodules and functions uncompiled: dynamo ignores hooks that are added later.
 
-    Without it, or with torch before 2.6, only a model that is compiled as a whole can be hooked.
-    What was compiled stays so, and is not compiled again.
+    Before torch 2.6 this is not possible; there only a model that is compiled as a whole can be hooked.
+    Compiled code is kept and not compiled again.
     """
     if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
         return nullcontext()

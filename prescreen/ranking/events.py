@@ -1,4 +1,4 @@
-"""Events: what happens to a candidate while it is screened, wherever that is."""
+"""Events: what happens to a candidate while it is screened."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The journal: an append-only JSON-lines file that survives a kill at any byte.
 
-The first line holds the schema version and the settings of the run. Every further line is one event
-of one candidate. A line counts once its newline is on disk: a last line without one was being
-written when the process died, and is dropped when the journal is opened again.
+The first line holds the schema version and the settings of the run. Every other line is one event of
+one candidate. A line counts once its newline is on disk. A last line without newline was being written
+when the process died; it is dropped when the journal is opened again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FILE = "journal.jsonl"
 
 @dataclass
 class Record:
-    """What the journal knows of one candidate.
+    """The state of one candidate according to the journal.
 
     Args:
         trajectory: the readings of its latest attempt.
@@ -39,7 +39,7 @@ class Record:
 
     @property
     def done(self) -> bool:
-        """Whether it need not be measured again."""
+        """Whether it has finished or failed, and is not measured again."""
         return self.status != "running"
 
 
@@ -47,13 +47,13 @@ class Journal:
     """The events of one run, kept in a folder, or only in memory if ``folder`` is None.
 
     Args:
-        folder: where to keep ``journal.jsonl``; made if absent. A folder that holds a journal of
-            the same settings is continued.
-        settings: what makes two measurements the same; strict JSON.
+        folder: the place of ``journal.jsonl``; made if absent. A journal of the same settings is
+            continued.
+        settings: two measurements are the same if these are equal; strict JSON.
 
     Raises:
-        ValueError: the folder is not a folder, cannot be written, is in use, holds other files or
-            other settings, or has a damaged line. It is left as it was.
+        ValueError: the folder is not a folder, cannot be written, is in use, or holds other files,
+            other settings or a damaged line. It is left as it was.
     """
 
     def __init__(self, folder: Path | None, settings: Mapping[str, Any]) -> None:
@@ -68,7 +68,7 @@ class Journal:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise ValueError(
-                f"out: a folder no other run uses is needed, got {str(folder)!r}"
+                f"`out` must be a folder that no other run is using, got {str(folder)!r}"
             ) from None
         try:
             self._open(folder / _FILE, settings)
@@ -77,7 +77,7 @@ class Journal:
             raise
 
     def started(self, key: str) -> None:
-        """A candidate begins; readings of an attempt before this one no longer count."""
+        """A candidate begins; readings of earlier attempts no longer count."""
         self._write({"event": "started", "candidate": key})
 
     def reading(self, key: str, reading: Reading) -> None:
@@ -116,7 +116,7 @@ class Journal:
         if lines:
             _require_same_run(path, lines[0], header)
         elif not json.dumps(header).encode().startswith(content[:20]):
-            raise ValueError(f"out: a journal of prescreen is needed, got another file in {path}")
+            raise ValueError(f"`out` must hold a journal of prescreen, got another file in {path}")
         for number, line in enumerate(lines[1:], start=2):
             self._replay(path, number, line)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -129,9 +129,9 @@ class Journal:
             self._apply(json.loads(line))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"out: line {number} of {path} must be an event of this journal, got "
-                f"{line[:40]!r} ({type(error).__name__}); remove the line to measure its candidate "
-                "again, or choose another folder"
+                f"`out` must hold undamaged events, got {line[:40]!r} ({type(error).__name__}) as line "
+                f"{number} of {path}; remove the line to measure its candidate again, or choose another "
+                "folder"
             ) from None
 
     def _write(self, event: dict[str, Any]) -> None:
@@ -154,7 +154,7 @@ class Journal:
         if kind == "reading":
             record.trajectory.append(Reading.from_json(event["reading"]))
         elif kind == "finished":
-            # Where a line was taken out by hand, the candidate is measured again.
+            # If a line was removed by hand, the candidate is measured again.
             whole = len(record.trajectory) == event["readings"]
             record.status = "finished" if whole else "running"
         elif kind == "failed":
@@ -171,15 +171,15 @@ def _require_own_folder(folder: Path) -> None:
         )
     except OSError as error:
         raise ValueError(
-            f"out: a folder that can be written is needed, got {str(folder)!r} ({error.strerror})"
+            f"`out` must be a folder that can be written, got {str(folder)!r} ({error.strerror})"
         ) from None
     if foreign:
         raise ValueError(
-            f"out: an empty folder or one of an earlier run is needed, got {str(folder)!r}, which "
+            f"`out` must be an empty folder or one of an earlier run, got {str(folder)!r}, which "
             "holds other files"
         )
     if not os.access(folder, os.W_OK):
-        raise ValueError(f"out: a folder that can be written is needed, got {str(folder)!r}")
+        raise ValueError(f"`out` must be a folder that can be written, got {str(folder)!r}")
 
 
 def _require_same_run(path: Path, line: bytes, header: dict[str, Any]) -> None:
@@ -188,12 +188,14 @@ def _require_same_run(path: Path, line: bytes, header: dict[str, Any]) -> None:
         version, settings = found[_MAGIC], dict(found["settings"])
     except (ValueError, KeyError, TypeError):
         raise ValueError(
-            f"out: a journal of prescreen is needed, got another file in {path}"
+            f"`out` must hold a journal of prescreen, got another file in {path}"
         ) from None
     if version != SCHEMA_VERSION:
-        raise ValueError(f"out: journal schema {SCHEMA_VERSION} is needed, got {version} in {path}")
+        raise ValueError(
+            f"`out` must hold a journal of schema {SCHEMA_VERSION}, got {version} in {path}"
+        )
     wanted = header["settings"]
     unlike = [k for k in {**wanted, **settings} if wanted.get(k) != settings.get(k)]
     if unlike:
         got = "; ".join(f"{k} {settings.get(k)} instead of {wanted.get(k)}" for k in sorted(unlike))
-        raise ValueError(f"out: a folder of the same settings is needed, got {path} with {got}")
+        raise ValueError(f"`out` must be a folder of the same settings, got {path} with {got}")

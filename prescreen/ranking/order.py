@@ -20,9 +20,9 @@ def order(
 ) -> Ranking:
     """Order candidates by the mean of their ranks; equal scores keep the given order.
 
-    A measure of the untrained network tells architectures apart and nothing else: candidates of one
-    architecture have one value, that of the first of them. Where it is undefined for a candidate it
-    counts for none. A readout of the head that is NaN counts as the worst.
+    A measure of the untrained network only tells architectures apart: all candidates of one
+    architecture get the value of the first of them. If the measure is undefined for any candidate, it
+    does not count. A readout of the head that is NaN counts as the worst.
     """
     done = [(candidate, records[candidate.key]) for candidate in candidates]
     good = [pair for pair in done if pair[1].status == "finished"]
@@ -36,7 +36,7 @@ def order(
     scores = aggregate(_oriented(lasts, judged))
     best_first = np.argsort(-scores, kind="stable")
     ranked = [
-        Row.of(*good[index], place, float(scores[index]))
+        Row.of(good[index][0], good[index][1], place, float(scores[index]))
         for place, index in enumerate(best_first, start=1)
     ]
     failed = [Row.of(c, record) for c, record in done if record.status != "finished"]

@@ -1,4 +1,4 @@
-"""How far a ranking is."""
+"""Progress: how far a ranking is."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Progress:
     """How far a ranking is, in candidates and in readings.
 
     Args:
-        name: the candidate that something happened to.
-        finished: candidates finished or failed, those of an earlier run included.
+        name: the candidate of the latest event.
+        finished: candidates finished or failed, including those of an earlier run.
         candidates: in all.
         share: of this run's readings, from 0 to 1.
     """
@@ -33,7 +33,7 @@ def reporter(
     waiting: Sequence[Candidate],
     readings: int,
 ) -> Callable[[Candidate, Event], None]:
-    """A function that turns the events of the candidates that wait into calls of ``progress``."""
+    """A function that turns the events of waiting candidates into calls of ``progress``."""
     done: dict[str, int] = {}
     finished = len(chosen) - len(waiting)
 
@@ -42,7 +42,7 @@ def reporter(
         if isinstance(event, Reading):
             done[candidate.key] += 1
         elif event == STARTED:
-            done[candidate.key] = 0  # once more, where a node was lost
+            done[candidate.key] = 0  # a candidate starts again if its node is lost
         else:
             done[candidate.key] = readings
             finished += 1

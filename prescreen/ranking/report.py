@@ -1,4 +1,4 @@
-"""A ranking as people and machines read it."""
+"""Report: a ranking as text, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Row:
         reason: why it failed.
         values: its last readings.
         step: optimizer steps it was trained for.
-        seconds: wall seconds it took.
+        seconds: wall seconds that it took.
         training_loss: mean over the last part of the budget.
-        parameters: trainable ones.
-        config: what it was built from.
-        trajectory: all its readings; not part of the JSON and CSV, a journal keeps them.
+        parameters: number of trainable parameters.
+        config: the candidate's config.
+        trajectory: all its readings; in the journal, but not in JSON and CSV.
     """
 
     rank: int | None
@@ -52,7 +52,7 @@ class Row:
     def of(
         cls, candidate: Candidate, record: Record, rank: int | None = None, score: float = math.nan
     ) -> Row:
-        """The row of a candidate and what the journal knows of it."""
+        """The row of a candidate, from its record in the journal."""
         trajectory = record.trajectory
         last = trajectory.last if len(trajectory) else Reading(step=0, values={})
         return cls(
@@ -71,7 +71,7 @@ class Row:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the trajectory."""
+        """All fields except the trajectory."""
         kept = (f.name for f in fields(self) if f.name != "trajectory")
         return {name: getattr(self, name) for name in kept}
 
@@ -81,9 +81,9 @@ class Ranking:
     """Candidates from best to worst.
 
     Args:
-        rows: those that failed come last, with a reason.
+        rows: best first; failed candidates come last, with a reason.
         readouts: the panel.
-        left_out: what of the panel is not in the scores, as it is not defined for all candidates.
+        left_out: readouts that the scores leave out, as they are not defined for all candidates.
     """
 
     rows: tuple[Row, ...]
@@ -104,7 +104,7 @@ class Ranking:
             ValueError: every candidate failed.
         """
         if not self.rows or self.rows[0].rank is None:
-            raise ValueError("ranking: a candidate that did not fail is needed, got none")
+            raise ValueError("the ranking must have a candidate that did not fail, got none")
         return self.rows[0]
 
     def to_json(self) -> str:
@@ -114,7 +114,7 @@ class Ranking:
         return json.dumps({**panel, "rows": finite(rows)}, indent=2)
 
     def to_csv(self) -> str:
-        """One line a candidate, one column a readout; the configuration is a JSON column."""
+        """One line per candidate, one column per readout; the config is a JSON column."""
         apart = ("values", "config", "trajectory")
         fixed = [field.name for field in fields(Row) if field.name not in apart]
         names = [*fixed, *self.readouts, "config"]

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from prescreen.checks import require_at_least
 from prescreen.failures import CandidateFailed
 from prescreen.files import replace_text
 from prescreen.panel import DEFAULT_PANEL
@@ -41,46 +42,45 @@ def rank(
     out: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Ranking:
-    """Train candidates briefly and order them by what they say of themselves, without labels.
+    """Train candidates briefly and order them by their readouts, without labels.
 
     Args:
         candidates: a search space (name, module, file), a list of ``Candidate``, or a mapping from
             names to functions that build a module.
-        task: what to train on, and the probe batch.
-        samples: how many distinct candidates to draw from a space; None takes a finite space whole.
+        task: the training data and the probe batch.
+        samples: how many distinct candidates to draw from a space; None for all of a finite space.
         seed: of that draw.
         training: budget and recipe, the same for all.
-        readouts: the panel that is aggregated: names or a mapping, as in ``screen``.
+        readouts: the panel to aggregate: names or a mapping, as in ``screen``.
         readings: how often each candidate is read; the last reading counts.
-        head: dotted name of the head, where it cannot be found.
-        extra: measurements of your own (see ``screen``), journalled but not ranked by.
+        head: dotted name of the head, if it is not found.
+        extra: your own measurements (see ``screen``); they are journalled but do not rank.
         on: where candidates are screened: ``"here"``, ``"processes"`` or ``"ray"``; with arguments
             ``Processes(4)`` or ``"processes,workers=4"``. The ranking is the same.
-        threads: torch's CPU threads a candidate. Results on a CPU depend on it, not on ``on``.
-        out: a folder for the journal and the results. If it holds a journal of the same settings,
-            the run continues: what is finished is not measured again.
+        threads: torch's CPU threads per candidate. Results on a CPU depend on it, not on ``on``.
+        out: a folder for the journal and the results. If it holds a journal of the same settings, the
+            run continues: finished candidates are not measured again.
         progress: called after every event.
 
     Returns:
         All candidates, best first.
 
     Raises:
-        ValueError: an argument is not what is allowed; nothing measured is lost.
+        ValueError: an argument is not allowed; nothing that was measured is lost.
         ConnectionError: no Ray cluster answers.
         RuntimeError: workers cannot start, or no node of the cluster has room for a candidate.
     """
     chosen = as_candidates(candidates, samples, seed)
     plan = Plan(task, training or Training(), readouts, readings, head, extra or {})
     executor = resolve_executor(on)
-    if threads < 1:
-        raise ValueError(f"`threads` must be at least 1, got {threads}")
+    require_at_least("threads", threads, 1)
     if head is not None:
         require_head(chosen, plan)
-    executor.measure((), plan, threads)  # refuses what it cannot do, before there is a journal
+    executor.measure((), plan, threads)  # an error comes now, before there is a journal
     with Journal(None if out is None else Path(out), _settings(plan, threads)) as journal:
         waiting = [c for c in chosen if not journal.records.get(c.key, Record()).done]
         report = reporter(progress, chosen, waiting, readings)
-        # Workers end now, not when a traceback is forgotten.
+        # On an error, workers end now and not when the traceback is garbage-collected.
         with closing(executor.measure(waiting, plan, threads)) as happening:
             for index, event in happening:
                 _note(journal, waiting[index].key, event)
@@ -93,7 +93,7 @@ def rank(
 
 
 def _settings(plan: Plan, threads: int) -> dict[str, Any]:
-    """What makes two measurements the same."""
+    """Two measurements are the same if these are equal."""
     return {
         "version": version("prescreen"),
         "task": f"{plan.task.name} {plan.task.fingerprint}",

@@ -1,8 +1,8 @@
 """Readouts: numbers read from a network without labels.
 
-A readout of the head is a point of the grid anchor × projection × normalization, or a statistic that
-needs no anchor. Others look at the untrained network, at another view, at the reading before or at
-seen inputs. ``READOUTS`` names them all; ``get_readout("prior/gradient/feature")`` composes any other.
+A readout of the head is a point of the grid anchor × projection × normalization, or a statistic, which
+needs no anchor. Other readouts look at the untrained network, at another view, at the previous reading
+or at seen inputs. ``READOUTS`` is the table; ``get_readout("prior/gradient/feature")`` composes others.
 The grid and its definitions are prescreen's own; references say what each one follows.
 """
 

@@ -1,8 +1,8 @@
 """Anchors: the distribution Q that predictions P are measured against.
 
 An anchor is a function of a capture that returns Q in its smallest form: shape (K,) if all samples
-share it, int64 (N,) if it is one-hot, (N, K) otherwise; or other predictions of the same samples, whose
-logits are at hand. ``view`` and ``before`` get these as a second argument.
+share it, int64 (N,) if it is one-hot, (N, K) otherwise. It may also return other Predictions of the same
+samples; ``view`` and ``before`` get these as a second argument.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def prior(capture: Capture) -> Tensor:
     """The mean prediction over the batch, shape (K,)."""
     if capture.link == "identity":
         return capture.mean_prediction
-    # A mean of positive numbers is positive: rounding to 0 or 1 would make divergences infinite.
+    # The mean is in (0, 1); rounding to 0 or 1 would make divergences infinite.
     limits = torch.finfo(capture.dtype)
     return capture.mean_prediction.clamp(limits.tiny, 1 - limits.eps)
 
@@ -42,7 +42,7 @@ def pseudo(capture: Capture) -> Tensor:
 
 
 def gd_score(capture: Capture) -> Tensor:
-    """Argmax where max p ≥ ½, else a label drawn at random (fixed seed); shape (N,).
+    """Argmax if max p ≥ ½, else a label drawn at random (fixed seed); shape (N,).
 
     Reference: Deng et al. 2024, arXiv 2401.08909.
     """
@@ -55,12 +55,12 @@ def gd_score(capture: Capture) -> Tensor:
 
 
 def view(capture: Capture, other: Predictions) -> Predictions:
-    """The predictions of the same inputs once more, changed so that what they show survives."""
+    """The predictions of another view: the inputs changed in a way that keeps what they show."""
     return _paired("view", capture, other)
 
 
 def before(capture: Capture, other: Predictions) -> Predictions:
-    """The predictions of the same inputs at the reading before."""
+    """The predictions of the same inputs at the previous reading."""
     return _paired("before", capture, other)
 
 
@@ -79,16 +79,16 @@ def labels(y: Tensor) -> Anchor:
             hard = _dense("y", y, shape, capture)
             if bool(((hard != 0) & (hard != 1)).any()):
                 raise ValueError(
-                    "y: labels 0 and 1 are allowed, got others; soft ones go to teacher"
+                    "`y` must be labels of 0 or 1, got other values; give soft labels to teacher"
                 )
             return hard.bool()
         if y.is_floating_point() or y.dtype == torch.bool or y.shape != shape[:1]:
             raise ValueError(
-                f"y: integer labels of shape ({shape[0]},) are needed, got {y.dtype} {tuple(y.shape)}"
+                f"`y` must be integer labels of shape ({shape[0]},), got {y.dtype} {tuple(y.shape)}"
             )
         if bool(((y < 0) | (y >= shape[1])).any()):
             raise ValueError(
-                f"y: labels from 0 to {shape[1] - 1} are allowed, got {y.min()} to {y.max()}"
+                f"`y` must be labels from 0 to {shape[1] - 1}, got {y.min()} to {y.max()}"
             )
         return y.to(capture.logits.device, torch.int64)
 
@@ -103,7 +103,7 @@ def teacher(q: Tensor) -> Anchor:
         total = values.sum(1)
         if capture.link == "softmax" and not torch.allclose(total, total.new_ones(()), atol=1e-2):
             raise ValueError(
-                f"q: rows that sum to 1 are needed, got sums of {total.min():.3g} to {total.max():.3g}"
+                f"`q` must have rows that sum to 1, got sums from {total.min():.3g} to {total.max():.3g}"
             )
         return values
 
@@ -111,11 +111,13 @@ def teacher(q: Tensor) -> Anchor:
 
 
 def require_link(part: str, capture: Capture, *allowed: str) -> None:
-    """Raise ValueError unless the capture's link is one that ``part`` is defined for."""
+    """Refuse a capture whose link ``part`` is not defined for.
+
+    Raises:
+        ValueError: the link is not one of ``allowed``.
+    """
     if capture.link not in allowed:
-        raise ValueError(
-            f"{part} is undefined for link={capture.link!r}; it is defined for {', '.join(allowed)}"
-        )
+        raise ValueError(f"`link` must be {' or '.join(allowed)} for {part}, got {capture.link!r}")
 
 
 def _paired(name: str, capture: Capture, other: Predictions) -> Predictions:
@@ -130,13 +132,13 @@ def _paired(name: str, capture: Capture, other: Predictions) -> Predictions:
 
 def _dense(name: str, values: Tensor, shape: tuple[int, int], capture: Capture) -> Tensor:
     if values.shape != shape:
-        raise ValueError(f"{name}: shape {shape} is needed, got {tuple(values.shape)}")
+        raise ValueError(f"`{name}` must have shape {shape}, got {tuple(values.shape)}")
     values = values.to(capture.logits.device, capture.dtype)
     if not torch.isfinite(values.sum()):
-        raise ValueError(f"{name}: finite values are needed, got NaN or infinite ones")
+        raise ValueError(f"`{name}` must be finite, got NaN or infinite values")
     if capture.link != "identity" and bool(((values < 0) | (values > 1)).any()):
         raise ValueError(
-            f"{name}: values from 0 to 1 are allowed, got {values.min():.3g} to {values.max():.3g}"
+            f"`{name}` must be from 0 to 1, got {values.min():.3g} to {values.max():.3g}"
         )
     return values
 

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from prescreen.captured import Capture
+from prescreen.checks import require_one_of
 from prescreen.predictions import Predictions
 from prescreen.readouts.anchors import ANCHORS, Anchor
 from prescreen.readouts.normalizations import NORMALIZATIONS, Normalization
@@ -16,9 +17,9 @@ from prescreen.readouts.projections import PROJECTIONS, Projection
 from prescreen.readouts.readout import Need, Readout
 from prescreen.readouts.statistics import STATISTICS, Statistic
 
-# Anchors that are predictions of something else than the capture itself.
+# Anchors that are predictions of another capture or reading.
 _OTHERS: dict[str, tuple[Need, ...]] = {"view": ("view",), "before": ("before",)}
-# Predictions have left what says nothing: far from these anchors is good, near to the others.
+# These anchors carry no information: far from them is good. Near is good for the others.
 _FAR_IS_GOOD = ("uniform", "prior")
 
 
@@ -90,6 +91,5 @@ def _statistic_values(
 
 
 def _row(table: dict[str, Any], kind: str, key: str) -> Any:
-    if key not in table:
-        raise ValueError(f"`{kind}` must be one of {', '.join(table)}, got {key!r}")
+    require_one_of(kind, key, table)
     return table[key]

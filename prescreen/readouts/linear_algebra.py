@@ -1,4 +1,4 @@
-"""Singular values from the smaller Gram matrix."""
+"""Linear algebra: singular values from the smaller Gram matrix."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def singular_values(matrix: Tensor) -> Tensor:
 def gram(size: int, blocks: Iterable[Tensor]) -> Tensor:
     """Σ B Bᵀ over blocks B of shape (size, ·), in float64.
 
-    A singular value σ comes from its square: in float32 everything below 3e-4 of the largest would
-    be rounding noise, and features after brief training have most of their spectrum there.
+    Singular values come from their squares: in float32, those below 3e-4 of the largest would be
+    rounding noise. After brief training most of the features' spectrum is there.
     """
     total: Tensor | None = None
     for block in blocks:
-        # Apple's GPUs have no float64: there the product is taken on the CPU.
+        # Apple's GPUs have no float64: for them the CPU computes the product.
         b = (block.cpu() if block.device.type == "mps" else block).double()
         total = b @ b.T if total is None else total.addmm_(b, b.T)
     assert total is not None, f"no blocks of size {size}"

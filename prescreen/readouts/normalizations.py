@@ -1,8 +1,8 @@
-"""Normalizations: the scale that is divided out of a readout.
+"""Normalizations: the scale that a readout is divided by.
 
-Rescaling features by c and the head by 1/c leaves every prediction as it was, but multiplies head
-gradients by c. ``feature`` and ``centred_feature`` take that factor out; ``head`` does not (it gives
-the relative change of the head's weight, the source paper's setting for classic CNNs).
+Rescaling features by c and the head by 1/c does not change predictions, but multiplies head gradients
+by c. ``feature`` and ``centred_feature`` remove that factor. ``head`` does not: it gives the relative
+change of the head's weight, the source paper's setting for classic CNNs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Normalization = Callable[[Capture], float]
 
 
 def none(capture: Capture) -> float:
-    """1: the readout as it is."""
+    """1: the readout is not normalised."""
     return 1.0
 
 
@@ -29,12 +29,12 @@ def head(capture: Capture) -> float:
 
 
 def feature(capture: Capture) -> float:
-    """√ mean ‖z_i‖²: unchanged predictions from rescaled features read the same."""
+    """√ mean ‖z_i‖²: makes a readout independent of the scale of features."""
     return capture.feature_norms.square().mean().sqrt().item()
 
 
 def centred_feature(capture: Capture) -> float:
-    """√ mean ‖z_i − z̄‖²: as ``feature``, and blind to an offset shared by all samples."""
+    """√ mean ‖z_i − z̄‖²: like ``feature``, and independent of an offset shared by all samples."""
     spread = torch.linalg.vector_norm(centred(capture.features.to(capture.dtype)))
     return spread.item() / math.sqrt(capture.num_samples)
 

@@ -1,4 +1,4 @@
-"""Pairs: readouts of two sides of one network: other inputs, another view, an earlier moment."""
+"""Pairs: readouts that compare one network on other inputs, another view or an earlier reading."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from prescreen.readouts.anchors import view as view_anchor
 from prescreen.readouts.projections import divergence
 from prescreen.readouts.readout import Readout
 
-# What contradicting another view weighs, where contradicting the reading before weighs 1: chosen for
-# images that are shifted, on runs of benchmarks/checkpoint_selection.py that are not reported.
+# The weight of inconsistency with another view; inconsistency with the previous reading has weight 1.
+# Chosen for shifted images, on runs of benchmarks/checkpoint_selection.py that are not reported.
 VIEW_WEIGHT = 0.75
 
 
 def gap(capture: Capture, seen: Capture, *, readout: Readout) -> float:
-    """How much better a readout is on seen inputs than on unseen ones; memorisation opens it."""
+    """How much better a readout is on seen inputs than on unseen ones; memorisation widens it."""
     return readout.score(readout(seen)) - readout.score(readout(capture))
 
 
@@ -31,15 +31,17 @@ def agreement(capture: Capture, view: Capture) -> Tensor:
 def view_information(capture: Capture, view: Capture) -> float:
     """Mutual information less inconsistency: H(p̄) + mean Σ_k p_k log p'_k, p' of the other view.
 
-    The bound of Barber & Agakov (2003) on what a prediction, drawn from one view, shares with the
-    other view, where the model itself is the one that tells it. What is confident in one view and
-    contradicts itself in the other, as labels learnt by heart do, lowers it.
+    A lower bound on the mutual information between a prediction drawn from one view and the other view,
+    with the model as the decoder. Predictions that are confident in one view but contradicted by the
+    other, as those of memorised labels are, lower it.
+
+    Reference: Barber & Agakov 2003.
     """
     return _information(capture) - _mean(divergence(capture, view_anchor(capture, view)))
 
 
 def stable_information(capture: Capture, view: Capture, before: Predictions) -> float:
-    """Mutual information less inconsistency with another view and with the reading before."""
+    """Mutual information less inconsistency with another view and with the previous reading."""
     with_view = _mean(divergence(capture, view_anchor(capture, view)))
     with_before = _mean(divergence(capture, before_anchor(capture, before)))
     return _information(capture) - (VIEW_WEIGHT * with_view + with_before)

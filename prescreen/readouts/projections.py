@@ -1,7 +1,7 @@
 """Projections: how predictions and features are compared with an anchor.
 
-A projection of shape (N,) is a mean over samples whose per-sample values are of use on their own;
-one of shape () belongs to the whole batch. z_i are features, r_i = p_i − q_i residuals.
+A projection of shape (N,) has values for each sample, and the readout is their mean; one of shape ()
+belongs to the whole batch. z_i are features, r_i = p_i − q_i residuals.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ def divergence(capture: Capture, target: Target) -> Tensor:
     if isinstance(target, Predictions):
         return torch.cat([_from_logits(capture, target, rows) for rows in capture.row_blocks()])
     if not target.is_floating_point():
-        raise ValueError("projection 'divergence' is undefined for hard labels: it is infinite")
+        raise ValueError(
+            "the anchor of projection 'divergence' must be a distribution, got hard labels, from which "
+            "it is infinite"
+        )
     q = target
     # One logarithm of (K,) instead of (N, K); xlogy is for classes that q excludes.
     log_q = q.log() if q.ndim == 1 and bool((q > 0).all()) else None
@@ -67,7 +70,7 @@ def divergence(capture: Capture, target: Target) -> Tensor:
 
 
 def _from_logits(capture: Capture, other: Predictions, rows: slice) -> Tensor:
-    """From logits on both sides: probabilities of overconfident networks are 0 in float32."""
+    """Divergence from logits on both sides: overconfident probabilities are 0 in float32."""
     p, ours = capture.predictions(rows), capture.logit_block(rows)
     theirs = other.logits[rows].to(ours)
     if capture.link == "softmax":
@@ -78,7 +81,7 @@ def _from_logits(capture: Capture, other: Predictions, rows: slice) -> Tensor:
 
 
 def quasinorm_batch_gradient(capture: Capture, target: Target) -> Tensor:
-    """(Σ_kd |G_kd|^0.3)^(1/0.3) of the mean head gradient G: no Gram form serves it.
+    """(Σ_kd |G_kd|^0.3)^(1/0.3) of the mean head gradient G; it has no Gram form.
 
     Reference: Deng et al. 2024, arXiv 2401.08909.
     """

@@ -1,4 +1,4 @@
-"""Readout: a function, what it looks at, and which way is good."""
+"""Readout: a function, what it needs, and which way is good."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class Readout:
     """A number read from a network, without labels.
 
     Args:
-        function: of what the readout needs, in that order. Returns a number, or a tensor: of shape
-            (N,) if the number is its mean over samples, else of shape ().
-        needs: what it looks at: ``"head"``, a `Capture` of the unlabelled inputs; ``"network"``, the
-            untrained `Network`; ``"view"``, a Capture of the same inputs, changed so that what they
-            show survives; ``"before"``, `Predictions` of the same inputs at the reading before;
-            ``"seen"``, a Capture of inputs that the network was trained on.
+        function: takes what the readout needs, in that order. Returns a number, or a tensor: of shape
+            (N,) if the readout is its mean over samples, else of shape ().
+        needs: the function's arguments: ``"head"``, a `Capture` of the unlabelled inputs;
+            ``"network"``, the untrained `Network`; ``"view"``, a Capture of the same inputs, changed in
+            a way that keeps what they show; ``"before"``, `Predictions` of the same inputs at the
+            previous reading; ``"seen"``, a Capture of inputs that the network was trained on.
         higher_is_better: which way is good.
         reference: where it was published.
 
     Raises:
-        ValueError: a need that does not exist, or ``"network"`` beside others: an untrained network
-            is measured once, before there is anything else to look at.
+        ValueError: a need is unknown, or ``"network"`` comes with others: an untrained network is
+            measured once, before there is anything else.
     """
 
     function: Callable[..., Tensor | float]
@@ -50,13 +50,13 @@ class Readout:
         return self.needs == ("network",)
 
     def __call__(self, *subjects: Any) -> float:
-        """The readout's value; NaN where it is undefined for what was read.
+        """The readout's value; NaN if it is undefined for these subjects.
 
         Args:
-            *subjects: what the readout needs, in the order of ``needs``.
+            *subjects: the things that the readout needs, in the order of ``needs``.
 
         Raises:
-            ValueError: the readout is not defined for the head's link, or subjects do not fit.
+            ValueError: the readout is not defined for the head's link, or the subjects do not fit.
         """
         values = self._values(subjects)
         return values.mean().item() if isinstance(values, Tensor) else float(values)
@@ -69,7 +69,8 @@ class Readout:
         """
         values = self._values(subjects)
         if not isinstance(values, Tensor) or values.ndim == 0:
-            raise ValueError(f"readout must be a mean over samples, got {name_of(self.function)!r}")
+            got = name_of(self.function)
+            raise ValueError(f"the readout must be a mean over samples, got {got!r}")
         return values
 
     def score(self, value: float) -> float:
@@ -79,12 +80,14 @@ class Readout:
     @torch.no_grad()
     def _values(self, subjects: tuple[Any, ...]) -> Tensor | float:
         if len(subjects) != len(self.needs):
-            raise ValueError(f"readout needs {', '.join(self.needs)}, got {len(subjects)} of these")
+            raise ValueError(
+                f"the readout must be given {', '.join(self.needs)}, got {len(subjects)} subjects"
+            )
         return self.function(*subjects)
 
 
 def name_of(function: Any) -> str:
-    """What a function is called, also one with some of its arguments given."""
+    """The name of a function, also of a partial one."""
     if hasattr(function, "func"):
         return name_of(function.keywords.get("projection", function.func))
     return getattr(function, "__name__", repr(function))

@@ -1,4 +1,4 @@
-"""Residuals R = P − Q by blocks, and the norms that head gradients need: closed forms, no autograd.
+"""Residuals R = P − Q by blocks, and norms of head gradients in closed form, without autograd.
 
 The per-sample gradient of a cross-entropy (softmax, sigmoid) or half squared error (identity) with
 respect to the head's weight is g_i = r_i ⊗ z_i; that of the batch mean is G = RᵀZ / N.

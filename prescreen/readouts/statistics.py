@@ -119,7 +119,7 @@ def mano(capture: Capture) -> Tensor:
 def cot(capture: Capture) -> Tensor:
     """Optimal transport, cost ½‖e_k − p_i‖₁, from uniformly many labels a class to predictions.
 
-    Exact by assignment, O(N³); N/K labels a class, remainders to the most predicted classes.
+    Exact by assignment, O(N³). Each class gets N/K labels; the most predicted ones get the remainder.
 
     Reference: Lu et al. 2023, arXiv 2305.15640.
     """
@@ -138,7 +138,7 @@ def cot(capture: Capture) -> Tensor:
 def dispersion(capture: Capture) -> Tensor:
     """Log of the mean squared distance, weighted by size, of pseudo-class means to the mean of Z.
 
-    −inf where all samples fall into one class.
+    −inf if all samples fall into one class.
 
     Reference: Xie et al. 2023, arXiv 2303.15488.
     """
@@ -149,8 +149,8 @@ def dispersion(capture: Capture) -> Tensor:
 def separation(capture: Capture) -> Tensor:
     """Share of the features' variance that lies between pseudo-classes, in [0, 1].
 
-    ``dispersion`` divided by the total variance: blind to the scale of features, which differs
-    between architectures. 0 where all samples fall into one class.
+    ``dispersion``, before its logarithm, divided by the total variance. It does not depend on the scale
+    of features, which differs between architectures. 0 if all samples fall into one class.
 
     Reference: after Xie et al. 2023, arXiv 2303.15488.
     """
@@ -163,10 +163,10 @@ def separation(capture: Capture) -> Tensor:
 def fisher_trace(capture: Capture) -> Tensor:
     """‖z_i‖²·Σ_k p_ik(1 − p_ik) over mean ‖z‖²: the trace of the head's Fisher information; (N,).
 
-    Their mean is tr H / mean ‖z‖² with H the Fisher information of the head's weight, which is the
-    Hessian of the cross-entropy whatever the labels, and the squared head gradient expected under
-    labels drawn from P. Features that are scaled by c multiply H by c², which is divided out. For
-    identity links H = I ⊗ ZᵀZ / N, and the value is K.
+    Their mean is tr H / mean ‖z‖² with H the Fisher information of the head's weight. H is the Hessian
+    of the cross-entropy for any labels, and the squared head gradient expected under labels drawn from
+    P. Scaling features by c multiplies H by c²; the division removes this factor. For identity links
+    H = I ⊗ ZᵀZ / N, and the value is K.
     """
     squares = capture.feature_norms.square()
     relative = squares / squares.mean()
@@ -190,7 +190,7 @@ def _between_classes(capture: Capture, z: Tensor) -> Tensor:
     """Mean squared norm of the pseudo-class means of centred features, weighted by class size."""
     _, members, sizes = capture.logits.argmax(1).unique(return_inverse=True, return_counts=True)
     if len(sizes) == 1:
-        return z.new_zeros(())  # exactly, and not what rounding leaves of the mean
+        return z.new_zeros(())  # exactly 0, without the rounding error of the mean
     sums = z.new_zeros(len(sizes), z.shape[1]).index_add_(0, members, z)
     return (torch.linalg.vector_norm(sums, dim=1).square() / sizes).sum() / capture.num_samples
 
@@ -222,7 +222,7 @@ class Statistic(NamedTuple):
     """A readout of the head that needs no anchor.
 
     Args:
-        function: of a capture; its values have shape (N,), whose mean is the readout, or ().
+        function: of a capture; its values have shape (), or (N,) if the readout is their mean.
         better: which way is good, "higher" or "lower".
         reference: where it was published.
     """

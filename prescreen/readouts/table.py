@@ -22,7 +22,7 @@ def _grid(point: str, better: str, source: str) -> Readout:
 
 
 READOUTS: dict[str, Readout] = {
-    # The mean of the norms: the better ranker across architectures (docs/readouts.md).
+    # The mean of the norms ranks better across architectures (docs/readouts.md).
     "sample_gradient": _grid("prior/gradient/feature", "higher", "after 2601.16874"),
     "covariance_gradient": _grid(
         "prior/centred_batch_gradient/centred_feature", "higher", "after 2601.16874"
@@ -40,7 +40,7 @@ READOUTS: dict[str, Readout] = {
 
 
 def get_readout(name: str) -> Readout:
-    """A readout by its name, as ``"gap/NAME"``, or by its place in the grid.
+    """A readout by its name, by ``"gap/NAME"``, or by its place in the grid.
 
     ``"gap/NAME"`` is how much better a readout of the head is on seen inputs than on unseen ones.
     ``"anchor/projection/normalization"``, such as ``"prior/gradient/feature"``, composes a readout of
@@ -67,14 +67,14 @@ def get_readout(name: str) -> Readout:
             return normalized(projection, normalization)
         return compose(anchor, projection, normalization)
     except ValueError as error:
-        raise ValueError(f"`readouts`: {error} in {name!r}") from None
+        raise ValueError(f"`readouts` must have known parts, got {name!r}: {error}") from None
 
 
 def resolve_readouts(readouts: Readouts) -> dict[str, Readout]:
-    """Names to readouts, as `get_readout` finds them; a mapping is taken as it is.
+    """Readouts by name, found by `get_readout`; a mapping is copied as it is.
 
     Raises:
-        ValueError: a name is unknown, given twice, or there is none; a value is not a Readout.
+        ValueError: a name is unknown or given twice, there are none, or a value is not a Readout.
     """
     if isinstance(readouts, str):
         raise ValueError(f"`readouts` must be a sequence of names, got the string {readouts!r}")

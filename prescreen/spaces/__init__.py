@@ -1,4 +1,4 @@
-"""Spaces: where architectures come from, and the candidates that are not built yet."""
+"""Spaces: where architectures come from, and candidates, which are not built yet."""
 
 from prescreen.spaces.candidate import Candidate
 from prescreen.spaces.space import Space, resolve_space

@@ -16,10 +16,11 @@ from typing import Any
 
 from torch import nn
 
+from prescreen.checks import require_at_least
 from prescreen.spaces.random_trial import RandomTrial
 from prescreen.spaces.space import Space, accepted, resolve_space
 
-# After so many draws without a new config a space counts as exhausted.
+# A space counts as exhausted after this many draws without a new config.
 MAX_REPEATS = 1000
 
 _MAX_NAME = 40
@@ -30,15 +31,15 @@ class Candidate:
     """An architecture not built yet.
 
     Args:
-        name: what tables call it; unique within a ranking.
-        config: what tells it from other candidates, as JSON values.
-        build: makes the untrained network; of the task's sizes, such as ``num_classes``, it is
-            given those that its signature accepts.
-        build_untrained: makes the network that is measured without training, if that is another
-            than the one that is trained: a wider or deeper one, since it costs a pass or two.
+        name: its name in tables; unique within a ranking.
+        config: JSON values that distinguish it from other candidates.
+        build: makes the untrained network. It is given those of the task's sizes, such as
+            ``num_classes``, that its signature accepts.
+        build_untrained: makes another network for the measures of the untrained one. It may be wider
+            or deeper than the trained one, since a measure costs a pass or two.
 
     Raises:
-        ValueError: an empty name, a config that is no JSON object, a build that is no function.
+        ValueError: an empty name, a config that is not a JSON object, a build that is not a function.
     """
 
     name: str
@@ -50,13 +51,13 @@ class Candidate:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
-            raise ValueError(f"name: a non-empty string is needed, got {self.name!r}")
+            raise ValueError(f"`name` must be a non-empty string, got {self.name!r}")
         builders = {"build": self.build, "build_untrained": self.build_untrained or self.build}
         for name, build in builders.items():
             if not callable(build) or isinstance(build, nn.Module):
                 got = type(build).__name__
                 raise ValueError(
-                    f"{name}: a function that returns a new network is needed, got {got}"
+                    f"`{name}` must be a function that returns a new network, got {got}"
                 )
         _canonical_json(self.config)
 
@@ -72,49 +73,48 @@ class Candidate:
         """Build the network with new weights.
 
         Args:
-            untrained: build the one that is measured without training.
-            sizes: of the task (see ``Task.sizes``); those that the builder's signature does not
-                accept are left out.
+            untrained: build the network that is measured without training.
+            sizes: the task's (see ``Task.sizes``); those that the builder's signature does not accept
+                are left out.
 
         Raises:
-            ValueError: something else than a torch.nn.Module was built.
+            ValueError: what was built is not a torch.nn.Module.
         """
         build = (self.build_untrained if untrained else None) or self.build
         model: object = build(**accepted(build, sizes))
         if not isinstance(model, nn.Module):
             got = type(model).__name__
-            raise ValueError(f"build: {self.name} must build a torch.nn.Module, got {got}")
+            raise ValueError(f"`build` of {self.name} must return a torch.nn.Module, got {got}")
         return model
 
 
 def sample_candidates(space: Space, num_samples: int | None, seed: int) -> list[Candidate]:
     """Distinct candidates of a search space.
 
-    The first of a larger sample are the smaller sample of the same seed. Where `num_samples` is
-    None, or no less than a finite space has, all of its grid is returned, in the grid's order.
-    A space that has no grid and gives no new config any more ends the sample early, with a
-    warning: fewer candidates are still a ranking.
+    With the same seed, a larger sample begins with the smaller one. If `num_samples` is None, or
+    covers a finite space, the whole grid is returned in its own order. If a space without a grid
+    stops giving new configs, the sample ends early with a warning: fewer candidates can still be
+    ranked.
 
     Args:
-        space: where configs come from.
+        space: the source of configs.
         num_samples: how many candidates; None for all of a finite space.
         seed: a non-negative integer.
 
     Raises:
         ValueError: `num_samples` below 1, or None for a space without ``grid``; a bad seed;
-            a ``name`` that calls two configs the same.
+            a ``name`` function that gives two configs the same name.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed: a non-negative integer is needed, got {seed!r}")
-    if num_samples is not None and num_samples < 1:
-        raise ValueError(f"samples: at least 1 is needed, got {num_samples}")
+    require_at_least("seed", seed, 0)
+    if num_samples is not None:
+        require_at_least("samples", num_samples, 1)
     grid = space.grid()
     if grid is not None:
         configs = list(itertools.islice(grid, None if num_samples is None else num_samples + 1))
         if num_samples is None or len(configs) <= num_samples:
             return _distinctly_named([candidate_of(space, config) for config in configs])
     if num_samples is None:
-        raise ValueError(f"samples: a number is needed, {space.name} has no grid(), got None")
+        raise ValueError(f"`samples` must be a number, as {space.name} has no grid(), got None")
     return _distinctly_named(_draw(space, num_samples, random.Random(seed)))
 
 
@@ -130,22 +130,22 @@ def as_candidates(
     num_samples: int | None = None,
     seed: int = 0,
 ) -> list[Candidate]:
-    """Candidates from whatever names them.
+    """Candidates from a search space, a list or a mapping.
 
     Args:
-        candidates: a search space (see `resolve_space`), which is sampled; candidates; or names
-            and the functions that build them, such as ``{"small": make_small}``.
+        candidates: a search space (see `resolve_space`), which is sampled; candidates; or a mapping
+            from names to the functions that build them, such as ``{"small": make_small}``.
         num_samples: how many to sample, None for all of a finite space; for search spaces only.
         seed: of the sample.
 
     Raises:
-        ValueError: no candidates, two of one name, something that is no candidate, or
-            `num_samples` for candidates that are given.
+        ValueError: no candidates, two of one name, something that is not a candidate, or
+            `num_samples` for a list or mapping.
     """
     if isinstance(candidates, str | Path | ModuleType | Space):
         return sample_candidates(resolve_space(candidates), num_samples, seed)
     if num_samples is not None:
-        raise ValueError(f"samples: only a search space is sampled, got {num_samples}")
+        raise ValueError(f"`samples` must be None except for a search space, got {num_samples}")
     given: list[object] = (
         [Candidate(name, {}, build) for name, build in candidates.items()]
         if isinstance(candidates, Mapping)
@@ -154,14 +154,14 @@ def as_candidates(
     strangers = [type(other).__name__ for other in given if not isinstance(other, Candidate)]
     if strangers or not given:
         raise ValueError(
-            "candidates: a search space, Candidates or {name: function} is needed, "
+            "`candidates` must be a search space, Candidates or {name: function}, "
             f"got {strangers[0] if strangers else 'none'}"
         )
     return _distinctly_named([one for one in given if isinstance(one, Candidate)])
 
 
 def candidate_of(space: Space, config: dict[str, Any]) -> Candidate:
-    """The candidate of a space's config."""
+    """The candidate for a config of a space."""
     name = space.name_of(config) or _default_name(config) or space.name
     return Candidate(name, config, *builders(space, config))
 
@@ -169,13 +169,13 @@ def candidate_of(space: Space, config: dict[str, Any]) -> Candidate:
 def builders(
     space: Space, config: Mapping[str, Any]
 ) -> tuple[Callable[..., nn.Module], Callable[..., nn.Module] | None]:
-    """What builds a config's network, and the one that is measured untrained if it is another."""
+    """The builders of a config's network and, if another is measured untrained, of that one."""
     untrained = functools.partial(space.build_untrained, config) if space.has_untrained else None
     return functools.partial(space.build, config), untrained
 
 
 def _draw(space: Space, num_samples: int, generator: random.Random) -> list[Candidate]:
-    """Draw until there are enough distinct configs or no new ones come."""
+    """Draw until there are enough distinct configs, or the space is exhausted."""
     found: dict[str, dict[str, Any]] = {}
     repeats = 0
     while len(found) < num_samples and repeats < MAX_REPEATS:
@@ -185,8 +185,8 @@ def _draw(space: Space, num_samples: int, generator: random.Random) -> list[Cand
         found.setdefault(key, config)
     if len(found) < num_samples:
         warnings.warn(
-            f"samples: {space.name} gave {len(found)} distinct configs and no new one in "
-            f"{MAX_REPEATS} further draws, {num_samples} were asked for",
+            f"`samples` must be at most what {space.name} has, got {num_samples}: it gave {len(found)} "
+            f"distinct configs and no new one in {MAX_REPEATS} further draws",
             stacklevel=2,
         )
     return [candidate_of(space, config) for config in found.values()]
@@ -196,23 +196,23 @@ def _distinctly_named(candidates: list[Candidate]) -> list[Candidate]:
     seen: set[str] = set()
     for candidate in candidates:
         if candidate.name in seen:
-            raise ValueError(f"name: every candidate needs its own, got {candidate.name!r} twice")
+            raise ValueError(f"`name` must be unique, got {candidate.name!r} twice")
         seen.add(candidate.name)
     return candidates
 
 
 def _canonical_json(config: Mapping[str, Any]) -> str:
     if not isinstance(config, Mapping) or not all(isinstance(key, str) for key in config):
-        raise ValueError(f"config: a dict with string keys is needed, got {config!r}")
+        raise ValueError(f"`config` must be a dict with string keys, got {config!r}")
     try:
         text = json.dumps(dict(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"config: JSON values are needed, got {config!r} ({error})") from error
+        raise ValueError(f"`config` must hold JSON values, got {config!r} ({error})") from error
     return text
 
 
 def _default_name(config: Mapping[str, Any]) -> str:
-    """``key=value`` of every entry, cut and made unique by a digest where it is long."""
+    """``key=value`` of every entry; if too long, cut and made unique by a digest."""
     text = " ".join(f"{key}={value}" for key, value in config.items())
     if len(text) <= _MAX_NAME:
         return text

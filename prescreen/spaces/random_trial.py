@@ -1,4 +1,4 @@
-"""RandomTrial: drives a search space's ``sample(trial)`` where no optimizer does."""
+"""RandomTrial: drives a search space's ``sample(trial)`` without an optimizer."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 
 class RandomTrial:
-    """Draws uniformly what `sample` suggests, with the signatures of Optuna's Trial.
+    """Draws parameters uniformly, with the signatures of Optuna's Trial.
 
     A parameter that is suggested again keeps its value.
 
     Args:
-        generator: where randomness comes from.
+        generator: the source of randomness.
     """
 
     def __init__(self, generator: random.Random) -> None:
@@ -25,7 +25,7 @@ class RandomTrial:
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """One of the choices."""
         if not choices:
-            raise ValueError(f"choices: at least one is needed for {name!r}, got none")
+            raise ValueError(f"`choices` of {name!r} must hold at least one, got none")
         return self._keep(name, lambda: self._generator.choice(choices))
 
     def suggest_int(
@@ -48,7 +48,7 @@ class RandomTrial:
             return float(self._keep(name, lambda: min(max(draw(), low), high)))
         if step is None:
             return float(self._keep(name, lambda: self._generator.uniform(low, high)))
-        # The small term keeps a last step that rounding puts just above high.
+        # The small term keeps a last step that rounding would put just above high.
         steps = math.floor((high - low) / step + 1e-9)
         draw_step = functools.partial(self._generator.randint, 0, steps)
         return float(self._keep(name, lambda: min(low + draw_step() * step, high)))
@@ -64,8 +64,8 @@ class RandomTrial:
 
 def _check_range(name: str, low: float, high: float, step: float | None, log: bool) -> None:
     if not low <= high:
-        raise ValueError(f"low: at most high is allowed for {name!r}, got {low} > {high}")
+        raise ValueError(f"`low` of {name!r} must be at most high, got {low} > {high}")
     if step is not None and (log or not step > 0):
-        raise ValueError(f"step: a positive step without log is allowed for {name!r}, got {step}")
+        raise ValueError(f"`step` of {name!r} must be above 0 and without log, got {step}")
     if log and low <= 0:
-        raise ValueError(f"low: above 0 is needed for {name!r} with log, got {low}")
+        raise ValueError(f"`low` of {name!r} must be above 0 with log, got {low}")

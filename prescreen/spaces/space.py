@@ -16,21 +16,21 @@ from torch import nn
 
 from prescreen.importing import import_file, import_module
 
-# The top-level folder search_spaces/, installed under this name. It is never imported by name: which
-# spaces there are is found out at run time.
+# The top-level folder search_spaces/ is installed under this name. Its modules are listed at run time,
+# not imported by name.
 BUILT_IN = "prescreen.search_spaces"
 
 
 class Space:
     """A search space: a module with ``sample(trial)`` and ``build(config)``; see `resolve_space`.
 
-    Optional in the module are ``grid()`` (all configs of a finite space), ``name(config)``, and
-    ``build_untrained(config)``, the network that is measured without training where that is not the
-    one that is trained.
-    A space is pickled by reference, so that a worker process imports the module itself.
+    The module may also define ``grid()`` (all configs of a finite space), ``name(config)``, and
+    ``build_untrained(config)`` (the network that is measured without training, if it is not the one
+    that is trained).
+    A space is pickled by reference: a worker process imports the module itself.
 
     Args:
-        reference: what `resolve_space` finds the module by: its dotted name or its file's path.
+        reference: the dotted name of the module or the path of its file, for `resolve_space`.
         module: the module.
 
     Raises:
@@ -41,8 +41,8 @@ class Space:
         missing = [f for f in ("sample", "build") if not callable(getattr(module, f, None))]
         if missing:
             raise ValueError(
-                "space: functions sample(trial) and build(config) are needed, "
-                f"{reference} has no {' and no '.join(missing)}"
+                f"the space {reference} must define sample(trial) and build(config), "
+                f"got no {' and no '.join(missing)}"
             )
         self.reference = reference
         self.module = module
@@ -55,31 +55,32 @@ class Space:
 
     @property
     def name(self) -> str:
-        """The module's or file's own name, without package, folder and extension."""
+        """The name of the module or file, without package, folder and extension."""
         path = Path(self.reference)
         return path.stem if path.suffix == ".py" else self.reference.rpartition(".")[2]
 
     def sample(self, trial: Any) -> dict[str, Any]:
-        """Draw a config with the ``suggest_*`` functions of a trial, Optuna's or `RandomTrial`."""
+        """Draw a config with the ``suggest_*`` methods of a trial, Optuna's or `RandomTrial`."""
         config = self.module.sample(trial)
         if not isinstance(config, dict):
-            raise ValueError(f"sample: {self.name} must return a dict, got {type(config).__name__}")
+            got = type(config).__name__
+            raise ValueError(f"`sample` of {self.name} must return a dict, got {got}")
         return config
 
     def build(self, config: Mapping[str, Any], **sizes: Any) -> nn.Module:
-        """Build a config's network with those of the keywords that the module's build accepts."""
+        """Build a config's network with the keywords that the module's build accepts."""
         model: nn.Module = self.module.build(config, **accepted(self.module.build, sizes))
         return model
 
     def build_untrained(self, config: Mapping[str, Any], **sizes: Any) -> nn.Module:
-        """Build, likewise, the network that is measured without training."""
+        """Build the network that is measured without training, likewise."""
         build = self.module.build_untrained
         model: nn.Module = build(config, **accepted(build, sizes))
         return model
 
     @property
     def has_untrained(self) -> bool:
-        """Whether another network is measured without training than the one that is trained."""
+        """Whether the network that is measured untrained is not the one that is trained."""
         return callable(getattr(self.module, "build_untrained", None))
 
     def grid(self) -> Iterable[dict[str, Any]] | None:
@@ -88,7 +89,7 @@ class Space:
         return grid() if callable(grid) else None
 
     def name_of(self, config: dict[str, Any]) -> str | None:
-        """What the module calls a config; None if it has no ``name`` function."""
+        """The module's name for a config; None if it has no ``name`` function."""
         name = getattr(self.module, "name", None)
         return str(name(config)) if callable(name) else None
 
@@ -101,8 +102,8 @@ def resolve_space(space: str | Path | ModuleType | Space) -> Space:
             (``"my_package.space"``), a file (``"space.py"``), or the imported module.
 
     Raises:
-        ValueError: no such space or file, a file that cannot be imported, a module without
-            ``sample`` or ``build``.
+        ValueError: there is no such space or file, it cannot be imported, or it lacks ``sample`` or
+            ``build``.
     """
     if isinstance(space, Space):
         return space
@@ -113,7 +114,7 @@ def resolve_space(space: str | Path | ModuleType | Space) -> Space:
     if isinstance(space, Path) or space.endswith(".py") or "/" in space or "\\" in space:
         module = import_file(space, "space")
         if module is None:
-            raise ValueError(f"space: a file with sample and build is needed, no file at {space}")
+            raise ValueError(f"`space` must be a file that exists, got {str(space)!r}")
         return Space(str(Path(space).expanduser().resolve()), module)
     module = import_module(f"{BUILT_IN}.{space}" if space in _built_in_names() else space, "space")
     if module is None:
@@ -122,7 +123,7 @@ def resolve_space(space: str | Path | ModuleType | Space) -> Space:
 
 
 def space_names() -> dict[str, str]:
-    """The built-in search spaces, each with the first line that it says of itself."""
+    """The built-in search spaces, each with the first line of its docstring."""
     spaces = {name: resolve_space(name) for name in _built_in_names()}
     return {
         name: (inspect.getdoc(space.module) or "").partition("\n")[0]
@@ -131,7 +132,7 @@ def space_names() -> dict[str, str]:
 
 
 def accepted(function: Callable[..., Any], keywords: dict[str, Any]) -> dict[str, Any]:
-    """Those keywords that a function's signature names, or all if it takes ``**kwargs``."""
+    """The keywords that a function's signature names, or all if it takes ``**kwargs``."""
     parameters = inspect.signature(function).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return keywords
@@ -149,6 +150,6 @@ def _unknown_space(name: str) -> ValueError:
     close = difflib.get_close_matches(name, names)
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     return ValueError(
-        f"space: a built-in one ({', '.join(names)}), a module or a FILE.py is needed, "
+        f"`space` must be a built-in one ({', '.join(names)}), a module or a FILE.py, "
         f"got {name!r}{hint}"
     )

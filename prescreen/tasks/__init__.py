@@ -1,4 +1,4 @@
-"""What candidates are trained on briefly, and the fixed unlabelled probe that they are read on."""
+"""Tasks: the data of brief training, and the fixed unlabelled probe that candidates are read on."""
 
 from prescreen.tasks.base import Task
 from prescreen.tasks.images.named import load_task

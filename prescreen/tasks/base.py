@@ -1,4 +1,4 @@
-"""Task: what a model is trained on briefly and read on; all that the rest of the package knows."""
+"""Task: the data that a model is trained and read on, as the rest of the package sees them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from prescreen.trees import tensors_in
 class Task(Protocol):
     """Training batches, a loss and a fixed unlabelled probe, the same for every candidate.
 
-    A task is sent to worker processes, so it must be picklable. Its batches may be any tree of
-    tensors (see ``prescreen.trees``): only the task itself looks into them.
+    A task is sent to worker processes, so it must be picklable. A batch may be any tree of tensors
+    (see ``prescreen.trees``): only the task itself looks into it.
     """
 
     @property
     def name(self) -> str:
-        """What reports call the task; two names may mean the same task."""
+        """The name in reports; two names may mean the same task."""
 
     @property
     def fingerprint(self) -> str:
-        """Equal where two tasks are the same measurement, in every process and session."""
+        """A string that is equal if two tasks are the same measurement, in every process and session."""
 
     @property
     def link(self) -> Link:
@@ -36,22 +36,22 @@ class Task(Protocol):
 
     @property
     def sizes(self) -> Mapping[str, Any]:
-        """Keywords that builders of models may ask for, such as ``num_classes``."""
+        """Keywords that builders of models may accept, such as ``num_classes``."""
 
     def batches(self, batch_size: int, seed: int, /) -> Iterator[Any]:
         """Training batches without end, on any device.
 
-        One seed always gives the same batches. Global random state is neither read nor moved.
+        One seed always gives the same batches. Global random state is neither read nor changed.
         """
 
     def inputs(self, batch: Any, /) -> Any:
-        """What of a batch the model is called with, in the form of ``probe``."""
+        """The part of a batch that the model is called with, in the form of ``probe``."""
 
     def loss(self, model: nn.Module, batch: Any, /) -> Tensor:
         """Run the model, in training mode, on a batch on its device; the scalar to minimise."""
 
     def views(self, inputs: Any, /) -> Any | None:
-        """The same inputs changed so that what they show survives; None if there is no such view."""
+        """The inputs changed in a way that keeps what they show; None if there is no such view."""
 
 
 Checked = TypeVar("Checked", bound=Task)
@@ -62,23 +62,23 @@ MEMBERS = (
 
 
 def check_task(task: Checked) -> Checked:
-    """The task itself, if it has all that a task must have.
+    """The task itself, if it has all members of a task.
 
     Raises:
-        ValueError: it lacks something, or its link is unknown.
+        ValueError: a member is missing, or the link is unknown.
     """
-    # Asked of the class first: to compute a fingerprint can mean to read all of the data.
+    # The class is asked first: computing a fingerprint can mean reading all of the data.
     lacking = [m for m in MEMBERS if not (hasattr(type(task), m) or hasattr(task, m))]
     if isinstance(task, type) or lacking:
         got = f"the class {task.__name__}" if isinstance(task, type) else type(task).__name__
         without = f" without {', '.join(lacking)}" if lacking else ""
-        raise ValueError(f"`task` must be a task, with all of prescreen.Task, got {got}{without}")
+        raise ValueError(f"`task` must be an object with all of prescreen.Task, got {got}{without}")
     check_link(task.link)
     return task
 
 
 def seen_inputs(task: Task) -> Any:
-    """Inputs that training uses, as many as the probe has if batches are as large as asked for."""
+    """Inputs that training uses: as many as the probe has, if the task's batches can be so large."""
     count = len(next(tensors_in(task.probe)))
     return task.inputs(next(task.batches(count, 0)))
 

@@ -17,22 +17,22 @@ from prescreen.tasks.tensors import Inputs, TensorData, as_floats, input_sizes
 class MultilabelTask:
     """K labels that an input has or lacks; training minimises their mean binary cross-entropy.
 
-    Inputs are taken as they are: standardise them first. Builders may ask for ``num_classes`` (K)
-    and for ``in_features`` of a table, or ``in_channels`` and ``image_size`` of images.
+    Inputs are used as they are: standardise them first. Builders may accept ``num_classes`` (K), and
+    ``in_features`` of a table, or ``in_channels`` and ``image_size`` of images.
 
     Args:
         inputs: (n, F), (n, C, L) or (n, C, H, W).
         targets: (n, K) of 0 and 1.
         probe: unlabelled inputs (N, ...) that training does not use, prepared as `inputs` are;
             None to hold `probe_size` rows out.
-        probe_size: N, where the probe is held out.
-        seed: what draws it.
-        view: makes of inputs others with the same labels, for readouts of stability;
-            ``prescreen.tasks.images.views.shifted`` is one of images.
+        probe_size: N, if the probe is held out.
+        seed: of the draw of the probe.
+        view: a function that changes inputs but not their labels, for readouts of stability, such as
+            ``prescreen.tasks.images.views.shifted`` for images.
         name: the task's name.
 
     Raises:
-        ValueError: tensors of other shapes or values, or of unequal length.
+        ValueError: shapes or values are not as above, or lengths are unequal.
     """
 
     link: Link = "sigmoid"
@@ -78,5 +78,5 @@ class MultilabelTask:
         return functional.binary_cross_entropy_with_logits(logits, targets)
 
     def views(self, inputs: Inputs) -> Any | None:
-        """What the given view makes of them."""
+        """The inputs as the given view changes them; None without a view."""
         return None if self._view is None else self._view(inputs)

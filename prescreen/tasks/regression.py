@@ -17,22 +17,22 @@ from prescreen.tasks.tensors import Inputs, TensorData, as_floats, input_sizes
 class RegressionTask:
     """K real numbers for every input; training minimises the mean squared error.
 
-    Inputs and targets are taken as they are: standardise both first. Builders may ask for
-    ``num_outputs`` (K; as ``num_classes`` too, which most search spaces call the width of the head)
-    and for ``in_features`` of a table, or ``in_channels`` and ``image_size`` of images.
+    Inputs and targets are used as they are: standardise both first. Builders may accept
+    ``num_outputs`` (K; also as ``num_classes``, the usual name for the width of the head), and
+    ``in_features`` of a table, or ``in_channels`` and ``image_size`` of images.
 
     Args:
         inputs: (n, F), (n, C, L) or (n, C, H, W).
         targets: (n,) or (n, K).
         probe: unlabelled inputs (N, ...) that training does not use, prepared as `inputs` are;
             None to hold `probe_size` rows out.
-        probe_size: N, where the probe is held out.
-        seed: what draws it.
-        view: makes of inputs others with the same targets, for readouts of stability.
+        probe_size: N, if the probe is held out.
+        seed: of the draw of the probe.
+        view: a function that changes inputs but not their targets, for readouts of stability.
         name: the task's name.
 
     Raises:
-        ValueError: tensors of other shapes, of unequal length, or not finite.
+        ValueError: shapes are not as above, lengths are unequal, or values are not finite.
     """
 
     link: Link = "identity"
@@ -72,17 +72,17 @@ class RegressionTask:
         return batch[0]
 
     def loss(self, model: nn.Module, batch: tuple[Inputs, Tensor]) -> Tensor:
-        """Mean squared error of what the model returns, (B, K) or, with one target, (B,)."""
+        """Mean squared error of the model's outputs, (B, K) or, with one target, (B,)."""
         inputs, targets = batch
         outputs = model_logits(model(inputs))
         if outputs.ndim == 1:
             outputs = outputs[:, None]
         if outputs.shape != targets.shape:  # torch would stretch one to the other
             raise ValueError(
-                f"`model` must return {tuple(targets.shape)}, got {tuple(outputs.shape)}"
+                f"`model` must return shape {tuple(targets.shape)}, got {tuple(outputs.shape)}"
             )
         return functional.mse_loss(outputs, targets)
 
     def views(self, inputs: Inputs) -> Any | None:
-        """What the given view makes of them."""
+        """The inputs as the given view changes them; None without a view."""
         return None if self._view is None else self._view(inputs)

@@ -1,4 +1,4 @@
-"""Tensors: labelled rows of data in memory, and the rows held out of them as the probe."""
+"""Labelled rows of data in memory, and the rows that are held out as the probe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from prescreen.tasks.rows import digest, draw_rows, shuffled_rows
 
-# What a model is called with: a tensor, or keywords.
+# Inputs of a model: a tensor, or keywords.
 Inputs: TypeAlias = Tensor | dict[str, Tensor]
 
 
@@ -37,8 +37,8 @@ class TensorData:
         """Hold `probe_size` rows out of the data, drawn by `seed`, unless a probe is given.
 
         Raises:
-            ValueError: tensors that differ in length, a probe unlike the inputs, or a probe size
-                that the data cannot serve.
+            ValueError: lengths are unequal, the probe is unlike the inputs, or the probe size is too
+                large for the data.
         """
         tensors = {"targets": targets, **_named(inputs, "inputs")}
         lengths = {name: len(tensor) for name, tensor in tensors.items()}
@@ -53,12 +53,12 @@ class TensorData:
         return cls(take_rows(inputs, rest), targets[rest], take_rows(inputs, held_out))
 
     def batches(self, batch_size: int, seed: int) -> Iterator[tuple[Inputs, Tensor]]:
-        """(inputs, targets) without end, reshuffled every epoch; `seed` decides on them all."""
+        """(inputs, targets) without end, reshuffled every epoch; one seed always gives the same."""
         rows = shuffled_rows(len(self.targets), batch_size, Generator().manual_seed(seed))
         return ((take_rows(self.inputs, some), self.targets[some]) for some in rows)
 
     def fingerprint(self, kind: str, view: object, *parts: object) -> str:
-        """A short hash of all tensors, the kind of task, the view's name and what else counts."""
+        """A short hash of all tensors, the kind of task, the view's name and other parts."""
         tensors = {
             **_named(self.inputs, "inputs"),
             "targets": self.targets,
@@ -77,27 +77,33 @@ def take_rows(inputs: Inputs, rows: Tensor) -> Inputs:
 
 
 def as_floats(name: str, value: object, least: int, most: int) -> Tensor:
-    """A tensor of `least` to `most` dimensions in float32.
+    """A tensor of `least` to `most` dimensions, as float32.
 
     Raises:
-        ValueError: not a tensor of so many dimensions, or one that is empty or not finite.
+        ValueError: it is not such a tensor, or it is empty or not finite.
     """
     if not isinstance(value, Tensor) or not least <= value.ndim <= most or not value.numel():
         allowed = f"{least}" if least == most else f"{least} to {most}"
         raise ValueError(
-            f"`{name}` must be a tensor of {allowed} dimensions that is not empty, got {_form(value)}"
+            f"`{name}` must be a non-empty tensor of {allowed} dimensions, got {_form(value)}"
         )
     floats = value.float()
     if bad := int((~torch.isfinite(floats)).sum()):
-        raise ValueError(f"`{name}` must be finite, got {bad} NaN or infinite of {value.numel()}")
+        got = f"{bad} NaN or infinite of {value.numel()} values"
+        raise ValueError(f"`{name}` must be finite, got {got}")
     return floats
 
 
 def as_indices(name: str, value: object, shape: tuple[int, ...] | None = None) -> Tensor:
-    """A tensor of integers (n, L) in int64, of a shape that may be given.
+    """A tensor of integers (n, L), as int64.
+
+    Args:
+        name: the argument.
+        value: what came.
+        shape: the shape that it must have, if known.
 
     Raises:
-        ValueError: something else.
+        ValueError: it is not such a tensor.
     """
     if (
         not isinstance(value, Tensor)
@@ -106,8 +112,8 @@ def as_indices(name: str, value: object, shape: tuple[int, ...] | None = None) -
         or not value.numel()
         or shape not in (None, tuple(value.shape))
     ):
-        wanted = "(n, L)" if shape is None else f"{shape}"
-        raise ValueError(f"`{name}` must be a tensor of integers {wanted}, got {_form(value)}")
+        allowed = "(n, L)" if shape is None else f"{shape}"
+        raise ValueError(f"`{name}` must be a tensor of integers {allowed}, got {_form(value)}")
     return value.long()
 
 

@@ -1,4 +1,4 @@
-"""TokenTask: one class for every token of a sequence, from tensors in memory."""
+"""TokenTask: a class for every token of a sequence, from tensors in memory."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from prescreen.predictions import Link
 from prescreen.tasks.base import model_logits
 from prescreen.tasks.tensors import Inputs, TensorData, as_indices
 
-# Of tokens without a label, such as padding; what torch's cross-entropy leaves out by default.
+# The label of tokens without a class, such as padding; torch's cross-entropy ignores it by default.
 IGNORED = -100
 
 
 class TokenTask:
-    """K classes of which every token has one; training minimises the mean cross-entropy of tokens.
+    """One of K classes for every token; training minimises the mean cross-entropy of tokens.
 
-    Models are called with the ids (B, L) or, where there are masks, with the keywords ``input_ids``
-    and ``attention_mask``, and return logits (B, L, K). Builders may ask for ``num_classes`` (K),
-    ``vocab_size`` and ``max_length`` (L). Readouts take every token of the probe for a sample of its
-    own; padding is among them.
+    Models are called with the ids (B, L) or, if there is a mask, with the keywords ``input_ids`` and
+    ``attention_mask``. They return logits (B, L, K). Builders may accept ``num_classes`` (K),
+    ``vocab_size`` and ``max_length`` (L). For readouts every token of the probe is a sample, padding
+    included.
 
     Args:
         ids: token ids (n, L), integers.
-        labels: class indices (n, L); -100 is left out of the loss.
+        labels: class indices (n, L); tokens with -100 are left out of the loss.
         mask: (n, L), 1 for tokens and 0 for padding, or None.
         num_classes: K; by default one more than the largest label.
         vocab_size: by default one more than the largest id.
         probe: unlabelled ids (N, L) that training does not use, or with masks a dict of the two
             keywords; None to hold `probe_size` sequences out.
-        probe_size: N, where the probe is held out.
-        seed: what draws it.
-        view: makes of inputs others with the same labels, for readouts of stability.
+        probe_size: N, if the probe is held out.
+        seed: of the draw of the probe.
+        view: a function that changes inputs but not their labels, for readouts of stability.
         name: the task's name.
 
     Raises:
-        ValueError: tensors of other shapes or values, or a sequence without any label.
+        ValueError: shapes or values are not as above, or a sequence has no label.
     """
 
     link: Link = "softmax"
@@ -64,7 +64,7 @@ class TokenTask:
         num_classes = max(2, int(labels.max()) + 1) if num_classes is None else num_classes
         _require_within("labels", labels[labels != IGNORED], "num_classes", num_classes)
         if bool((labels == IGNORED).all(1).any()):  # a batch of them would have no loss
-            raise ValueError("`labels` must name a class in every sequence, got one of -100 only")
+            raise ValueError("`labels` must have a class in every sequence, got one with -100 only")
         inputs: Inputs = ids
         if mask is not None:
             mask = as_indices("mask", mask, tuple(ids.shape))
@@ -103,11 +103,12 @@ class TokenTask:
         return functional.cross_entropy(logits.movedim(-1, 1), labels, ignore_index=IGNORED)
 
     def views(self, inputs: Inputs) -> Any | None:
-        """What the given view makes of them."""
+        """The inputs as the given view changes them; None without a view."""
         return None if self._view is None else self._view(inputs)
 
 
 def _require_within(name: str, values: Tensor, limit: str, count: int) -> None:
     outside = values[(values < 0) | (values >= count)]
     if len(outside):
-        raise ValueError(f"`{name}` must be from 0 to below {limit}={count}, got {int(outside[0])}")
+        got = int(outside[0])
+        raise ValueError(f"`{name}` must be at least 0 and below {limit}={count}, got {got}")

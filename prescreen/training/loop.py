@@ -1,4 +1,4 @@
-"""Brief training: a generator over optimizer steps that owns seed, device and precision."""
+"""Brief training: a generator of optimizer steps that controls seed, device and precision."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class TrainingStep:
 
     Args:
         number: counted from 1.
-        loss: of the step's batch; one that is not finite ends the training.
-        share: of the budget spent, 1 or more at the last step.
+        loss: of the step's batch; training ends if it is not finite.
+        share: of the budget that is spent; at least 1 at the last step.
     """
 
     number: int
@@ -40,23 +40,23 @@ class TrainingStep:
 def brief_training(model: nn.Module, task: Task, training: Training) -> Iterator[TrainingStep]:
     """Train ``model`` in place and yield after every optimizer step.
 
-    The caller may read the model, stop early or change nothing at all between steps: randomness is
-    kept apart from the caller's in both directions, so that on a CPU equal seeds give bit-identical
-    weights whatever happens in between. A step that diverges is yielded and is the last one.
+    Training and the caller do not affect each other's random state. On a CPU equal seeds therefore give
+    bit-identical weights, whatever the caller does between steps. A step that diverges is yielded and
+    is the last one.
     """
     yield from BriefTraining(model, task, training)
 
 
 class BriefTraining:
-    """What ``brief_training`` runs; between steps it can be saved, and resumed bit for bit.
+    """The iterator behind ``brief_training``; between steps it can be saved and resumed bit for bit.
 
     Args:
         model: trained in place.
-        task: where batches come from; resuming draws those again that were trained on.
+        task: the source of batches; resuming draws those of earlier steps again.
         training: budget and recipe.
 
     Raises:
-        ValueError: a model without parameters to train.
+        ValueError: the model has no parameters to train.
     """
 
     def __init__(self, model: nn.Module, task: Task, training: Training) -> None:
@@ -89,7 +89,7 @@ class BriefTraining:
         return self._last
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next step depends on, the task excepted; tensors are those in use."""
+        """All that the next step depends on, except the task; tensors are not copied."""
         return {
             "model": self._model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -100,19 +100,19 @@ class BriefTraining:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on after the step at which the state was saved; no step may have been taken yet."""
+        """Continue after the step at which the state was saved; call it before the first step."""
         self._model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         self._rng.load_state_dict(state["rng"])
         self._spent = state["seconds"]
         self._last = TrainingStep(*state["last"])
-        # Batches have no state of their own to be saved: a seed decides on all of them.
+        # Batches have no state to save: the seed decides all of them.
         for _ in range(self._last.number):
             next(self._batches)
 
     def _step(self, batch: Any) -> float:
-        """One optimizer step on a batch that is on the device; its loss."""
+        """Take one optimizer step on a batch that is on the device; returns its loss."""
         training, model = self._training, self._model
         dtype = torch.bfloat16 if training.amp == "bf16" else torch.float16
         with torch.enable_grad():
@@ -147,7 +147,7 @@ def _optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
     ]
     groups = [group for group in groups if group["params"]]
     if not groups:
-        raise ValueError("model: parameters to train are needed, got none")
+        raise ValueError("`model` must have parameters to train, got none")
     lr = peak_lr(training)
     if training.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=lr)
@@ -156,7 +156,7 @@ def _optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
 
 
 class _RandomState:
-    """A random state of our own for torch's global generators, which layers such as dropout use."""
+    """A separate state of torch's global generators, which layers such as dropout use."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self._devices = [device] if device.type == "cuda" else []

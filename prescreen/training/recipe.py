@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from prescreen.checks import require, require_at_least, require_number, require_one_of
 from prescreen.text import first_line
 
 Optimizer = Literal["sgd", "adamw"]
@@ -23,16 +24,16 @@ class Training:
 
     Args:
         steps: the budget in optimizer steps, if ``seconds`` is None.
-        seconds: the budget in seconds of training (time between steps does not count); such runs
-            depend on the machine's speed and are not reproducible.
-        batch_size: samples a step (a user's own DataLoader keeps its own).
+        seconds: the budget in seconds of training, without the time between steps. Such runs depend on
+            the machine's speed and are not reproducible.
+        batch_size: samples a step; a user's own DataLoader keeps its own.
         optimizer: ``"sgd"`` (Nesterov) or ``"adamw"``.
         lr: peak learning rate; None means 0.1 for SGD and 0.002 for AdamW.
         momentum: of SGD.
         weight_decay: decoupled for AdamW; not applied to biases and normalization weights.
         schedule: how the rate falls to zero at the budget's end, or ``"constant"``.
         warmup: share of the budget in which the rate rises linearly.
-        clip: largest norm of the gradient of all parameters; None to leave it alone.
+        clip: largest norm of the gradient of all parameters; None for no limit.
         seed: of initial weights, batches and dropout; the same for all candidates.
         device: where to train, such as ``"cpu"`` or ``"cuda:0"``.
         amp: autocast precision, ``"bf16"`` or ``"fp16"`` (with loss scaling), or None.
@@ -56,19 +57,19 @@ class Training:
     amp: Amp | None = None
 
     def __post_init__(self) -> None:
-        _require("steps", "an integer of at least 1", self.steps, self.steps >= 1)
-        _require("batch_size", "at least 1", self.batch_size, self.batch_size >= 1)
-        _require("seed", "0 or more", self.seed, self.seed >= 0)
-        _require("momentum", "from 0 to below 1", self.momentum, 0 <= self.momentum < 1)
-        _require("weight_decay", "0 or more", self.weight_decay, self.weight_decay >= 0)
-        _require("warmup", "a share from 0 to below 1", self.warmup, 0 <= self.warmup < 1)
+        for name, least in (("steps", 1), ("batch_size", 1), ("seed", 0)):
+            require_at_least(name, getattr(self, name), least)
+        for name in ("momentum", "warmup"):
+            value = getattr(self, name)
+            require(name, "at least 0 and below 1", value, 0 <= value < 1)
+        require_number("weight_decay", self.weight_decay, 0)
         for name in ("seconds", "lr", "clip"):
             value = getattr(self, name)
-            _require(name, "more than 0, or None", value, value is None or 0 < value < math.inf)
-        for name, kind in (("optimizer", Optimizer), ("schedule", Schedule), ("amp", Amp)):
-            value, allowed = getattr(self, name), get_args(kind)
-            optional = name == "amp" and value is None
-            _require(name, f"one of {', '.join(allowed)}", value, optional or value in allowed)
+            require(name, "above 0, or None", value, value is None or 0 < value < math.inf)
+        require_one_of("optimizer", self.optimizer, get_args(Optimizer))
+        require_one_of("schedule", self.schedule, get_args(Schedule))
+        if self.amp is not None:
+            require_one_of("amp", self.amp, get_args(Amp))
         _require_device(self.device)
 
     def to_json(self) -> dict[str, Any]:
@@ -79,7 +80,7 @@ class Training:
 def schedule_factor(training: Training, share: float) -> float:
     """Learning rate relative to its peak after ``share`` of the budget, from 0 to 1."""
     if share < training.warmup:
-        # The first step must move: begin one hundredth up the ramp at least.
+        # The rate of the first step must not be 0: begin at one hundredth of the ramp.
         return max(share / training.warmup, 0.01)
     if training.schedule == "constant":
         return 1.0
@@ -92,13 +93,10 @@ def peak_lr(training: Training) -> float:
     return _DEFAULT_LR[training.optimizer] if training.lr is None else training.lr
 
 
-def _require(name: str, allowed: str, value: object, holds: bool) -> None:
-    if not holds:
-        raise ValueError(f"{name}: {allowed} is allowed, got {value!r}")
-
-
 def _require_device(device: str) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device: {device!r} cannot be used here: {first_line(error)}") from None
+        raise ValueError(
+            f"`device` must be one that torch can use here, got {device!r}: {first_line(error)}"
+        ) from None

@@ -1,4 +1,4 @@
-"""Checkpoint files of one run, and of different architectures: which is best, from files alone."""
+"""The best checkpoint file of one run, and of different architectures."""
 
 import json
 import math
@@ -93,7 +93,7 @@ def test_of_one_run_each_file_is_compared_with_the_one_before(tmp_path, models):
     assert [one.values for one in different.readings[:3]] == [one.values for one in few.readings]
 
 
-def test_doubts_about_the_curve_stand_in_the_reason(tmp_path, models):
+def test_doubts_about_the_curve_are_in_the_reason(tmp_path, models):
     found = select_checkpoint(
         write(tmp_path, [1, 2, 3, 4]), f"{models}:small", TASK, readouts=["confidence"]
     )
@@ -150,7 +150,7 @@ def test_weights_are_found_where_training_scripts_put_them(tmp_path, entry, pref
     assert found.readings[0].values == expected
 
 
-def test_a_diverged_checkpoint_is_passed_over(tmp_path, models):
+def test_a_diverged_checkpoint_is_skipped(tmp_path, models):
     files = write(tmp_path, [1, math.nan, 2])
     found = select_checkpoint(files, f"{models}:small", TASK, readouts=["confidence"])
     assert found.best == files[2]
@@ -163,7 +163,9 @@ def test_a_diverged_checkpoint_is_passed_over(tmp_path, models):
     assert content["best"] == str(files[2])
     nothing = select_checkpoint(files[1:2], f"{models}:small", TASK)
     assert nothing.reason == "No checkpoint has readouts that are numbers."
-    with pytest.raises(ValueError, match="checkpoints: one whose readouts are numbers is needed"):
+    with pytest.raises(
+        ValueError, match=r"^`checkpoints` must have one whose readouts are numbers, got none$"
+    ):
         nothing.best  # noqa: B018
 
 
@@ -184,14 +186,14 @@ def test_a_pair_of_seen_and_unseen_inputs_is_read(tmp_path, models):
 @pytest.mark.parametrize(
     ("function", "problem"),
     [
-        ("small", "models: package.module:function or FILE.py:function, got 'small'"),
-        ("no_such:small", "got 'no_such:small': it is not there"),
-        ("no_such.py:small", "got 'no_such.py:small': it is not there"),
-        ("{models}:none", "it has no function none"),
-        ("{models}:wide", "checkpoint: weights of the model are needed, got .*epoch=8.pt: .*"),
+        ("small", "`models` must be package.module:function or FILE.py:function, got 'small'$"),
+        ("no_such:small", "`models` must be .*, got 'no_such:small', which is not found$"),
+        ("no_such.py:small", "`models` must be .*, got 'no_such.py:small', which is not found$"),
+        ("{models}:none", ", which has no function none$"),
+        ("{models}:wide", "checkpoint must hold the weights of the model, got .*epoch=8.pt: .*"),
     ],
 )
-def test_models_that_are_not_there_or_do_not_fit_are_one_line(tmp_path, models, function, problem):
+def test_models_that_are_missing_or_do_not_fit_are_one_line(tmp_path, models, function, problem):
     (file,) = write(tmp_path, [1])
     with pytest.raises(ValueError, match=problem) as caught:
         select_checkpoint([file], function.format(models=models), TASK)
@@ -200,12 +202,16 @@ def test_models_that_are_not_there_or_do_not_fit_are_one_line(tmp_path, models, 
 
 def test_bad_arguments_are_refused(tmp_path, models):
     files = write(tmp_path, [1, 2])
-    with pytest.raises(ValueError, match="checkpoints: at least one file is needed, got none"):
+    with pytest.raises(ValueError, match=r"^`checkpoints` must have at least one file, got none$"):
         select_checkpoint([], small, TASK)
-    with pytest.raises(ValueError, match="models: one, or one for each of the 2 files is needed"):
+    with pytest.raises(
+        ValueError, match=r"^`models` must be one, or one for each of the 2 files, got 1$"
+    ):
         select_checkpoint(files, [small], TASK)
-    with pytest.raises(ValueError, match="smoothing: 1 is allowed for different models, got 3"):
+    with pytest.raises(ValueError, match=r"^`smoothing` must be 1 for different models, got 3$"):
         select_checkpoint(files, [small, small], TASK, smoothing=3)
     torch.save({"epoch": 3}, tmp_path / "no.pt")
-    with pytest.raises(ValueError, match=r"checkpoint: a state dict is needed, .*no.pt holds none"):
+    with pytest.raises(
+        ValueError, match=r"^checkpoint must hold a state dict, got none in .*no.pt$"
+    ):
         select_checkpoint([tmp_path / "no.pt"], small, TASK)

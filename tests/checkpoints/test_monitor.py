@@ -1,4 +1,4 @@
-"""Readings of one run: pairs against plain reads, every process told the same."""
+"""Readings of one run: pairs against plain reads, and the same reading in every process."""
 
 import math
 
@@ -98,7 +98,7 @@ def information(model, earlier=None):
 NAMES = ["view_information", "stable_information", "mutual_information"]
 
 
-def test_information_that_another_view_and_the_reading_before_share():
+def test_information_shared_with_another_view_and_the_previous_reading():
     monitor = Monitor(UNSEEN, view=mirror, readouts=NAMES)
     models = [network(seed) for seed in range(3)]
     first, *others = (monitor.read(m, 10 * i).values for i, m in enumerate(models, start=1))
@@ -111,14 +111,14 @@ def test_information_that_another_view_and_the_reading_before_share():
         assert max(map(values.get, NAMES[:2])) < values["mutual_information"]
 
 
-def test_a_model_that_contradicts_itself_nowhere_loses_no_information():
+def test_a_consistent_model_loses_no_information():
     monitor = Monitor(UNSEEN, view=lambda x: x, readouts=NAMES)
     values = [monitor.read(network(), step).values for step in (1, 2)][1]
     assert values["view_information"] == pytest.approx(values["mutual_information"], abs=1e-6)
     assert values["stable_information"] == pytest.approx(values["mutual_information"], abs=1e-6)
 
 
-def test_the_reading_before_is_the_one_at_the_nearest_earlier_step():
+def test_the_previous_reading_is_at_the_nearest_earlier_step():
     monitor = Monitor(UNSEEN, view=mirror)
 
     def read_at(seed, step):
@@ -126,7 +126,7 @@ def test_the_reading_before_is_the_one_at_the_nearest_earlier_step():
 
     read_at(0, 10)
     forward = read_at(1, 20)
-    assert read_at(1, 20) == forward  # once more, as another callback does
+    assert read_at(1, 20) == forward  # again, as another callback would
     read_at(2, 30)
     assert read_at(1, 30) == pytest.approx(information(network(1), network(1)), abs=1e-6)
     read_at(3, 40)
@@ -134,7 +134,7 @@ def test_the_reading_before_is_the_one_at_the_nearest_earlier_step():
     assert not math.isnan(read_at(2, 30))
 
 
-def test_a_saved_state_goes_on_with_the_reading_before(tmp_path):
+def test_a_saved_state_continues_with_the_previous_reading(tmp_path):
     whole, first, second = (Monitor(UNSEEN, view=mirror) for _ in range(3))
     expected = [whole.read(network(step), step).values for step in (1, 2, 3)]
     for step in (1, 2):
@@ -173,28 +173,31 @@ def test_information_of_independent_labels_is_summed_over_them():
     )
     expected = values["mutual_information"] - 0.75 * view - before
     assert values["stable_information"] == pytest.approx(expected, abs=1e-6)
-    with pytest.raises(ValueError, match="undefined for link='identity'"):
+    with pytest.raises(ValueError, match=r"^`link` must be .*, got 'identity'$"):
         Monitor(UNSEEN, view=mirror, link="identity", readouts=NAMES[:1]).read(model, 1)
 
 
 @pytest.mark.parametrize(
     ("readouts", "message"),
     [
-        (["gap/confidence"], "`seen` is needed for the readout 'gap/confidence', got None"),
-        (["agreement"], "`view` is needed for the readout 'agreement', got None"),
-        (CHECKPOINT_PANEL, "`view` is needed for the readout 'stable_information', got None"),
+        (["gap/confidence"], "`seen` must be given for the readout 'gap/confidence', got None"),
+        (["agreement"], "`view` must be given for the readout 'agreement', got None"),
+        (CHECKPOINT_PANEL, "`view` must be given for the readout 'stable_information', got None"),
         (["gap/nothing"], "`readouts` must be .*, got 'nothing'"),
         ("confidence", "`readouts` must be a sequence of names, got the string 'confidence'"),
-        (["isotropy", "entropy"], "`readouts` must tell checkpoints .*, got .* one: isotropy"),
+        (
+            ["isotropy", "entropy"],
+            "`readouts` must tell checkpoints apart, got .* network: isotropy",
+        ),
         ([], r"`readouts` must be distinct names, at least one, got \[\]"),
     ],
 )
-def test_what_is_lacking_is_said(readouts, message):
+def test_missing_inputs_and_wrong_readouts_are_refused(readouts, message):
     with pytest.raises(ValueError, match=message):
         Monitor(UNSEEN.flatten(1), readouts=readouts)
 
 
-def test_images_are_shifted_where_no_view_is_given():
+def test_images_are_shifted_by_default():
     wide = torch.randn(40, 1, 6, 32, generator=torch.Generator().manual_seed(2))
     for images, columns in ((UNSEEN, 1), (wide, 2)):
         moved = shifted(images)
@@ -214,7 +217,7 @@ def test_a_diverged_model_reads_nan():
 
 def decide(rank, folder, seen_by):
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    monitor = Monitor(UNSEEN + rank, view=mirror)  # what other processes hold does not matter
+    monitor = Monitor(UNSEEN + rank, view=mirror)  # the inputs of other processes do not matter
     selector = CheckpointSelector(f"{folder}/kept", smoothing=1)
     stopping = EarlyStopping(patience=1, patience_share=0.0, smoothing=1)
     decisions = []

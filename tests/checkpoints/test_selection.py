@@ -1,4 +1,4 @@
-"""Which checkpoint is chosen, against loops by hand; and what is said against the choice."""
+"""The chosen checkpoint against loops by hand, and the doubts about the choice."""
 
 import math
 import random
@@ -19,7 +19,7 @@ def selection(higher=True, **arguments):
 
 
 def by_hand(values, start, smoothing):
-    """Index of the highest running mean within the window, the last of equals."""
+    """Index of the highest running mean within the window; among equals, the last."""
     inside = [i for i in range(len(values)) if i >= start]
     best, chosen = -math.inf, None
     for i in inside:
@@ -53,7 +53,7 @@ def test_several_readouts_are_compared_by_rank_whatever_their_scale():
     assert Selection(panel, smoothing=1).ranked(scaled) == [3, 1, 2, 0]
 
 
-def test_nan_is_passed_over_and_counted():
+def test_nan_is_skipped_and_counted():
     choice = selection(smoothing=3).choose(readings(1.0, math.nan, 3.0, 2.0, math.nan))
     assert (choice.step, choice.candidates, choice.skipped) == (40, 3, 2)
     assert selection().choose(readings(math.nan)) is None
@@ -100,9 +100,9 @@ def test_the_shape_of_the_curve_is_doubted(values, doubts):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"start": -1}, "start: a step of at least 0 is needed, got -1"),
-        ({"smoothing": 2}, "smoothing: an odd number from 1 is needed, got 2"),
-        ({"smoothing": 0}, "smoothing: an odd number from 1 is needed, got 0"),
+        ({"start": -1}, "`start` must be at least 0, got -1"),
+        ({"smoothing": 2}, "`smoothing` must be an odd number, got 2"),
+        ({"smoothing": 0}, "`smoothing` must be at least 1, got 0"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
@@ -111,5 +111,5 @@ def test_bad_arguments_are_refused(arguments, message):
 
 
 def test_a_reading_without_the_readout_is_refused():
-    with pytest.raises(ValueError, match="reading: a is needed, the one at step 10 has b"):
+    with pytest.raises(ValueError, match=r"^`reading` must have a, got b at step 10$"):
         selection().choose(readings(1.0, name="b"))

@@ -1,4 +1,4 @@
-"""Files of the best checkpoints: what is kept, what survives a kill at any moment, resuming."""
+"""Files of the best checkpoints: which are kept, kills at any moment, resuming."""
 
 import json
 import math
@@ -76,7 +76,7 @@ def test_steps_are_chosen_without_a_folder():
     for step, value in enumerate([1.0, 3.0, 2.0]):
         selector.update(reading(step, value))
     assert selector.best.step == 1
-    with pytest.raises(ValueError, match=r"step: one of the kept \(none\) is needed, got 1"):
+    with pytest.raises(ValueError, match=r"^`step` must be one of the kept \(none\), got 1$"):
         selector.path()
 
 
@@ -95,7 +95,7 @@ def test_nan_is_kept_only_until_there_is_a_value(tmp_path):
 
 
 def test_what_was_deleted_is_not_chosen(tmp_path):
-    # Rank sums change when readings come between: 1 beat 2, and does so no more.
+    # Rank sums change when other readings come in between: 1 beat 2, but no longer does.
     selector = CheckpointSelector(tmp_path, ["confidence", "entropy"], smoothing=1)
     generator = random.Random(3)
     lost = False
@@ -107,7 +107,7 @@ def test_what_was_deleted_is_not_chosen(tmp_path):
     assert lost
 
 
-def test_training_that_goes_back_forgets_what_came_after(tmp_path):
+def test_training_that_returns_to_a_step_drops_later_readings(tmp_path):
     selector = CheckpointSelector(tmp_path, smoothing=1, save_top_k=3)
     run(selector, [1.0, 2.0, 3.0, 9.0])
     selector.update(reading(3, 2.5), state(33))
@@ -116,7 +116,7 @@ def test_training_that_goes_back_forgets_what_came_after(tmp_path):
     assert selector.load()["weight"][0] == 33
 
 
-def test_a_saved_state_goes_on(tmp_path):
+def test_a_saved_state_continues(tmp_path):
     values = [1.0, 3.0, 2.0, 5.0, 1.0, 0.0]
     whole = CheckpointSelector(tmp_path / "whole")
     run(whole, values)
@@ -184,19 +184,23 @@ def test_a_kill_at_any_moment_leaves_the_best_of_before_or_after(tmp_path, monke
 
 def test_a_folder_of_other_settings_or_files_is_left_alone(tmp_path):
     run(CheckpointSelector(tmp_path / "a"), [1.0])
-    with pytest.raises(ValueError, match="folder: one of the same settings is needed"):
+    with pytest.raises(
+        ValueError, match=r"^`folder` must be one of the same settings, got .* with {"
+    ):
         CheckpointSelector(tmp_path / "a", smoothing=5)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "step-1.pt").write_text("mine")
-    with pytest.raises(ValueError, match="folder: an empty one, or of a selector, is needed"):
+    with pytest.raises(ValueError, match=r"^`folder` must be empty or one of a selector, got "):
         CheckpointSelector(tmp_path / "b")
     assert (tmp_path / "b" / "step-1.pt").read_text() == "mine"
 
 
 def test_bad_arguments_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="save_top_k: at least 1, or -1 for all, is needed, got 0"):
+    with pytest.raises(
+        ValueError, match=r"^`save_top_k` must be at least 1, or -1 for all, got 0$"
+    ):
         CheckpointSelector(save_top_k=0)
-    with pytest.raises(ValueError, match="state: the model or its state is needed"):
+    with pytest.raises(ValueError, match=r"^`state` must be the model or its state .*, got None$"):
         CheckpointSelector(tmp_path).update(reading(1, 1.0))
 
 
@@ -223,7 +227,7 @@ def test_nothing_in_a_file_is_executed(tmp_path, monkeypatch):
     (tmp_path / "text.safetensors").write_text("no tensors")
     for file in ("harmful.pt", "text.safetensors", "absent.pt"):
         with pytest.raises(
-            ValueError, match=f"checkpoint: a file of weights is needed, got .*{file}"
+            ValueError, match=f"^checkpoint must be a file of weights, got .*{file}"
         ):
             load_state(tmp_path / file)
     assert not (tmp_path / "harm-was-done").exists()

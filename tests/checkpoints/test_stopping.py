@@ -1,4 +1,4 @@
-"""When training is stopped: patience as in Lightning, plateaus waited out, never before validity."""
+"""Stopping: patience as in Lightning, waiting through plateaus, never before the readout is valid."""
 
 import json
 import math
@@ -33,7 +33,7 @@ def test_improvements_below_min_delta_do_not_count():
     assert run(values, patience=3, min_delta=0.5, **PLAIN) == 5
 
 
-def test_lower_is_better_where_the_readout_says_so():
+def test_lower_is_better_if_the_readout_says_so():
     assert run([-value for value in FALLING], "entropy", patience=2, **PLAIN) == 7
     assert run(FALLING, "entropy", patience=2, **PLAIN) is None
 
@@ -56,7 +56,7 @@ def test_one_reading_that_jumps_is_smoothed_away():
     "values",
     [
         [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4],  # inverted from the start
-        [0.5, 0.52, 0.48, 0.51, 0.49, 0.52, 0.48, 0.5],  # nothing but noise
+        [0.5, 0.52, 0.48, 0.51, 0.49, 0.52, 0.48, 0.5],  # pure noise
         [0.5] * 8,
     ],
 )
@@ -69,13 +69,13 @@ def test_nothing_is_stopped_before_the_warm_up_is_over():
     assert run(FALLING, patience=1, n_warmup_steps=80, **PLAIN) == 8
 
 
-def test_a_readout_that_is_not_finite_stops_at_once_or_is_passed_over():
+def test_a_readout_that_is_not_finite_stops_at_once_or_is_skipped():
     values = [0.0, 1.0, math.nan, 2.0]
     assert run(values, **PLAIN) == 2
     assert run(values, check_finite=False, **PLAIN) is None
 
 
-def test_the_first_reading_may_lack_one_before_it():
+def test_the_first_reading_may_need_an_earlier_one():
     assert run([math.nan, *FALLING], patience=2, **PLAIN) == 8
     assert run([math.nan, math.nan], **PLAIN) == 1
     stopping = EarlyStopping(patience=2, **PLAIN)
@@ -97,7 +97,7 @@ def test_a_resumed_run_stops_where_the_uninterrupted_one_does():
             first.update(Reading(i, {"stable_information": value}))
         second = EarlyStopping(patience=2, **PLAIN)
         second.load_state_dict(json.loads(json.dumps(first.state_dict())))
-        # Training goes on from a checkpoint that lies two readings back.
+        # Training continues from a checkpoint of two readings ago.
         for i in range(max(0, cut - 2), len(FALLING)):
             decision = second.update(Reading(i, {"stable_information": FALLING[i]}))
             assert decision == decisions[i]
@@ -105,7 +105,7 @@ def test_a_resumed_run_stops_where_the_uninterrupted_one_does():
         assert second.best_step == whole.best_step == 5
 
 
-def test_the_reason_is_said():
+def test_the_reason_is_given():
     stopping = EarlyStopping(patience=2, **PLAIN)
     for i, value in enumerate(FALLING[:8]):
         stopping.update(Reading(10 * i, {"stable_information": value}))
@@ -115,11 +115,11 @@ def test_the_reason_is_said():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"patience": 0}, "patience: an integer of at least 1 is needed, got 0"),
-        ({"smoothing": 1.5}, "smoothing: an integer of at least 1 is needed, got 1.5"),
-        ({"n_warmup_steps": -1}, "n_warmup_steps: an integer of at least 0 is needed, got -1"),
-        ({"min_delta": -0.1}, "min_delta: a number of at least 0 is needed, got -0.1"),
-        ({"patience_share": math.nan}, "patience_share: a number of at least 0 is needed, got nan"),
+        ({"patience": 0}, "`patience` must be at least 1, got 0"),
+        ({"smoothing": 1.5}, "`smoothing` must be an integer, got 1.5"),
+        ({"n_warmup_steps": -1}, "`n_warmup_steps` must be at least 0, got -1"),
+        ({"min_delta": -0.1}, "`min_delta` must be at least 0, got -0.1"),
+        ({"patience_share": math.nan}, "`patience_share` must be at least 0, got nan"),
         ({"readout": "nothing"}, "`readouts` must be .*, got 'nothing'"),
     ],
 )
@@ -129,5 +129,7 @@ def test_bad_arguments_are_refused(arguments, message):
 
 
 def test_a_reading_without_the_readout_is_refused():
-    with pytest.raises(ValueError, match="stable_information is needed, the one at step 3 has a"):
+    with pytest.raises(
+        ValueError, match=r"^`reading` must have stable_information, got a at step 3$"
+    ):
         EarlyStopping().update(Reading(3, {"a": 1.0}))

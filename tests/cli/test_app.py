@@ -1,4 +1,4 @@
-"""The command line: what it prints, and one line with exit code 2 for everything it refuses."""
+"""The command line: its output, and one line with exit code 2 for bad input."""
 
 import csv
 import io
@@ -102,45 +102,45 @@ def test_rank_on_a_cluster_prints_results_only(space, ray_session, capsys):
 
 def test_a_cluster_that_does_not_answer_is_one_line(space):
     with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # bound and not listening: nobody else answers there
+        closed.bind(("127.0.0.1", 0))  # bound but not listening: nobody answers there
         address = f"127.0.0.1:{closed.getsockname()[1]}"
         command = [sys.executable, "-m", "prescreen", "rank", space]
         command += ["--on", f"ray,address={address}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"prescreen: ray: a running cluster is needed at {address}, got ")
+    assert f"`address` must be that of a running Ray cluster, got {address}: " in line
 
 
 BAD = {
-    "rank nas_bench_202": "space: .* got 'nas_bench_202'; did you mean nas_bench_201",
-    "rank nowhere.py": "space: .* no file at nowhere.py",
-    "rank empty.py": "space: .*empty.py has no sample",
-    "rank damaged.py": "space: .*damaged.py, line 1: SyntaxError",
-    "rank --data nope": "data: .* got 'nope'",
+    "rank nas_bench_202": "`space` must be .*, got 'nas_bench_202'; did you mean nas_bench_201",
+    "rank nowhere.py": "`space` must be a file that exists, got 'nowhere.py'",
+    "rank empty.py": "the space .*empty.py must define .*, got no sample",
+    "rank damaged.py": "`space` must be importable, got .* at .*damaged.py, line 1: SyntaxError",
+    "rank --data nope": "`data` must be .*, got 'nope'",
     "rank --readouts entropi": "`readouts` must be entropy .* got 'entropi'",
-    "rank --readouts prior/gradient/feet": "`normalization` must be .* got 'feet' in 'prior/grad",
-    "rank --head no.such.layer": "head: .* got 'no.such.layer', which is unknown",
-    "rank --head 1": "head: .* got '1', which is ReLU",
-    "rank --steps 0": "steps: .* got 0",
-    "rank --seconds 0": "seconds: .* got 0",
-    "rank --batch-size 0": "batch_size: .* got 0",
-    "rank --lr -1": "lr: .* got -1",
-    "rank --optimizer adam": "optimizer: one of sgd, adamw .* got 'adam'",
-    "rank --amp int8": "amp: one of bf16, fp16 .* got 'int8'",
-    "rank --device abacus": "device: 'abacus' cannot be used here",
-    "rank --probe-size 1": "probe_size: at least 2 .* got 1",
-    "rank --probe-size 1797": "probe_size: .* at most 1796 .* got 1797",
+    "rank --readouts prior/gradient/feet": "got 'prior/gradient/feet': `normalization` .*, got 'feet'",
+    "rank --head no.such.layer": "`head` must be .*, got 'no.such.layer', which is unknown",
+    "rank --head 1": "`head` must be .*, got '1', which is ReLU",
+    "rank --steps 0": "`steps` must be at least 1, got 0",
+    "rank --seconds 0": "`seconds` must be above 0, or None, got 0",
+    "rank --batch-size 0": "`batch_size` must be at least 1, got 0",
+    "rank --lr -1": "`lr` must be above 0, or None, got -1",
+    "rank --optimizer adam": "`optimizer` must be one of sgd, adamw, got 'adam'",
+    "rank --amp int8": "`amp` must be one of bf16, fp16, got 'int8'",
+    "rank --device abacus": "`device` must be one that torch can use here, got 'abacus': ",
+    "rank --probe-size 1": "`probe_size` must be from 2 to 1796, .*, got 1",
+    "rank --probe-size 1797": "`probe_size` must be from 2 to 1796, with 1797 samples .*, got 1797",
     "rank --readings 0": "`readings` must be at least 1, got 0",
     "rank --on processes,workers=-1": "`workers` must be at least 1, got -1",
     "rank --threads 0": "`threads` must be at least 1, got 0",
     "rank --on ray,address=here": "`address` must be auto, local, HOST:PORT .* got 'here'",
     "rank --on ray,gpus=0.5": "`gpus` must be None for the device cpu, got 0.5",
-    "rank --on processes,gpus=0.5": "`on` takes workers=... for processes, got 'gpus=0.5'",
+    "rank --on processes,gpus=0.5": "`on` must be processes with workers=..., got 'gpus=0.5'",
     "rank --on moon": "`on` must be one of here, processes, ray, got 'moon'",
-    "rank --out space.py": "out: a folder .* got 'space.py'",
-    "rank --out foreign": "out: an empty folder .* got 'foreign', which holds other files",
-    "rank --json --csv": "`json` must stand without `csv`, got both",
+    "rank --out space.py": "`out` must be a folder .*, got 'space.py'",
+    "rank --out foreign": "`out` must be an empty folder .*, got 'foreign', which holds other files",
+    "rank --json --csv": "`json` must be given without `csv`, got both",
     "rank --samples -1": "--samples",
     "rank --samples many": "--samples",
     "rank --seed": "--seed",
@@ -174,9 +174,9 @@ def test_a_damaged_journal_is_refused_and_left_as_it_is(space, tmp_path, capsys)
     journal.write_bytes(b"".join(lines))
     capsys.readouterr()
     assert run(["rank", space, *QUICK, "--out", "run"]) == 2
-    assert "out: line 3 of" in capsys.readouterr().err
+    assert "`out` must hold undamaged events, got " in capsys.readouterr().err
     assert journal.read_bytes() == b"".join(lines)
-    # As the message says: without the line, only its candidate is measured again.
+    # Without the line, only its candidate is measured again, as the message says.
     journal.write_bytes(b"".join(lines[:2] + lines[3:]))
     assert run(["rank", space, *QUICK, "--out", "run"]) == 0
     assert capsys.readouterr().err.count("candidates done") == 1
@@ -208,7 +208,7 @@ def test_as_a_module():
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == "prescreen: steps: an integer of at least 1 is allowed, got 0\n"
+    assert done.stderr == "prescreen: `steps` must be at least 1, got 0\n"
 
 
 def test_the_missing_extra_is_named(monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""`prescreen select`: a table, JSON, the reason; one line for everything it refuses."""
+"""`prescreen select`: a table, JSON, the reason; one line for bad input."""
 
 import json
 
@@ -78,13 +78,16 @@ def test_only_diverged_checkpoints_are_exit_code_1(folder, capsys):
         (["2.pt", "--data", "digits"], "Missing option '--model'"),
         (["2.pt", "--model", "models.py:small"], "Missing option '--data'"),
         (["no.pt", "--model", "models.py:small", "--data", "digits"], "got no.pt"),
-        (["2.pt", "--model", "models.py:wide", "--data", "digits"], "weights of the model"),
+        (
+            ["2.pt", "--model", "models.py:wide", "--data", "digits"],
+            "the weights of the model, got 2.pt",
+        ),
         (["2.pt", "--model", "models.py", "--data", "digits"], "FILE.py:function"),
         ([*ONE_RUN[1:], "--readouts", "nothing"], "got 'nothing'"),
-        ([*ONE_RUN[1:], "--smoothing", "2"], "smoothing: an odd number"),
+        ([*ONE_RUN[1:], "--smoothing", "2"], "`smoothing` must be an odd number, got 2"),
     ],
 )
-def test_what_is_refused_is_one_line(folder, capsys, arguments, message):
+def test_refusals_are_one_line(folder, capsys, arguments, message):
     assert run(["select", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""

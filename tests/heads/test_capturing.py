@@ -217,7 +217,9 @@ def test_heads_whose_weighted_sum_is_the_output(mix, bias):
 )
 def test_heads_apart(mix, classes):
     model, inputs = Heads(mix, classes), torch.randn(6, 4)
-    with pytest.raises(ValueError, match="no weighted sum of its heads first, second; name one"):
+    with pytest.raises(
+        ValueError, match=r"^`head` must name one .*, got None for first, second; choose one"
+    ):
         capture(model, inputs)
     taken = capture_heads(model, inputs)
     assert torch.equal(taken["first"].features, inputs)
@@ -295,7 +297,9 @@ def test_features_that_the_model_changes_in_place():
             x.zero_()
             return logits
 
-    with pytest.raises(ValueError, match=r"^head: the model changes what enters 'fc' in place"):
+    with pytest.raises(
+        ValueError, match=r"^`head` must have an input that stays, got 'fc', changed in place$"
+    ):
         capture(Model(), torch.randn(4, 3))
 
 
@@ -332,7 +336,7 @@ def test_every_batch_norm(norm):
 
 
 def test_frozen_batch_norm():
-    """In eval mode inside a model in train mode: training uses its running statistics as well."""
+    """In eval mode inside a model in train mode: like in training, it uses running statistics."""
     model, inputs = convnet(), torch.randn(8, 3, 9, 9)
     model[1].eval()
     frozen = capture(model, inputs).logits
@@ -389,7 +393,7 @@ def test_autocast():
     assert taken.weight.dtype == torch.float32
 
 
-def test_autocast_does_not_use_weights_of_before_a_step():
+def test_autocast_does_not_use_weights_from_before_a_step():
     model, inputs = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)), torch.randn(8, 3)
     with torch.autocast("cpu", torch.bfloat16):
         model(inputs)
@@ -422,9 +426,9 @@ def test_heads_that_are_not_linear():
             return torch.cat([super().forward(x)] * 2)
 
     inputs = torch.randn(6, 3)
-    with pytest.raises(ValueError, match=r"must equal the logits, .* head='path\.to\.layer'"):
+    with pytest.raises(ValueError, match=r"^`logits` must be features .* head='path\.to\.layer'"):
         capture(nn.Sequential(nn.ReLU(), Cosine(3, 2)), inputs)
-    message = "head: Pair was given (6, 3) and must return (6, 2), got (12, 2)"
+    message = "`head` must return shape (6, 2) for inputs (6, 3), got (12, 2) from Pair"
     with pytest.raises(ValueError, match=re.escape(message)):
         capture(nn.Sequential(Pair(3, 2)), inputs)
 
@@ -432,25 +436,25 @@ def test_heads_that_are_not_linear():
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        (torch.empty(0, 3, 9, 9), r"a non-empty tensor.*got shape \(0, 3, 9, 9\)"),
+        (torch.empty(0, 3, 9, 9), r"a non-empty tensor.*, got shape \(0, 3, 9, 9\)"),
         ((), r"a non-empty tensor.*got \(\)"),
         ({}, r"a non-empty tensor.*got {}"),
-        (torch.ones(8, 3, 9, 9).int(), r"cannot run on int32 \(8, 3, 9, 9\) on cpu: [^\n]*$"),
-        (torch.ones(8, 5, 9, 9), r"cannot run on float32 \(8, 5, 9, 9\) on cpu: [^\n]*channels"),
-        (torch.ones(8, 3, 9, 9).double(), r"cannot run on float64 \(8, 3, 9, 9\) on cpu: [^\n]*$"),
+        (torch.ones(8, 3, 9, 9).int(), r"got int32 \(8, 3, 9, 9\) on cpu: [^\n]*$"),
+        (torch.ones(8, 5, 9, 9), r"got float32 \(8, 5, 9, 9\) on cpu: [^\n]*channels"),
+        (torch.ones(8, 3, 9, 9).double(), r"got float64 \(8, 3, 9, 9\) on cpu: [^\n]*$"),
         ((torch.ones(8, 3, 9, 9), torch.ones(2)), r"float32 \(2,\) on cpu: [^\n]*argument"),
         ({"x": torch.ones(8, 3, 9, 9)}, r"unexpected keyword argument 'x'"),
     ],
 )
 def test_inputs_that_the_model_cannot_take(inputs, message):
-    with pytest.raises(ValueError, match=f"^inputs: .*{message}"):
+    with pytest.raises(ValueError, match=f"^`inputs` must be .*{message}"):
         capture(convnet(), inputs)
 
 
 def test_inputs_of_the_wrong_size_for_timm():
     model = timm.create_model("deit_tiny_patch16_224", num_classes=3)
     with pytest.raises(
-        ValueError, match=r"^inputs: .*float32 \(2, 3, 32, 32\) on cpu: Input height"
+        ValueError, match=r"^`inputs` must be .*, got float32 \(2, 3, 32, 32\) on cpu: Input height"
     ):
         capture(model, torch.randn(2, 3, 32, 32))
 
@@ -476,21 +480,27 @@ def test_errors_that_are_not_about_inputs_pass(error):
 
 
 def test_few_samples_and_classes():
-    with pytest.raises(ValueError, match=r"^inputs: a probe batch of at least 2 samples is needed"):
+    with pytest.raises(
+        ValueError, match=r"^`inputs` must be a probe batch of at least 2 samples, got 1$"
+    ):
         capture(nn.Linear(3, 2), torch.randn(1, 3))
-    with pytest.raises(ValueError, match=r"^inputs: .*Expected more than 1 value per channel"):
+    with pytest.raises(
+        ValueError, match=r"^`inputs` must be .*Expected more than 1 value per channel"
+    ):
         capture(nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2)), torch.randn(1, 3))
-    with pytest.raises(ValueError, match=r"^link: 'softmax' needs at least 2 classes"):
+    with pytest.raises(
+        ValueError, match=r"^`link` must be .* for a head of 1 class, got 'softmax'$"
+    ):
         capture(nn.Linear(3, 1), torch.randn(4, 3))
     assert capture(nn.Linear(3, 1), torch.randn(4, 3), link="identity").num_classes == 1
-    with pytest.raises(ValueError, match=r"^max_positions: at least 2 are needed, got 1$"):
+    with pytest.raises(ValueError, match=r"^`max_positions` must be at least 2, got 1$"):
         capture(nn.Linear(3, 2), torch.randn(4, 3), max_positions=1)
 
 
 def test_not_finite():
     inputs = torch.ones(4, 3)
     inputs[1, 1] = torch.nan
-    with pytest.raises(NonFiniteError, match=r"^features: finite values are needed, got 1 NaN"):
+    with pytest.raises(NonFiniteError, match=r"^`features` must be finite, got 1 NaN"):
         capture(nn.Linear(3, 2), inputs)
     with pytest.raises(NonFiniteError):
         capture(Heads(torch.add), torch.full((4, 4), torch.inf))
@@ -500,13 +510,15 @@ def test_head_not_executed():
     model = Pyramid()
     model.unused = nn.Linear(3, 3)
     with pytest.raises(
-        ValueError, match=r"^head: the model's forward pass does not execute 'unused'"
+        ValueError, match=r"^`head` must be a layer that the model runs on a tensor, got 'unused'$"
     ):
         capture(model, torch.randn(2, 3, 8, 8), head="unused")
 
 
 def test_lazy_model():
-    with pytest.raises(ValueError, match=r"^model: initialised parameters are needed, got lazy"):
+    with pytest.raises(
+        ValueError, match=r"^`model` must have initialised parameters, got lazy ones in Seq"
+    ):
         capture(nn.Sequential(nn.LazyLinear(3)), torch.randn(4, 2))
 
 

@@ -48,7 +48,7 @@ def timm_on_meta(name):
 
 
 def smallest_of(family):
-    """timm's own test models where there are any, else the shortest name."""
+    """timm's own test model of a family if there is one, else the shortest name."""
     return min(
         timm.list_models(module=family), key=lambda name: (name[:5] != "test_", len(name), name)
     )
@@ -59,14 +59,14 @@ def torchvision_on_meta(name):
     weights = [key for key in inspect.signature(builder).parameters if key.startswith("weights")]
 
     def build(num_classes):
-        # A RegNet computes its widths with tensors, which meta tensors cannot.
+        # A RegNet computes its widths from tensor values, which meta tensors lack.
         with torch.device("cpu" if name.startswith("regnet") else "meta"):
             return builder(num_classes=num_classes, **dict.fromkeys(weights))
 
     return build
 
 
-# RAFT has no classes. Larger RegNets differ in size only, and take seconds off the meta device.
+# RAFT has no classes. Larger RegNets differ only in size, and take seconds outside the meta device.
 TORCHVISION = [
     name
     for name in sorted(torchvision.models.list_models())
@@ -125,7 +125,9 @@ def test_what_enters_the_head_is_what_timm_calls_pre_logits(name, known):
 
 def test_timm_without_a_head():
     model = timm.create_model("test_resnet", num_classes=0)
-    with pytest.raises(ValueError, match=r"model: ResNet has no prediction head at fc; build it"):
+    with pytest.raises(
+        ValueError, match=r"^`model` must have .* head at fc, got ResNet without; build"
+    ):
         find_heads(model)
     assert names(model, "layer4.0.conv2") == {"layer4.0.conv2"}
 
@@ -155,23 +157,27 @@ def test_named_by_the_user(mlp):
         ("body", r"got 'body', which is Sequential; close to it: body\.0$"),
         ("body.1", r"got 'body\.1', which is BatchNorm1d; close to it: body\.0$"),
         ("xyz", r"got 'xyz', which is unknown; close to it: body\.0, fc$"),
-        (nn.Linear(2, 2), r"a layer of the model is needed, got another Linear\(in_features=2"),
+        (nn.Linear(2, 2), r"a layer of the model, got another, Linear\(in_features=2"),
     ],
 )
 def test_named_wrongly(mlp, head, message):
-    with pytest.raises(ValueError, match=f"^head: .*{message}"):
+    with pytest.raises(ValueError, match=f"^`head` must be .*{message}"):
         find_heads(mlp, head)
 
 
 def test_not_linear():
     grouped = nn.Sequential(nn.Conv2d(4, 4, 1, groups=2))
-    with pytest.raises(ValueError, match="groups=1 is needed, got '0' with 2"):
+    with pytest.raises(
+        ValueError, match=r"^`head` must be a convolution with groups=1, got '0' with groups=2$"
+    ):
         find_heads(grouped, "0")
-    with pytest.raises(ValueError, match="Conv1d, 2d or 3d is needed, got 'x', which"):
+    with pytest.raises(ValueError, match=r"^`head` must be .* 2d or 3d, got 'x', which is ReLU$"):
         Head("x", nn.ReLU())
-    with pytest.raises(ValueError, match=r"^model: no Linear or Conv layer found in Sequential$"):
+    with pytest.raises(
+        ValueError, match=r"^`model` must have a Linear .*, got none in Sequential$"
+    ):
         find_heads(nn.Sequential(nn.ReLU()))
-    with pytest.raises(ValueError, match=r"^model: an nn\.Module is needed, got function$"):
+    with pytest.raises(ValueError, match=r"^`model` must be an nn\.Module, got function$"):
         find_heads(lambda x: x)
 
 
@@ -207,7 +213,7 @@ def test_what_looks_like_a_linear_layer():
 
 
 class LanguageModel(nn.Module):
-    """What transformers' models have in common, as far as heads go."""
+    """What models of transformers have in common with regard to heads."""
 
     def __init__(self, tie):
         super().__init__()

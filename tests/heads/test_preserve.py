@@ -12,7 +12,7 @@ from prescreen.heads.preserve import preserve
 
 
 class Restless(nn.Module):
-    """A model whose forward pass changes all that it can, and raises on demand."""
+    """A model whose forward pass changes everything that it can, and raises on demand."""
 
     def __init__(self, fail=False):
         super().__init__()
@@ -63,7 +63,7 @@ class Restless(nn.Module):
 
 
 def snapshot(model):
-    """All that a capture must leave: bits by value, objects by identity."""
+    """All that a capture must not change: bits by value, objects by identity."""
 
     def bits(tensor):
         return None if tensor is None else tensor.detach().numpy().tobytes()
@@ -123,7 +123,7 @@ def test_the_model_is_as_it_was(batch_statistics, training, fail, enabled):
         before["grad mode"] = enabled
         if fail:
             with pytest.raises(
-                ValueError, match=r"^inputs: .*int64 \(5,\) on cpu: boom$"
+                ValueError, match=r"^`inputs` must be .*, got int64 \(5,\) on cpu: boom$"
             ) as caught:
                 capture(model, tokens, batch_statistics=batch_statistics)
             assert isinstance(caught.value.__cause__, RuntimeError)
@@ -227,7 +227,7 @@ def test_distributed_training_is_not_disturbed():
 def test_nothing_is_communicated(monkeypatch):
     model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Identity(), nn.Flatten(), nn.Linear(96, 4))
     wrapped, inputs = nn.parallel.DistributedDataParallel(model), torch.randn(8, 3, 6, 6)
-    model[1] = nn.SyncBatchNorm(6)  # which DistributedDataParallel itself takes on GPUs only
+    model[1] = nn.SyncBatchNorm(6)  # DistributedDataParallel itself accepts it on GPUs only
 
     def communicate(*_, **__):
         raise AssertionError
@@ -249,5 +249,5 @@ def test_cuda_random_numbers_are_as_they_were():
     first = capture(model, inputs)
     assert torch.equal(torch.cuda.get_rng_state(), state)
     assert torch.equal(capture(model, inputs).features, first.features)
-    with pytest.raises(ValueError, match=r"^inputs: .*float32 \(8, 3\) on cpu: "):
+    with pytest.raises(ValueError, match=r"^`inputs` must be .*, got float32 \(8, 3\) on cpu: "):
         capture(model, inputs.cpu())

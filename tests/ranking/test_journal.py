@@ -59,7 +59,7 @@ def test_a_cut_at_any_byte_is_survived(tmp_path):
             kept = summary(journal)
             journal.started("z")
         intact = max((end for end in ends if end <= cut), default=0)
-        # Nothing of the whole lines is lost or altered, and what is appended can be read again.
+        # Whole lines are neither lost nor altered, and appended lines can be read again.
         lines = path.read_bytes().splitlines(keepends=True)
         assert b"".join(lines[:-1]) == (whole[:intact] or whole[: ends[0]])
         with Journal(folder, SETTINGS) as journal:
@@ -95,12 +95,12 @@ def test_a_damaged_line_is_named_and_nothing_is_changed(tmp_path, line):
     path.write_bytes(b"\n".join(lines) + b"\n")
     before = path.read_bytes()
     with pytest.raises(
-        ValueError, match=r"^out: line 3 of .*journal.jsonl must be an event"
+        ValueError, match=r"^`out` must hold undamaged events, got b.* as line 3 of .*journal.jsonl"
     ) as error:
         Journal(tmp_path, SETTINGS)
     assert "\n" not in str(error.value)
     assert path.read_bytes() == before
-    # Without the line, a reading of x, the rest is there and x is measured again.
+    # Without the line, which is a reading of x, the rest is kept and x is measured again.
     del lines[2]
     path.write_bytes(b"\n".join(lines) + b"\n")
     with Journal(tmp_path, SETTINGS) as journal:
@@ -110,14 +110,17 @@ def test_a_damaged_line_is_named_and_nothing_is_changed(tmp_path, line):
 
 def test_other_settings_are_refused_by_name(tmp_path):
     write_example(tmp_path)
-    with pytest.raises(ValueError, match=r"out: .* steps 10 instead of 20$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^`out` must be a folder of the same settings, .* steps 10 instead of 20$",
+    ):
         Journal(tmp_path, {**SETTINGS, "steps": 20})
 
 
 def test_other_schema_is_refused(tmp_path):
     path = write_example(tmp_path)
     path.write_text(path.read_text().replace('"prescreen_journal": 1', '"prescreen_journal": 99'))
-    with pytest.raises(ValueError, match="out: journal schema 1 is needed, got 99"):
+    with pytest.raises(ValueError, match=r"^`out` must hold a journal of schema 1, got 99 in "):
         Journal(tmp_path, SETTINGS)
 
 
@@ -125,14 +128,18 @@ def test_other_schema_is_refused(tmp_path):
 def test_a_foreign_journal_file_is_left_alone(tmp_path, content):
     path = tmp_path / "journal.jsonl"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="out: a journal of prescreen is needed, got another file"):
+    with pytest.raises(
+        ValueError, match=r"^`out` must hold a journal of prescreen, got another file"
+    ):
         Journal(tmp_path, SETTINGS)
     assert path.read_bytes() == content
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(ValueError, match=r"out: an empty folder .* holds other files"):
+    with pytest.raises(
+        ValueError, match=r"^`out` must be an empty folder or .*, got .*, which holds other files$"
+    ):
         Journal(tmp_path, SETTINGS)
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -140,21 +147,23 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(ValueError, match="out: a folder that can be written is needed"):
+        with pytest.raises(ValueError, match=r"^`out` must be a folder that can be written, got "):
             Journal(folder, SETTINGS)
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
 def test_an_unwritable_folder_is_refused(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(ValueError, match="out: a folder that can be written is needed"):
+    with pytest.raises(ValueError, match=r"^`out` must be a folder that can be written, got "):
         Journal(tmp_path, SETTINGS)
 
 
 def test_a_folder_in_use_is_refused_until_it_is_released(tmp_path):
     with (
         Journal(tmp_path, SETTINGS),
-        pytest.raises(ValueError, match="out: a folder no other run uses is needed"),
+        pytest.raises(
+            ValueError, match=r"^`out` must be a folder that no other run is using, got "
+        ),
     ):
         Journal(tmp_path, SETTINGS)
     Journal(tmp_path, SETTINGS).close()
@@ -169,7 +178,7 @@ def test_every_line_is_strict_json(tmp_path):
 
 
 def test_a_run_folder_of_the_earlier_layout_opens(tmp_path):
-    """Written before the package had rooms; of the same settings, so that nothing is measured."""
+    """Written by an earlier layout of the package; the settings are equal: nothing is measured."""
     shutil.copytree(Path(__file__).parent / "runs" / "before_0.1", tmp_path / "run")
     before = (tmp_path / "run" / "journal.jsonl").read_bytes()
     seen = []

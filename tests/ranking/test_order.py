@@ -1,4 +1,4 @@
-"""The order of candidates: mean ranks, architectures that tie, measures that count for none."""
+"""The order of candidates: mean ranks, ties of architectures, measures that do not count."""
 
 import itertools
 import math
@@ -48,7 +48,7 @@ def test_scores_are_mean_ranks():
 
 @pytest.mark.parametrize("name", ["same", ""])
 def test_of_one_architecture_the_trained_head_decides_alone(name):
-    """Untrained measures differ by the draw of their weights; unknown architectures are apart."""
+    """Untrained measures differ by the draw of weights; unknown architectures are distinct."""
     rows = [(name, 0.1, 1.0, 1.0), (name, 0.2, 2.0, 2.0), (name, 0.3, 3.0, 3.0)]
     ranking, _ = ranked(rows)
     best_first = ["c0", "c1", "c2"] if name else ["c2", "c1", "c0"]
@@ -62,7 +62,7 @@ def test_architectures_tie_within_and_rank_between():
     assert ranked(rows)[1] == pytest.approx(scores([[-row[1] for row in rows], *tied]))
 
 
-def test_what_is_undefined_for_one_counts_for_none():
+def test_a_measure_undefined_for_one_candidate_does_not_count():
     rows = [("a", 0.1, 1.0, math.nan), ("b", 0.2, 3.0, 9.0), ("c", 0.3, 2.0, 8.0)]
     ranking, found = ranked(rows)
     assert ranking.left_out == ("synflow",)

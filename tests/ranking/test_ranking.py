@@ -50,7 +50,9 @@ def test_failures_are_rows_with_a_reason_and_come_last():
     assert re.fullmatch(r"predicts class \d for the whole probe batch", failed["constant"][1])
     assert all(row.rank is None and math.isnan(row.score) for row in ranking.rows[3:])
     only_bad = rank(BAD, make_task(), training=TRAINING)
-    with pytest.raises(ValueError, match="ranking: a candidate that did not fail is needed"):
+    with pytest.raises(
+        ValueError, match=r"^the ranking must have a candidate that did not fail, got none$"
+    ):
         _ = only_bad.best
 
 
@@ -112,7 +114,7 @@ def unruly(model):
     return model[1].weight.abs().sum()
 
 
-def test_measurements_of_ones_own_stand_beside_readouts_and_change_nothing(tmp_path):
+def test_custom_measurements_join_the_readouts_and_change_nothing(tmp_path):
     plain = rank(GOOD, make_task(), training=TRAINING)
     extra = {"size": unruly}
     more = rank(GOOD, make_task(), training=TRAINING, extra=extra, on=Processes(1), out=tmp_path)
@@ -159,7 +161,9 @@ def test_other_data_or_settings_do_not_mix_in_one_folder(tmp_path):
         (make_task(), {"training": replace(TRAINING, steps=9)}, "steps 8 instead of 9"),
         (make_task(), {"readouts": ["entropy"]}, "readouts"),
     ):
-        with pytest.raises(ValueError, match=f"^out: a folder of the same settings.*{word}"):
+        with pytest.raises(
+            ValueError, match=f"^`out` must be a folder of the same settings, got .*{word}"
+        ):
             rank(GOOD, task, **{"training": TRAINING, "out": tmp_path, **changes})
     assert (tmp_path / "journal.jsonl").read_bytes() == before
 
@@ -170,9 +174,9 @@ def test_other_data_or_settings_do_not_mix_in_one_folder(tmp_path):
         ({"on": "processes,workers=0"}, "`workers` must be at least 1, got 0"),
         (
             {"on": "processes,workers=many"},
-            "`on` takes workers=... for processes, got 'workers=many'",
+            "`on` must be processes with workers=..., got 'workers=many'",
         ),
-        ({"on": "here,workers=2"}, "`on` takes no arguments for here, got 'workers=2'"),
+        ({"on": "here,workers=2"}, "`on` must be here without arguments, got 'workers=2'"),
         ({"on": "moon"}, "`on` must be one of here, processes, ray, got 'moon'"),
         ({"threads": 0}, "`threads` must be at least 1, got 0"),
         ({"readings": 0}, "`readings` must be at least 1, got 0"),
@@ -181,7 +185,7 @@ def test_other_data_or_settings_do_not_mix_in_one_folder(tmp_path):
         ({"readouts": "entropy"}, "`readouts` must be a sequence of names"),
         ({"readouts": {"mine": len}}, "`readouts` must map names to Readouts, got builtin_f"),
         ({"readouts": ["entropie"]}, "`readouts` must be entropy .* got 'entropie'"),
-        ({"samples": 3}, "samples"),
+        ({"samples": 3}, "`samples` must be None except for a search space, got 3"),
     ],
 )
 def test_arguments_are_checked_before_anything_is_trained(changes, message):
@@ -189,8 +193,8 @@ def test_arguments_are_checked_before_anything_is_trained(changes, message):
         rank({"suicidal": suicidal}, make_task(), **changes)
 
 
-def test_what_does_not_pickle_is_refused_before_workers_start():
-    with pytest.raises(ValueError, match=r"^candidate 'local' must pickle"):
+def test_unpicklable_candidates_are_refused_before_workers_start():
+    with pytest.raises(ValueError, match=r"^the candidate 'local' must be picklable .*, got "):
         rank({"local": lambda: mlp(2)}, make_task(), training=TRAINING, on=Processes(1))
 
 
@@ -207,7 +211,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("on", ["here", "processes,workers=2"])
 def test_sigkill_at_any_moment_is_survived(tmp_path, on):
-    """Kill the run again and again, a little later every time, until it gets through."""
+    """Kill the run again and again, a little later each time, until it finishes."""
     out = tmp_path / "run"
     script = tmp_path / "script.py"
     script.write_text(

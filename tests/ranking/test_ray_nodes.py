@@ -1,4 +1,4 @@
-"""Rankings on several Ray nodes of this machine: a node is killed, and the driver is."""
+"""Rankings on several Ray nodes of this machine: a node or the driver is killed."""
 
 import os
 import signal
@@ -61,7 +61,7 @@ def ended(folder):
 
 
 def assert_equals_the_local_ranking(folder):
-    """The journal that a cluster has filled, against candidates measured in this process."""
+    """Compare a cluster's journal with candidates measured in this process."""
     settings = {"task": make_task(), "training": TRAINING}
     filled = rank(candidates(folder), **settings, out=folder / "run")
     assert without_seconds(filled) == without_seconds(rank(candidates(folder), **settings))
@@ -73,7 +73,7 @@ def nodes():
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        # Read by drivers and by workers, which get it from their node.
+        # For drivers, and for workers, which inherit it from their node.
         patch.setenv("PYTHONPATH", PYTHONPATH, prepend=os.pathsep)
         cluster = cluster_utils.Cluster(
             initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
@@ -139,7 +139,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_cluster_of_ones_own(monkeypatch):
+def test_ctrl_c_ends_a_cluster_started_here(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", PYTHONPATH, prepend=os.pathsep)
     command = [sys.executable, "-W", "error", "-c", INTERRUPTED]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
@@ -175,7 +175,7 @@ assert ray.is_initialized()
 
 @pytest.mark.slow
 def test_candidates_share_a_gpu(monkeypatch, tmp_path):
-    """Each waits for the other to be read, on a node that says that it has one GPU."""
+    """Each candidate waits for the other to be read, on a node that claims to have one GPU."""
     monkeypatch.setenv("PYTHONPATH", PYTHONPATH, prepend=os.pathsep)
     command = [sys.executable, "-c", SHARED_GPU, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""Ranking on a real Ray: on one node in this process, and on nodes that are killed."""
+"""Ranking on a real Ray cluster of one node."""
 
 import json
 import os
@@ -37,7 +37,7 @@ class Gate(nn.Module):
 
 
 def counted(folder, width, *, gated=False, deadly=False):
-    """A network that leaves a line for every time that it is built."""
+    """A network that leaves a line each time that it is built."""
     with (folder / "builds").open("a") as file:
         print(width, file=file)
     gate = Gate(folder, deadly=deadly) if gated or deadly else nn.Identity()
@@ -137,34 +137,36 @@ def test_workers_bound_how_many_run_at_once_and_end_with_the_ranking(ray_session
     assert ray_session.get(whole.remote(), timeout=60), "a worker still holds a CPU"
 
 
-def test_what_a_node_cannot_import_is_an_error_and_no_result(ray_session, tmp_path):
+def test_a_failed_import_on_a_node_is_an_error_not_a_result(ray_session, tmp_path):
     file = tmp_path / "space.py"
     file.write_text(SPACE)
     candidates = as_candidates(file)
     file.unlink()
-    with pytest.raises(ValueError, match=r"^ray: every candidate must be importable on every node"):
+    with pytest.raises(
+        ValueError, match=r"^every node must be able to import the candidates, got "
+    ):
         rank(candidates, make_task(), training=TRAINING, on="ray", out=tmp_path / "run")
     assert events(tmp_path / "run") == []
 
 
-def test_what_does_not_pickle_is_refused_before_workers_start(ray_session):
+def test_unpicklable_candidates_are_refused_before_workers_start(ray_session):
     lock = threading.Lock()
-    with pytest.raises(ValueError, match=r"^candidate 'locked' must pickle"):
+    with pytest.raises(ValueError, match=r"^the candidate 'locked' must be picklable .*, got "):
         rank({**GOOD, "locked": lambda: lock}, make_task(), training=TRAINING, on="ray")
 
 
 @pytest.mark.parametrize(
     ("needs", "message"),
     [
-        ({"CPU": 3, "GPU": 0.0}, "a node with 3 CPU for a candidate is needed, got 2 CPU"),
-        ({"CPU": 1, "GPU": 0.5}, "a node with 1 CPU and 0.5 GPU .* got 2 CPU, 0 GPU"),
+        ({"CPU": 3, "GPU": 0.0}, "must have 3 CPU for a candidate, got 2 CPU"),
+        ({"CPU": 1, "GPU": 0.5}, "must have 1 CPU and 0.5 GPU .*, got 2 CPU, 0 GPU"),
     ],
 )
 def test_a_cluster_without_room_for_a_candidate_is_an_error(
     ray_session, monkeypatch, needs, message
 ):
     monkeypatch.setattr(Ray, "resources", lambda self, device, threads: needs)
-    with pytest.raises(RuntimeError, match=f"^ray: {message}"):
+    with pytest.raises(RuntimeError, match=f"^a node of the Ray cluster {message}"):
         rank(GOOD, make_task(), training=TRAINING, on="ray")
 
 
@@ -174,7 +176,7 @@ def test_a_finished_ranking_needs_no_cluster(tmp_path):
     assert str(again) == str(whole)
 
 
-def test_gpus_are_asked_for_where_candidates_train_on_them():
+def test_gpus_are_requested_if_candidates_train_on_them():
     assert Ray().resources("cpu", 2) == {"CPU": 2, "GPU": 0}
     assert Ray("local").resources("cuda", 1) == {"CPU": 1, "GPU": 1}
     shared = resolve_executor("ray, address=head:6379, gpus=0.25, workers=3")
@@ -191,8 +193,8 @@ def test_gpus_are_asked_for_where_candidates_train_on_them():
         ({"address": "host:65536"}, "`address` must be .* got 'host:65536'"),
         ({"device": "cuda:1"}, "`device` must be cpu or cuda on a Ray cluster, got cuda:1"),
         ({"gpus": 0.5}, "`gpus` must be None for the device cpu, got 0.5"),
-        ({"gpus": 0.0}, "`gpus` must be more than 0 and at most 1, got 0.0"),
-        ({"gpus": 2.0}, "`gpus` must be more than 0 and at most 1, got 2.0"),
+        ({"gpus": 0.0}, "`gpus` must be above 0 and at most 1, or None, got 0.0"),
+        ({"gpus": 2.0}, "`gpus` must be above 0 and at most 1, or None, got 2.0"),
         ({"workers": -1}, "`workers` must be at least 0, got -1"),
     ],
 )
@@ -204,5 +206,7 @@ def test_arguments_are_checked(arguments, message):
 
 def test_the_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ImportError, match=r"^ray: .* pip install 'prescreen\[ray\]'"):
+    with pytest.raises(
+        ImportError, match=r"^`ray` needs the 'ray' extra: pip install 'prescreen\[ray\]'"
+    ):
         rank(GOOD, make_task(), training=TRAINING, on="ray")

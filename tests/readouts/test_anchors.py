@@ -1,4 +1,4 @@
-"""Head gradients for real, by torch.autograd, and the anchors that take data."""
+"""Head gradients against torch.autograd, and the anchors that take data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOSSES = {
 
 
 def random_targets(capture, seed=3):
-    """Labels as each link takes them."""
+    """Random labels in the form that the link needs."""
     generator = torch.Generator().manual_seed(seed)
     shape = capture.logits.shape
     if capture.link == "softmax":
@@ -166,7 +166,7 @@ def test_fisher_trace_is_that_of_the_hessian_of_the_loss_whatever_the_labels(mak
     assert get_readout("fisher_trace")(capture) == pytest.approx(expected.item(), rel=1e-9)
 
 
-def test_fisher_trace_is_blind_to_the_scale_of_features(make_capture):
+def test_fisher_trace_does_not_depend_on_the_scale_of_features(make_capture):
     capture = make_capture()
     scaled = Capture(3 * capture.features, capture.logits, capture.weight / 3, capture.bias)
     assert READOUTS["fisher_trace"](scaled) == pytest.approx(READOUTS["fisher_trace"](capture))
@@ -206,7 +206,7 @@ def test_divergence_from_overconfident_predictions_is_finite(make_capture, link)
     [Logits(torch.zeros(11, 4)), Logits(torch.zeros(12, 5)), Logits(torch.zeros(12, 4), "sigmoid")],
     ids=["samples", "classes", "link"],
 )
-def test_predictions_of_something_else_are_refused(make_capture, other):
+def test_predictions_of_other_samples_classes_or_links_are_refused(make_capture, other):
     for anchor in ("view", "before"):
         with pytest.raises(ValueError, match=f"^`{anchor}` must hold the same samples and classes"):
             get_readout(f"{anchor}/gradient/none")(make_capture(), other)
@@ -257,7 +257,7 @@ def test_label_free_anchors_are_special_cases_of_given_ones(make_capture):
 @pytest.mark.parametrize("link", ["softmax", "sigmoid"])
 def test_divergence_from_labels_is_refused(make_capture, link):
     capture = make_capture(link=link)
-    with pytest.raises(ValueError, match=r"'divergence' is undefined for (hard )?labels"):
+    with pytest.raises(ValueError, match=r"'divergence' must be a distribution, got hard labels"):
         compose(labels(random_targets(capture)), "divergence")(capture)
 
 
@@ -313,13 +313,13 @@ BAD_TEACHERS = {
 
 @pytest.mark.parametrize(("link", "y"), BAD_LABELS.values(), ids=BAD_LABELS)
 def test_bad_labels_are_refused_by_name(make_capture, link, y):
-    with pytest.raises(ValueError, match=r"^y: .* got .*$") as error:
+    with pytest.raises(ValueError, match=r"^`y` must .*, got .*$") as error:
         compose(labels(y), "gradient")(make_capture(link=link))
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(("link", "q"), BAD_TEACHERS.values(), ids=BAD_TEACHERS)
 def test_bad_teachers_are_refused_by_name(make_capture, link, q):
-    with pytest.raises(ValueError, match=r"^q: .* got .*$") as error:
+    with pytest.raises(ValueError, match=r"^`q` must .*, got .*$") as error:
         compose(teacher(q), "gradient")(make_capture(link=link))
     assert "\n" not in str(error.value)

@@ -15,7 +15,7 @@ from prescreen.readouts import READOUTS, get_readout
 
 
 class Allocations(TorchDispatchMode):
-    """Records the largest tensor and the most bytes alive at once that a block of code creates."""
+    """Records the largest tensor that a block of code creates, and the most bytes alive at once."""
 
     def __init__(self, *known):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What must not change a readout, over the whole grid; what may is listed with its reason."""
+"""Transformations that must not change readouts, over the whole grid; exceptions are listed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DUPLICATION = {
     "mde": "it gains log 2 within the logarithm, see below",
 }
 
-# Powers of c by which a part grows when features are multiplied by c and the weight divided by c.
+# Powers of c by which a part grows if features are multiplied by c and the weight is divided by c.
 FEATURE_SCALE = {
     "gradient": 1,
     "batch_gradient": 1,
@@ -42,7 +42,7 @@ FEATURE_SCALE = {
     "feature": 1,
     "centred_feature": 1,
 }
-# The same when the weight and bias of an identity head are multiplied by c.
+# Likewise if the weight and bias of an identity head are multiplied by c.
 HEAD_SCALE = {
     "gradient": 1,
     "batch_gradient": 1,
@@ -73,7 +73,7 @@ def changes(capture, other, factor=lambda point: 1.0):
 
 
 def check_only_exceptions_change(capture, other, exceptions):
-    """All other points keep their value; an exception that changes nothing is out of date."""
+    """All other points keep their value; an exception whose value does not change is outdated."""
     by_part = defaultdict(dict)
     for point, values in changes(capture, other).items():
         parts = [part for part in point.split("/") if part in exceptions]
@@ -142,7 +142,9 @@ def test_feature_scale_at_equal_logits(capture, c):
 
 @pytest.mark.parametrize("projection", ["gradient", "batch_gradient", "centred_batch_gradient"])
 @pytest.mark.parametrize("normalization", ["feature", "centred_feature"])
-def test_feature_normalizations_make_gradients_blind_to_feature_scale(projection, normalization):
+def test_feature_normalizations_make_gradients_independent_of_feature_scale(
+    projection, normalization
+):
     assert degree(FEATURE_SCALE, f"prior/{projection}/{normalization}") == 0
 
 
@@ -189,7 +191,7 @@ def certain(capture):
 
 @pytest.mark.parametrize("shape", [(12, 5, 2), (12, 5, 4), (3, 2, 8)], ids=str)
 @pytest.mark.parametrize("link", ["softmax", "sigmoid"])
-def test_entropies_lie_between_nothing_and_that_of_uniform_predictions(make_capture, link, shape):
+def test_entropies_lie_between_zero_and_that_of_uniform_predictions(make_capture, link, shape):
     capture = make_capture(*shape, link)
     largest = math.log(shape[2]) if link == "softmax" else shape[2] * math.log(2)
     entropy, divergence, information = (

@@ -1,4 +1,4 @@
-"""What untrained networks say: against counts and spectra by hand, and for every kind of layout."""
+"""Measures of untrained networks against counts and spectra by hand, for every layout of features."""
 
 import math
 from functools import partial
@@ -6,10 +6,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from benchmark_modules import load_benchmark
 from prescreen.search_spaces import nas_bench_201, vit
 from torch import nn
 
+from benchmarks import baselines
 from prescreen import READOUTS, Candidate, Training, rank, read
 from prescreen.readouts.network import Network, flops, isotropy, structure, synflow
 from prescreen.tasks import ImageTask
@@ -34,7 +34,6 @@ def test_flops_are_those_of_one_sample_by_hand():
 
 
 def test_flops_and_synflow_equal_the_baselines():
-    baselines = load_benchmark("baselines")
     torch.manual_seed(0)
     model = nas_bench_201.build({"arch": CELL})
     assert flops(model, PROBE) == baselines.flops(model, (3, 16, 16))
@@ -85,7 +84,7 @@ def test_synflow_is_not_defined_for_networks_that_multiply_features():
     assert math.isnan(READOUTS["synflow"](Network(nn.Flatten(), PROBE)))
 
 
-def test_what_is_not_defined_for_all_is_left_out_of_a_ranking():
+def test_measures_not_defined_for_all_are_left_out_of_a_ranking():
     task = ImageTask("noise", PROBE, 2, 3, (16, 16), batches)
     plain = partial(nas_bench_201.build, {"arch": CELL}, num_classes=2)
     candidates = {"gated": Gated, "plain": plain}
@@ -100,7 +99,7 @@ def test_what_is_not_defined_for_all_is_left_out_of_a_ranking():
     assert whole.left_out == ()
 
 
-def test_a_network_of_its_own_is_measured_and_another_trained():
+def test_one_network_is_measured_and_another_trained():
     task = ImageTask("noise", PROBE, 2, 3, (16, 16), batches)
     training = Training(steps=2, batch_size=8, seed=3)
     panel = ["confidence", "isotropy", "synflow"]
@@ -125,7 +124,7 @@ def test_a_network_that_cannot_be_measured_untrained_fails():
     candidate = Candidate("cell", {}, partial(nas_bench_201.build, {"arch": CELL}), lambda: None)
     (row,) = rank([candidate], task, training=Training(steps=1, batch_size=8))
     assert row.status == "build"
-    assert "must build a torch.nn.Module, got NoneType" in row.reason
+    assert "must return a torch.nn.Module, got NoneType" in row.reason
 
 
 def test_isotropy_is_of_all_places_before_they_are_averaged():
@@ -197,9 +196,9 @@ def test_the_network_stays_as_it_was(name):
     assert model.training
 
 
-def test_reading_a_head_refuses_what_is_of_an_untrained_network():
+def test_reading_a_head_refuses_measures_of_the_untrained_network():
     with pytest.raises(
-        ValueError, match=r"^`readouts` must be of the head .*\(read_untrained\), got flops$"
+        ValueError, match=r"^`readouts` must be of the head unless read_untrained .*, got flops$"
     ):
         read(nas_bench_201.build({"arch": CELL}), PROBE, ["confidence", "flops"])
 
@@ -248,5 +247,5 @@ def test_structure_tells_architectures_apart(change):
 
 
 @pytest.mark.parametrize("change", [retrained, dropped, frozen, torch.nn.DataParallel])
-def test_structure_is_blind_to_what_is_training(change):
+def test_structure_ignores_settings_of_training(change):
     assert structure(change(small())) == structure(small())

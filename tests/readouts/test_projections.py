@@ -28,7 +28,7 @@ def readings(capture):
         values.append(readout(capture))
         if point.split("/")[1] in oracle.MEANS:
             values += readout.per_sample(capture).tolist()
-    # A dense anchor is cut along with the predictions.
+    # A dense anchor is cut into the same blocks as the predictions.
     anchor = teacher(make_teacher(capture))
     other = Logits(capture.logits.flip(0) / 2, capture.link)
     for name in PROJECTIONS:

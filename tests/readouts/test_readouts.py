@@ -1,4 +1,4 @@
-"""Every row of the tables against the oracle, and what all readouts promise."""
+"""Every row of the tables against the oracle, and the contract of all readouts."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ def test_named_readouts_equal_oracle(case):
 @pytest.mark.parametrize("link", LINKS)
 @pytest.mark.parametrize("shape", SHAPES[:3], ids=str)
 def test_lower_precision_is_computed_in_float32(make_capture, shape, link, dtype, rtol):
-    # Another seed than elsewhere, where gwa lies next to its pole at an excess kurtosis of −1.2.
+    # Not the usual seed, with which gwa is next to its pole at an excess kurtosis of −1.2.
     capture = cast(make_capture(*shape, link, seed=2), dtype)
     head = oracle.Head.of(capture)
     got = {point: get_readout(point)(capture) for point in oracle.points(link)}
     assert all(math.isfinite(value) for value in got.values())
-    # ⟨g_i, W⟩ is read from the logits, which bf16 rounds once more than features and weights.
+    # ⟨g_i, W⟩ comes from the logits, which bf16 rounds once more than features and weights.
     comparable = [p for p in got if dtype == torch.float32 or "/gwa/" not in p]
     assert disagreements(got, {p: oracle.value(head, p) for p in comparable}, rtol) == {}
 
@@ -117,7 +117,7 @@ def says(message, part):
 @pytest.mark.parametrize("name", sorted(OF_HEAD))
 def test_named_readouts_refuse_links_they_are_undefined_for(make_capture, name):
     for link in set(LINKS) - set(oracle.NAMED[name][2]):
-        with pytest.raises(ValueError, match=f"undefined for link='{link}'"):
+        with pytest.raises(ValueError, match=f"^`link` must be .*, got '{link}'$"):
             READOUTS[name](make_capture(link=link))
 
 
@@ -133,25 +133,28 @@ def test_per_sample_values_are_those_of_single_samples_and_their_mean_is_the_rea
 
 
 @pytest.mark.parametrize("link", LINKS)
-def test_per_sample_values_of_what_is_no_mean_are_refused(make_capture, link):
+def test_per_sample_values_of_other_than_means_are_refused(make_capture, link):
     capture = make_capture(link=link)
     for point in oracle.points(link, normalizations=["none"]):
         projection = point.split("/")[1]
         if projection not in oracle.MEANS:
-            with pytest.raises(ValueError, match=f"mean over samples, got '{projection}'"):
+            with pytest.raises(
+                ValueError, match=f"^the readout must be a mean over samples, got '{projection}'$"
+            ):
                 get_readout(point).per_sample(capture)
 
 
 @pytest.mark.parametrize("name", READOUTS)
 def test_readouts_see_what_they_need_and_nothing_else(make_capture, name):
     readout = READOUTS[name]
-    with pytest.raises(ValueError, match=f"readout needs {', '.join(readout.needs)}, got 4"):
+    message = f"^the readout must be given {', '.join(readout.needs)}, got 4 subjects$"
+    with pytest.raises(ValueError, match=message):
         readout(*[make_capture()] * 4)
 
 
 @pytest.mark.parametrize("needs", [(), ("labels",), ("head", "network"), "head"])
 def test_needs_that_do_not_exist_are_refused(needs):
-    with pytest.raises(ValueError, match=r"^`needs` must be .* got "):
+    with pytest.raises(ValueError, match=r"^`needs` must be .*, got "):
         Readout(lambda *subjects: 0.0, needs)
 
 

@@ -17,7 +17,7 @@ from prescreen.spaces.candidate import Candidate, as_candidates, sample_candidat
 from prescreen.spaces.random_trial import RandomTrial
 from prescreen.spaces.space import Space, resolve_space, space_names
 
-# 3 × 2 + 1 = 7 configs: "bias" is suggested only where "hidden" is above 0.
+# 3 × 2 + 1 = 7 configs: "bias" is suggested only if "hidden" is above 0.
 DEFINE_BY_RUN = '''
 """Small perceptrons."""
 from torch import nn
@@ -87,14 +87,14 @@ def test_every_call_builds_a_new_network():
 @pytest.mark.parametrize(
     ("name", "config", "build", "message"),
     [
-        ("", {}, linear, "name: a non-empty string is needed, got ''"),
-        (3, {}, linear, "name: a non-empty string is needed, got 3"),
-        ("a", [], linear, "config: a dict with string keys is needed"),
-        ("a", {1: 2}, linear, "config: a dict with string keys is needed"),
-        ("a", {"f": linear}, linear, "config: JSON values are needed"),
-        ("a", {"lr": math.nan}, linear, "config: JSON values are needed"),
-        ("a", {}, None, "build: a function .* is needed, got NoneType"),
-        ("a", {}, nn.Linear(2, 2), "build: a function .* is needed, got Linear"),
+        ("", {}, linear, "`name` must be a non-empty string, got ''"),
+        (3, {}, linear, "`name` must be a non-empty string, got 3"),
+        ("a", [], linear, "`config` must be a dict with string keys, got "),
+        ("a", {1: 2}, linear, "`config` must be a dict with string keys, got "),
+        ("a", {"f": linear}, linear, "`config` must hold JSON values, got "),
+        ("a", {"lr": math.nan}, linear, "`config` must hold JSON values, got "),
+        ("a", {}, None, "`build` must be a function .*, got NoneType"),
+        ("a", {}, nn.Linear(2, 2), "`build` must be a function .*, got Linear"),
     ],
 )
 def test_bad_candidates_are_refused(name, config, build, message):
@@ -102,8 +102,8 @@ def test_bad_candidates_are_refused(name, config, build, message):
         Candidate(name, config, build)
 
 
-def test_what_is_measured_untrained_is_built_by_a_function():
-    with pytest.raises(ValueError, match=r"build_untrained: a function .* is needed, got Linear"):
+def test_build_untrained_must_be_a_function():
+    with pytest.raises(ValueError, match=r"^`build_untrained` must be a function .*, got Linear$"):
         Candidate("a", {}, linear, nn.Linear(2, 2))
 
 
@@ -122,7 +122,7 @@ def test_another_network_can_be_measured_untrained(write_space):
 
 
 def test_what_is_built_must_be_a_module():
-    with pytest.raises(ValueError, match=r"build: a must build a torch.nn.Module, got dict"):
+    with pytest.raises(ValueError, match=r"^`build` of a must return a torch.nn.Module, got dict$"):
         Candidate("a", {}, lambda: {"no": "module"}).model()
 
 
@@ -178,19 +178,26 @@ def test_relative_file_and_its_neighbours(write_space, monkeypatch):
     ("reference", "message"),
     [
         ("nas_bench_202", "a built-in one .*timm_models.*got 'nas_bench_202'; did you mean nas_b"),
-        ("", "a built-in one .* is needed, got ''$"),
-        ("no_such_package.space", "a built-in one .* is needed, got 'no_such_package.space'$"),
+        ("", "a built-in one .* or a FILE.py, got ''$"),
+        ("no_such_package.space", "a built-in one .* or a FILE.py, got 'no_such_package.space'$"),
         (
             "prescreen.search_spaces.no_such",
-            "a built-in one .* is needed, got 'prescreen.search_spaces.no_such'",
+            "a built-in one .*, got 'prescreen.search_spaces.no_such'",
         ),
-        ("no_such.py", "a file with sample and build is needed, no file at no_such.py"),
-        ("json", r"functions sample\(trial\) .* are needed, json has no sample and no build"),
+        ("no_such.py", "a file that exists, got 'no_such.py'$"),
     ],
 )
 def test_unknown_space_is_refused(reference, message):
-    with pytest.raises(ValueError, match=f"^space: .*{message}"):
+    with pytest.raises(ValueError, match=f"^`space` must be .*{message}"):
         resolve_space(reference)
+
+
+def test_modules_that_are_not_spaces_are_refused():
+    message = (
+        r"^the space json must define sample\(trial\) and build\(config\), got no sample and no"
+    )
+    with pytest.raises(ValueError, match=message):
+        resolve_space("json")
 
 
 @pytest.mark.parametrize(
@@ -201,7 +208,7 @@ def test_unknown_space_is_refused(reference, message):
         ("x = 1\nimport no_such_module\n", r"space.py, line 2: ModuleNotFoundError: No module"),
         ("import json\njson.loads('{')\n", r"space.py, line 2: JSONDecodeError: "),
         ("a = 1\ndef\n", r"space.py, line 2: SyntaxError: "),
-        ("def sample(trial): ...\n", r"space.py has no build$"),
+        ("def sample(trial): ...\n", r"space.py must define .*, got no build$"),
     ],
 )
 def test_broken_file_is_named_with_its_line(write_space, text, message):
@@ -231,7 +238,7 @@ def test_smaller_samples_begin_larger_ones():
 
 
 def test_sample_is_the_same_in_every_session():
-    """Resuming a ranking rests on it: pinned to what was drawn first, with no other oracle."""
+    """Resuming a ranking depends on it. The values are those first drawn; there is no other oracle."""
     names = [c.name for c in sample_candidates(resolve_space("nas_bench_201"), 2, seed=0)]
     assert names == ["3x3|3x3,none|1x1,pool,3x3", "3x3|1x1,3x3|1x1,pool,skip"]
 
@@ -259,14 +266,16 @@ def test_endless_grid_is_sampled():
 
 def test_exhausted_space_gives_what_it_has_with_a_warning(write_space):
     space = resolve_space(write_space())
-    with pytest.warns(UserWarning, match="samples: space gave 7 distinct configs .*20 were asked"):
+    with pytest.warns(
+        UserWarning, match="^`samples` must be .*, got 20: it gave 7 distinct configs"
+    ):
         candidates = sample_candidates(space, 20, 0)
     expected = {(hidden, bias) for hidden in (1, 2, 3) for bias in (True, False)} | {(0, None)}
     assert {(c.config["hidden"], c.config.get("bias")) for c in candidates} == expected
 
 
 def test_finite_space_without_a_grid_is_found_whole():
-    """More than MAX_REPEATS draws repeat a config here, but never so many in a row."""
+    """More than MAX_REPEATS draws repeat a config here, but never that many in a row."""
     space = in_memory(sample=lambda trial: {"a": trial.suggest_int("a", 1, 300)})
     found = sample_candidates(space, 300, 0)
     assert {candidate.config["a"] for candidate in found} == set(range(1, 301))
@@ -275,12 +284,12 @@ def test_finite_space_without_a_grid_is_found_whole():
 @pytest.mark.parametrize(
     ("number", "seed", "message"),
     [
-        (0, 0, "samples: at least 1 is needed, got 0"),
-        (None, 0, r"samples: a number is needed, toy has no grid\(\)"),
-        (1, -1, "seed: a non-negative integer is needed, got -1"),
-        (1, 0.5, "seed: a non-negative integer is needed, got 0.5"),
-        (1, True, "seed: a non-negative integer is needed, got True"),
-        (1, 0, "sample: toy must return a dict, got NoneType"),
+        (0, 0, "`samples` must be at least 1, got 0"),
+        (None, 0, r"`samples` must be a number, as toy has no grid\(\), got None"),
+        (1, -1, "`seed` must be at least 0, got -1"),
+        (1, 0.5, "`seed` must be an integer, got 0.5"),
+        (1, True, "`seed` must be an integer, got True"),
+        (1, 0, "`sample` of toy must return a dict, got NoneType"),
     ],
 )
 def test_bad_samples_are_refused(number, seed, message):
@@ -304,7 +313,7 @@ def test_equal_names_of_a_space_are_refused():
     space = in_memory(
         sample=lambda trial: {"a": trial.suggest_int("a", 0, 9)}, name=lambda config: "same"
     )
-    with pytest.raises(ValueError, match="name: every candidate needs its own, got 'same' twice"):
+    with pytest.raises(ValueError, match=r"^`name` must be unique, got 'same' twice$"):
         sample_candidates(space, 2, 0)
 
 
@@ -373,12 +382,24 @@ def test_parameter_suggested_again_keeps_its_value():
 @pytest.mark.parametrize(
     ("suggest", "message"),
     [
-        (lambda t: t.suggest_categorical("x", []), "choices: at least one is needed for 'x'"),
-        (lambda t: t.suggest_int("x", 3, 2), "low: at most high is allowed for 'x', got 3 > 2"),
-        (lambda t: t.suggest_float("x", math.nan, 2), "low: at most high"),
-        (lambda t: t.suggest_float("x", 0, 1, log=True), "low: above 0 is needed for 'x'"),
-        (lambda t: t.suggest_int("x", 1, 9, step=2, log=True), "step: a positive step without"),
-        (lambda t: t.suggest_float("x", 1, 9, step=0), "step: a positive step"),
+        (
+            lambda t: t.suggest_categorical("x", []),
+            "`choices` of 'x' must hold at least one, got none",
+        ),
+        (lambda t: t.suggest_int("x", 3, 2), "`low` of 'x' must be at most high, got 3 > 2"),
+        (
+            lambda t: t.suggest_float("x", math.nan, 2),
+            "`low` of 'x' must be at most high, got nan > 2",
+        ),
+        (
+            lambda t: t.suggest_float("x", 0, 1, log=True),
+            "`low` of 'x' must be above 0 with log, got 0",
+        ),
+        (
+            lambda t: t.suggest_int("x", 1, 9, step=2, log=True),
+            "`step` of 'x' must be above 0 and without log, got 2",
+        ),
+        (lambda t: t.suggest_float("x", 1, 9, step=0), "`step` of 'x' must be above 0 .*, got 0"),
     ],
 )
 def test_bad_suggestions_are_refused(suggest, message):
@@ -406,11 +427,11 @@ def test_mapping_list_and_space_become_candidates(write_space):
 @pytest.mark.parametrize(
     ("candidates", "number", "message"),
     [
-        ({}, None, "candidates: .* is needed, got none"),
-        ([linear], None, "candidates: .* is needed, got function"),
-        ({"a": linear}, 3, "samples: only a search space is sampled, got 3"),
-        ({"a": nn.Linear(1, 1)}, None, "build: a function .* is needed, got Linear"),
-        ([Candidate("a", {}, linear)] * 2, None, "name: every .* its own, got 'a' twice"),
+        ({}, None, "`candidates` must be a search space, .*, got none"),
+        ([linear], None, "`candidates` must be a search space, .*, got function"),
+        ({"a": linear}, 3, "`samples` must be None except for a search space, got 3"),
+        ({"a": nn.Linear(1, 1)}, None, "`build` must be a function .*, got Linear"),
+        ([Candidate("a", {}, linear)] * 2, None, "`name` must be unique, got 'a' twice"),
     ],
 )
 def test_bad_lists_are_refused(candidates, number, message):

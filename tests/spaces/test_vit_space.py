@@ -1,4 +1,4 @@
-"""The ViT space against a closed formula, another implementation, and what consumes it."""
+"""The ViT space against a closed formula, another implementation, and its users."""
 
 import itertools
 import re
@@ -76,7 +76,7 @@ def test_every_parameter_trains_and_the_loss_falls():
     assert losses[-1] < losses[0] / 2
 
 
-def test_layers_start_with_weights_of_their_own():
+def test_layers_start_with_different_weights():
     first, second = vit.build(SMALL).layers
     assert not torch.equal(first.linear1.weight, second.linear1.weight)
     assert not torch.equal(first.self_attn.in_proj_weight, second.self_attn.in_proj_weight)
@@ -150,14 +150,18 @@ def test_whole_numbers_of_a_json_file_are_taken():
 @pytest.mark.parametrize(
     ("config", "keywords", "message"),
     [
-        ({}, {}, "config: the keys depth, width, heads, mlp_ratio are needed, got []"),
-        (SMALL | {"dropout": 0}, {}, "config: the keys depth, width, heads, mlp_ratio are needed"),
-        (SMALL | {"depth": 5}, {}, "depth: one of 2, 3, 4, 6 is allowed, got 5"),
-        (SMALL | {"width": 33}, {}, "width: one of 32, 64, 96, 128 is allowed, got 33"),
-        (SMALL | {"heads": "4"}, {}, "heads: one of 1, 2, 4, 8 is allowed, got '4'"),
-        (SMALL | {"mlp_ratio": 2.5}, {}, "mlp_ratio: one of 1, 2, 3, 4 is allowed, got 2.5"),
-        (SMALL, {"image_size": 0}, "image_size: a side or (height, width) is needed, got 0"),
-        (SMALL, {"image_size": (8, 8, 1)}, "image_size: a side or (height, width) is needed"),
+        ({}, {}, "`config` must have the keys depth, width, heads, mlp_ratio, got []"),
+        (
+            SMALL | {"dropout": 0},
+            {},
+            "`config` must have the keys depth, width, heads, mlp_ratio, got ",
+        ),
+        (SMALL | {"depth": 5}, {}, "`depth` must be one of 2, 3, 4, 6, got 5"),
+        (SMALL | {"width": 33}, {}, "`width` must be one of 32, 64, 96, 128, got 33"),
+        (SMALL | {"heads": "4"}, {}, "`heads` must be one of 1, 2, 4, 8, got '4'"),
+        (SMALL | {"mlp_ratio": 2.5}, {}, "`mlp_ratio` must be one of 1, 2, 3, 4, got 2.5"),
+        (SMALL, {"image_size": 0}, "`image_size` must be a side or (height, width), got 0"),
+        (SMALL, {"image_size": (8, 8, 1)}, "`image_size` must be a side or (height, width), got ("),
     ],
 )
 def test_bad_arguments_are_refused_in_one_line(config, keywords, message):

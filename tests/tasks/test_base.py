@@ -1,4 +1,4 @@
-"""The contract, on every kind of task: what training, screening and candidates rely on."""
+"""The contract of tasks, which training, screening and candidates rely on, for every kind."""
 
 import copy
 import math
@@ -44,7 +44,7 @@ def test_a_task_has_what_the_contract_asks_for(kind):
 
 
 @every
-def test_a_seed_decides_on_all_batches_and_global_randomness_is_left_alone(kind):
+def test_a_seed_fixes_all_batches_and_global_randomness_is_left_alone(kind):
     task = TASKS[kind](0)
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -57,7 +57,7 @@ def test_a_seed_decides_on_all_batches_and_global_randomness_is_left_alone(kind)
 
 
 @every
-def test_models_see_of_a_batch_what_has_the_form_of_the_probe(kind):
+def test_inputs_of_a_batch_have_the_form_of_the_probe(kind):
     task = TASKS[kind](0)
     seen = task.inputs(take(task, 1)[0])
     assert type(seen) is type(task.probe)
@@ -75,7 +75,7 @@ def test_the_probe_is_never_trained_on(kind):
 
 
 @every
-def test_the_fingerprint_knows_the_data_and_not_the_name(kind):
+def test_the_fingerprint_depends_on_the_data_not_the_name(kind):
     task = TASKS[kind](0)
     assert TASKS[kind](0, name="another").fingerprint == task.fingerprint
     assert TASKS[kind](1).fingerprint != task.fingerprint
@@ -91,7 +91,7 @@ def test_fingerprints_are_the_same_in_another_process():
 
 
 def test_images_keep_the_fingerprints_that_journals_hold():
-    """No run of an earlier version could go on otherwise: pinned to what was recorded then."""
+    """Runs of earlier versions must be able to continue: the values are those recorded then."""
     assert load_task("digits").fingerprint == "5c2d3eff7496d9a0"
     other = load_task("digits", augment=False, probe_size=64, seed=1)
     assert other.fingerprint == "58a45aff56e3d080"
@@ -172,14 +172,18 @@ class Half:
     ],
 )
 def test_what_is_not_a_task_is_refused_in_one_line(given, message):
-    with pytest.raises(ValueError, match=f"^`task` must be a task.*{message}") as caught:
+    with pytest.raises(
+        ValueError, match=f"^`task` must be an object with all of prescreen.Task, {message}"
+    ) as caught:
         check_task(given)
     assert "\n" not in str(caught.value)
     for use in (
         lambda: rank({"a": nn.Identity}, given),
         lambda: next(screen(Candidate("a", {}, nn.Identity), given)),
     ):
-        with pytest.raises(ValueError, match=r"^`task` must be a task"):
+        with pytest.raises(
+            ValueError, match=r"^`task` must be an object with all of prescreen.Task, got "
+        ):
             use()
 
 

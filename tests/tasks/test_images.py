@@ -15,7 +15,7 @@ from prescreen.tasks.images import dataset as images
 
 
 class Items(Dataset):
-    """A data set that is no TensorDataset, so that items are read one by one."""
+    """A data set that is not a TensorDataset: items are read one by one."""
 
     def __init__(self, items, classes=None):
         self.items = items
@@ -64,7 +64,7 @@ def normalized(training: Tensor, some: Tensor) -> np.ndarray:
 
 
 def which(pixels: Tensor, inputs: Tensor) -> list[int]:
-    """For each of the normalised inputs, the row of `pixels` that it is an affine image of."""
+    """For each normalised input, the row of `pixels` that it is an affine function of."""
     flat = pixels.double().flatten(1)
     flat = (flat - flat.mean(1, keepdim=True)) / flat.std(1, keepdim=True)
     given = inputs.double().flatten(1)
@@ -90,12 +90,21 @@ def make(**changes) -> ImageTask:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"probe": None}, r"probe: .*got NoneType"),
-        ({"probe": torch.zeros(4, 1, 8, 8, dtype=torch.uint8)}, r"probe: .*got torch.uint8"),
-        ({"probe": torch.zeros(4, 1, 8, 8, dtype=torch.float64)}, r"probe: .*float32.*float64"),
-        ({"probe": torch.zeros(4, 64)}, r"probe: .*\(N, C, H, W\).*got .*\(4, 64\)"),
-        ({"probe": torch.zeros(1, 1, 8, 8)}, r"probe: .*at least 2.*\(1, 1, 8, 8\)"),
-        ({"probe": torch.full((4, 1, 8, 8), math.nan)}, r"probe: .*got 256 NaN or infinite of 256"),
+        ({"probe": None}, r"`probe` must be a finite .*, got NoneType"),
+        (
+            {"probe": torch.zeros(4, 1, 8, 8, dtype=torch.uint8)},
+            r"`probe` must be .*, got torch.uint8",
+        ),
+        (
+            {"probe": torch.zeros(4, 1, 8, 8, dtype=torch.float64)},
+            r"`probe` must be .*float32.*, got torch.float64",
+        ),
+        ({"probe": torch.zeros(4, 64)}, r"`probe` must be .*\(N, C, H, W\).*got .*\(4, 64\)"),
+        ({"probe": torch.zeros(1, 1, 8, 8)}, r"`probe` must be .*at least 2.*\(1, 1, 8, 8\)"),
+        (
+            {"probe": torch.full((4, 1, 8, 8), math.nan)},
+            r"`probe` must be .*, got 256 NaN or infinite of 256",
+        ),
         ({"in_channels": 3}, r"`probe` must have the shape \(N, 3, 8, 8\).*got \(4, 1, 8, 8\)"),
         ({"image_size": (8, 9)}, r"`probe` must have the shape \(N, 1, 8, 9\)"),
         ({"num_classes": 1}, r"`num_classes` must be at least 2 with link='softmax', got 1"),
@@ -113,7 +122,7 @@ def test_task_with_one_sigmoid_output_is_allowed():
     assert make(num_classes=1, link="sigmoid").num_classes == 1
 
 
-def test_fingerprint_knows_the_measurement_and_not_the_name():
+def test_fingerprint_depends_on_the_measurement_not_the_name():
     pixels, labels = random_images()
     data = TensorDataset(pixels, labels)
     task = ImageTask.from_dataset(data, probe_size=8, name="one")
@@ -134,7 +143,7 @@ def test_fingerprint_knows_the_measurement_and_not_the_name():
     assert len({task.fingerprint, *(other.fingerprint for other in others)}) == len(others) + 1
 
 
-# -- from_dataset: what is read
+# -- from_dataset: images and labels
 
 
 @pytest.mark.parametrize("as_items", [False, True])
@@ -185,7 +194,7 @@ def test_probe_held_out_is_never_trained_on():
     assert not torch.equal(other.probe, task.probe)
 
 
-def test_probe_is_drawn_from_a_data_set_whose_labels_are_not_looked_at():
+def test_probe_is_drawn_from_a_data_set_whose_labels_are_ignored():
     pixels, labels = random_images()
     others, _ = random_images(count=20, seed=1)
     unlabelled = Items([(image, None) for image in others])
@@ -199,10 +208,10 @@ def test_probe_is_drawn_from_a_data_set_whose_labels_are_not_looked_at():
     assert torch.equal(bare.probe, task.probe)
 
 
-def test_grey_becomes_rgb_wherever_an_rgb_image_comes():
+def test_grey_becomes_rgb_if_any_image_is_rgb():
     grey, labels = random_images(count=200, channels=1, height=8, width=8)
     coloured, _ = random_images(count=1, height=8, width=8, seed=1)
-    # Row 1 of 200 is not among the 64 that are looked at first.
+    # Row 1 of 200 is not among the 64 that decide the layout.
     pictures = [*grey[:1], coloured[0], *grey[1:]]
     data = items_of(pictures, [*labels, torch.tensor(0)])
     task = ImageTask.from_dataset(data, probe=grey[:5], probe_size=5)
@@ -223,7 +232,7 @@ def test_unlike_sizes_become_the_median_or_the_image_size():
     assert ImageTask.from_dataset(data, probe=probe).image_size == (10, 12)
     task = ImageTask.from_dataset(data, probe=probe, image_size=6)
     assert task.image_size == (6, 6)
-    # A constant image stays constant when it is resized, and one that never varies is not scaled.
+    # A constant image stays constant when resized, and a constant channel is not scaled.
     assert torch.equal(task.probe, torch.zeros(2, 1, 6, 6))
 
 
@@ -240,15 +249,16 @@ def test_resizing_to_half_averages_neighbours():
 def test_a_probe_from_another_distribution_is_noticed():
     pixels, labels = random_images(count=200)
     data, probe = TensorDataset(pixels[100:], labels[100:]), pixels[:100]
-    for few in (2, 5, 100):  # no warning, which would be an error here
+    for few in (2, 5, 100):  # a warning would be an error here
         ImageTask.from_dataset(data, probe=probe[:few])
     darker = (probe * 0.5).to(torch.uint8)
     for unlike in (darker, 255 - darker, (probe // 2) + 64):
         with pytest.warns(
-            UserWarning, match="^probe: images unlike those of training, .* by at least [01]"
+            UserWarning,
+            match=r"^`probe` must be images like those of training, got .* by at least [01]",
         ):
             ImageTask.from_dataset(data, probe=unlike)
-    with pytest.warns(UserWarning, match="^probe: images unlike"):
+    with pytest.warns(UserWarning, match=r"^`probe` must be images like those of training"):
         ImageTask.from_dataset(data, probe=torch.full((2, 3, 16, 16), 255, dtype=torch.uint8))
 
 
@@ -348,13 +358,18 @@ def test_images_above_the_limit_are_read_on_demand_and_are_the_same(monkeypatch)
 def test_on_demand_needs_classes_and_checks_labels(monkeypatch):
     monkeypatch.setattr(images, "MEMORY_LIMIT", 0)
     data = items_of(*random_images())
-    with pytest.raises(ValueError, match="num_classes: is needed for a data set too large"):
+    with pytest.raises(
+        ValueError,
+        match=r"^`num_classes` must be given for a data set too large for memory, got None$",
+    ):
         ImageTask.from_dataset(data, probe_size=8)
     items = list(zip(*random_images(), strict=True))
     late = Items([(image, int(label) % 2) for image, label in items])
     task = ImageTask.from_dataset(late, probe_size=8, num_classes=2)
     late.items = items  # none of the labels seen so far was out of range
-    with pytest.raises(ValueError, match=r"labels: class indices 0 to 1 are allowed, got [23]"):
+    with pytest.raises(
+        ValueError, match=r"^the labels must be class indices from 0 to 1, got [23]$"
+    ):
         take(task, 4)
 
 
@@ -369,23 +384,31 @@ PIXELS, LABELS = random_images()
 @pytest.mark.parametrize(
     ("data", "options", "message"),
     [
-        (Endless(), {}, "dataset: a map-style data set.*got Endless"),
-        (Items([]), {}, "dataset: at least one image is needed"),
-        (Items([1, 2, 3, 4]), {}, "dataset: images must be tensors.*got int in item"),
-        (Items([(torch.zeros(4), 0)] * 4), {}, r"dataset: images must be .*Tensor \(4,\) in item"),
-        (Items(list(PIXELS)), {}, r"dataset: items must be \(image tensor, label\), got Tensor"),
-        (Items([(PIXELS[0], 0.5)] * 4), {}, "labels: integers are needed, got 0.5 in item"),
-        (Items([(PIXELS[0], "cat")] * 4), {}, "labels: integers are needed, got 'cat' in item"),
-        (Items([(PIXELS[0], torch.zeros(3))] * 4), {}, "labels: integers are needed"),
-        (Items([(PIXELS[0], -1)] * 4), {}, "labels: class indices 0 to 0 are allowed, got -1"),
+        (Endless(), {}, "`dataset` must be a map-style data set.*, got Endless"),
+        (Items([]), {}, "`dataset` must have at least one image, got an empty data set"),
+        (Items([1, 2, 3, 4]), {}, "the images must be tensors.*, got int in item"),
+        (Items([(torch.zeros(4), 0)] * 4), {}, r"the images must be .*, got Tensor \(4,\) in item"),
+        (Items(list(PIXELS)), {}, r"the items must be \(image tensor, label\), got Tensor"),
+        (Items([(PIXELS[0], 0.5)] * 4), {}, "the labels must be integers, got 0.5 in item"),
+        (Items([(PIXELS[0], "cat")] * 4), {}, "the labels must be integers, got 'cat' in item"),
+        (Items([(PIXELS[0], torch.zeros(3))] * 4), {}, "the labels must be integers, got tensor"),
+        (Items([(PIXELS[0], -1)] * 4), {}, "the labels must be class indices from 0 to 0, got -1"),
         (
             TensorDataset(PIXELS, LABELS.float()),
             {},
-            r"labels: integers \(n,\) are needed, got .*32",
+            r"the labels must be integers \(n,\), got .*32",
         ),
-        (TensorDataset(PIXELS, LABELS), {"num_classes": 3}, "labels: class indices 0 to 2 .*got 3"),
+        (
+            TensorDataset(PIXELS, LABELS),
+            {"num_classes": 3},
+            "the labels must be class indices from 0 to 2, got 3",
+        ),
         (TensorDataset(PIXELS, LABELS * 0), {}, "`num_classes` must be at least 2"),
-        (TensorDataset(PIXELS.float() / 0, LABELS), {}, "images: finite values are needed"),
+        (
+            TensorDataset(PIXELS.float() / 0, LABELS),
+            {},
+            "the images must be finite, got NaN or infinite values",
+        ),
         (
             TensorDataset(PIXELS, LABELS),
             {"probe_size": 1},
@@ -399,14 +422,22 @@ PIXELS, LABELS = random_images()
         (
             TensorDataset(PIXELS, LABELS),
             {"probe": TensorDataset(PIXELS)},
-            "`probe_size` must be from 2 to 40",
+            "`probe_size` must be from 2 to 40, with 40 samples to draw from, got 256",
         ),
-        (TensorDataset(PIXELS, LABELS), {"probe": PIXELS[:1]}, "probe: at least 2 inputs"),
-        (TensorDataset(PIXELS, LABELS), {"probe": PIXELS.float()}, "images: one dtype is needed"),
+        (
+            TensorDataset(PIXELS, LABELS),
+            {"probe": PIXELS[:1]},
+            "`probe` must have at least 2 inputs, got 1",
+        ),
+        (
+            TensorDataset(PIXELS, LABELS),
+            {"probe": PIXELS.float()},
+            "the images must have one dtype, got .*uint8 and .*float32",
+        ),
         (
             TensorDataset(PIXELS, LABELS),
             {"probe": PIXELS[:, :2]},
-            "images: got some of 2, some of 3",
+            "the images must have equally many channels, or 1 and 3, got 2 and 3",
         ),
         (TensorDataset(PIXELS, LABELS), {"augment": "flip"}, "`augment` must .*got 'flip'"),
         (TensorDataset(PIXELS, LABELS), {"image_size": 0}, "`image_size` must .*got 0"),
@@ -480,9 +511,9 @@ def test_loader_tasks_keep_criterion_and_link_and_differ_by_probe():
 @pytest.mark.parametrize(
     ("loader", "message"),
     [
-        ([], "loader: at least one batch is needed on every pass, got none"),
-        (iter([(PROBE, PROBE)]), "loader: at least one batch is needed on every pass"),
-        ([PROBE], r"loader: batches must be \(inputs, targets\), got Tensor"),
+        ([], "`loader` must give at least one batch on every pass, got none"),
+        (iter([(PROBE, PROBE)]), "`loader` must give at least one batch on every pass"),
+        ([PROBE], r"`loader` must give batches \(inputs, targets\), got Tensor"),
     ],
 )
 def test_loader_that_cannot_be_cycled_is_refused(loader, message):
@@ -493,7 +524,7 @@ def test_loader_that_cannot_be_cycled_is_refused(loader, message):
 
 def test_loader_needs_a_probe():
     with pytest.raises(
-        ValueError, match=r"probe: .*of at least 2 unlabelled inputs is needed, got None"
+        ValueError, match=r"^`probe` must be .* of at least 2 unlabelled inputs, got NoneType$"
     ):
         ImageTask.from_loader(DataLoader(Noisy()), probe=None, num_classes=2)
 

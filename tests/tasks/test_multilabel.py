@@ -43,7 +43,10 @@ def test_another_view_is_another_task():
     ("targets", "message"),
     [
         (SCORES, "`targets` must be 0 or 1, got -?[0-9]"),
-        (SCORES[:, 0] > 0, r"`targets` must be a tensor of 2 dimensions .*got bool \(160,\)"),
+        (
+            SCORES[:, 0] > 0,
+            r"`targets` must be a non-empty tensor of 2 dimensions, got bool \(160,\)",
+        ),
         (SCORES[:5] > 0, "equally many rows, got 5 of targets, 160 of inputs"),
     ],
 )

@@ -55,7 +55,7 @@ def first_epoch(task: ImageTask, batch_size: int):
 
 
 def assert_task_is(task: ImageTask, training, labels, probe) -> None:
-    """The task trains on these pictures with these labels and reads these, in whatever order."""
+    """The task trains on these pictures with these labels and reads these, in any order."""
     inputs, targets = first_epoch(task, len(training))
     assert_same_rows(inputs, by_hand(training, training), targets, labels)
     assert_same_rows(task.probe.numpy(), by_hand(probe, training))
@@ -113,7 +113,7 @@ def write_idx(path: Path, values: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(("name", "flip"), [("MNIST", False), ("FashionMNIST", True)])
-def test_torchvision_files_that_are_there_are_read(tmp_path, name, flip):
+def test_existing_torchvision_files_are_read(tmp_path, name, flip):
     pytest.importorskip("torchvision", reason="the images extra is not installed")
     raw = tmp_path / name / "raw"
     raw.mkdir(parents=True)
@@ -131,7 +131,7 @@ def test_torchvision_files_that_are_there_are_read(tmp_path, name, flip):
 
 
 class StandIn(Dataset):
-    """A torchvision data set that has to be downloaded, with pictures of unlike sizes and modes."""
+    """A torchvision data set that must be downloaded, with pictures of various sizes and modes."""
 
     calls: list
     downloads = True
@@ -153,7 +153,7 @@ class StandIn(Dataset):
         return self.transform(self.items[i]), i % 3
 
 
-def test_torchvision_data_are_downloaded_where_they_are_missing(tmp_path, monkeypatch):
+def test_torchvision_data_are_downloaded_if_missing(tmp_path, monkeypatch):
     torchvision = pytest.importorskip("torchvision.datasets", reason="needs the images extra")
     StandIn.calls = []
     monkeypatch.setattr(torchvision, "SVHN", StandIn)
@@ -164,7 +164,9 @@ def test_torchvision_data_are_downloaded_where_they_are_missing(tmp_path, monkey
     assert task.num_classes == 3
     assert not task.batches.flip
     monkeypatch.setattr(StandIn, "downloads", False)
-    with pytest.raises(ValueError, match=r"data: SVHN is not in .*: no route to host$"):
+    with pytest.raises(
+        ValueError, match=r"^`data` must be in .* or downloadable, got SVHN: no route to host$"
+    ):
         load_task("SVHN", root=tmp_path)
 
 
@@ -273,7 +275,9 @@ def test_folder_above_the_limit_is_read_on_demand(tmp_path, monkeypatch):
         assert torch.equal(b, d)
     for path in (tmp_path / "a").iterdir():
         path.unlink()
-    with pytest.raises(ValueError, match=r"data: .*[0-5]\.png cannot be read: No such file"):
+    with pytest.raises(
+        ValueError, match=r"^`data` must have readable files, got .*[0-5]\.png: No such file"
+    ):
         list(islice(lazy.batches(9, 0), 1))
 
 
@@ -283,18 +287,21 @@ def test_a_damaged_image_is_named(tmp_path):
     whole = (tmp_path / "b" / "1.jpg").read_bytes()
     for damaged in (whole[: len(whole) // 2], b"", b"no image", whole[:10]):
         (tmp_path / "b" / "1.jpg").write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"data: .*1\.jpg is no image or a damaged one$"):
+        with pytest.raises(ValueError, match=r"^`data` must hold undamaged images, got .*1\.jpg$"):
             load_task(tmp_path, probe_size=2)
 
 
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
-        ({}, "must hold parquet files or a sub-folder of images for every class.*got 0"),
+        ({}, "`data` must hold parquet files or a sub-folder of images for every class, .*, got 0"),
         ({"a": 3}, "at least two, got 1 sub-folders"),
-        ({"a": 3, "b": 0}, r"data: .*b holds no image \(\.bmp"),
-        ({"a": 3, "b": 1}, "`probe_size` must be from 2 to 3, for the 4 samples .*got 256"),
-        ({"train/a": 3, "train/b": 3, "test": 0}, "data: .*test holds no image"),
+        ({"a": 3, "b": 0}, r"`data` must have images \(\.bmp.* in every folder, got none in .*b$"),
+        (
+            {"a": 3, "b": 1},
+            "`probe_size` must be from 2 to 3, with 4 samples to draw from, got 256",
+        ),
+        ({"train/a": 3, "train/b": 3, "test": 0}, "`data` must have images .*, got none in .*test"),
     ],
 )
 def test_folders_that_cannot_serve_are_refused(tmp_path, folders, message):
@@ -365,40 +372,60 @@ def test_parquet_files_that_cannot_serve_are_refused(tmp_path, monkeypatch):
     refused_parquet(
         tmp_path,
         {"label": labels},
-        r"data: a column named img or image is needed in .*t\.parquet, got label",
+        r"^`data` must have a column named img or image, got label in .*t\.parquet",
     )
-    refused_parquet(tmp_path, {"image": good}, "data: a column named label or labels .*got image")
+    refused_parquet(
+        tmp_path,
+        {"image": good},
+        "^`data` must have a column named label or labels .*, got image in",
+    )
     damaged = [*good[:3], {"bytes": good[3]["bytes"][:60], "path": None}]
     refused_parquet(
-        tmp_path, {"image": damaged, "label": labels}, r"data: row 3 of .*t\.parquet is no image"
+        tmp_path,
+        {"image": damaged, "label": labels},
+        r"^`data` must hold undamaged images, got row 3 of .*t\.parquet",
     )
     linked = [*good[:3], {"bytes": None, "path": "somewhere.png"}]
-    refused_parquet(tmp_path, {"image": linked, "label": labels}, "row 3 of .* has no image bytes")
-    refused_parquet(tmp_path, {"image": [3, 4], "label": [0, 1]}, "row 0 of .* has no image bytes")
+    refused_parquet(
+        tmp_path, {"image": linked, "label": labels}, "image bytes, got none in row 3 of"
+    )
+    refused_parquet(
+        tmp_path, {"image": [3, 4], "label": [0, 1]}, "image bytes, got none in row 0 of"
+    )
     refused_parquet(
         tmp_path,
         {"image": good, "label": [0, None, 1, 0]},
-        r"label of .*t\.parquet .*None in row 1",
+        r"^the labels in label of .*t\.parquet must be .*, got None in row 1",
     )
-    refused_parquet(tmp_path, {"image": good, "label": [0.5] * 4}, "label of .*got 0.5 in row 0")
-    refused_parquet(tmp_path, {"image": good, "label": [0, 1, -1, 0]}, "label of .* got -1")
     refused_parquet(
-        tmp_path, {"image": good[:0], "label": labels[:0]}, "at least one row is needed"
+        tmp_path, {"image": good, "label": [0.5] * 4}, "in label of .*, got 0.5 in row 0"
+    )
+    refused_parquet(tmp_path, {"image": good, "label": [0, 1, -1, 0]}, "in label of .*, got -1")
+    refused_parquet(
+        tmp_path,
+        {"image": good[:0], "label": labels[:0]},
+        "^`data` must have at least one row, got none in ",
     )
     write_parquet(tmp_path / "t.parquet", pictures(4), [0, 1, 2, 1], names=["a", "b"])
-    with pytest.raises(ValueError, match=r"label of .*t\.parquet: class indices 0 to 1 .*got 2"):
+    with pytest.raises(
+        ValueError, match=r"in label of .*t\.parquet must be class indices from 0 to 1, got 2$"
+    ):
         load_task(tmp_path / "t.parquet", probe_size=2)
     monkeypatch.setattr(parquet_files, "ENCODED_LIMIT", 100)
-    with pytest.raises(ValueError, match="data: at most 0 MiB of encoded images are allowed"):
+    with pytest.raises(
+        ValueError, match=r"^`data` must have at most 0 MiB of encoded images, got more in .*; give"
+    ):
         load_task(tmp_path / "t.parquet", probe_size=2)
     (tmp_path / "t.parquet").write_bytes(b"PAR1 and nothing more")
-    with pytest.raises(ValueError, match=r"data: .*t\.parquet is no parquet file or a damaged one"):
+    with pytest.raises(
+        ValueError, match=r"^`data` must be an undamaged parquet file, got .*t\.parquet$"
+    ):
         load_task(tmp_path / "t.parquet")
 
 
 @needs_cifar10
 def test_cifar10_as_parquet(tmp_path):
-    # The test images stand in for the training images: a fifth of the seconds.
+    # Test images replace the training images, which takes a fifth of the time.
     source = CIFAR10 / "test-00000-of-00001.parquet"
     (tmp_path / "train-0.parquet").symlink_to(source)
     (tmp_path / "test-0.parquet").symlink_to(source)
@@ -434,7 +461,7 @@ def test_npz_archives(tmp_path, keys):
     some, others, labels = arrays(), arrays(4, seed=1), np.arange(10)[:, None] % 3
     archive = {x: some, y: labels}
     if held is not None:
-        # Were the labels of these images read, they would be refused.
+        # If the labels of these images were read, they would be refused.
         unreadable = np.array([{}], dtype=object)
         archive |= {held: others, held.replace("x_", "y_").replace("images", "labels"): unreadable}
     np.savez(tmp_path / "a.npz", **archive)
@@ -466,17 +493,41 @@ def test_npz_layouts_and_types_mean_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("archive", "message"),
     [
-        ({"y": np.arange(4)}, r"data: one of the keys train_images, .* in .*a\.npz, got y"),
-        ({"x": arrays(4)}, "data: one of the keys train_labels, .*got x"),
-        ({"x": np.array([{}] * 4), "y": np.arange(4)}, r"data: .*a\.npz is no .*of plain arrays"),
-        ({"x": arrays(4), "y": np.arange(3)}, r"data: y of .* must have shape \(4,\), got \(3,\)"),
+        (
+            {"y": np.arange(4)},
+            r"`data` must have one of the keys train_images, .*, got y in .*a\.npz",
+        ),
+        ({"x": arrays(4)}, "`data` must have one of the keys train_labels, .*, got x in"),
+        (
+            {"x": np.array([{}] * 4), "y": np.arange(4)},
+            r"`data` must be .* of plain arrays, got .*a\.npz",
+        ),
+        (
+            {"x": arrays(4), "y": np.arange(3)},
+            r"`data` must have y of shape \(4,\), got \(3,\) in ",
+        ),
         ({"x": arrays(4), "y": np.zeros((4, 14), int)}, r"shape \(4,\), got \(4, 14\)"),
-        ({"x": arrays(4), "y": np.zeros(4)}, "data: y of .* must be class indices .*got float64"),
-        ({"x": arrays(4), "y": np.arange(4) - 1}, "data: y of .* must be class indices .*got -1"),
-        ({"x": arrays(4, shape=(5,)), "y": np.arange(4)}, r"data: x of .*got uint8 \(4, 5\)"),
+        (
+            {"x": arrays(4), "y": np.zeros(4)},
+            "the labels in y of .* must be class indices .*, got float64",
+        ),
+        (
+            {"x": arrays(4), "y": np.arange(4) - 1},
+            "the labels in y of .* must be class indices .*, got -1",
+        ),
+        (
+            {"x": arrays(4, shape=(5,)), "y": np.arange(4)},
+            r"`data` must have numbers .* in x, got uint8 \(4, 5\) in ",
+        ),
         ({"x": arrays(4, shape=(5, 5, 7)), "y": np.arange(4)}, "with 1 or 3 channels"),
-        ({"x": np.array(["a"] * 4), "y": np.arange(4)}, "data: x of .*must be numbers"),
-        ({"x": np.full((4, 5, 5), np.nan), "y": np.arange(4)}, "images: finite values"),
+        (
+            {"x": np.array(["a"] * 4), "y": np.arange(4)},
+            "`data` must have numbers .* in x, got <U1",
+        ),
+        (
+            {"x": np.full((4, 5, 5), np.nan), "y": np.arange(4)},
+            "the images must be finite, got NaN",
+        ),
     ],
 )
 def test_npz_archives_that_cannot_serve_are_refused(tmp_path, archive, message):
@@ -496,11 +547,15 @@ def test_damaged_npz_archives_are_refused(tmp_path):
     )
     for damaged in (b"", b"no archive", whole[:middle], flipped):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"data: .*a\.npz is no \.npz archive of plain arrays"):
+        with pytest.raises(
+            ValueError, match=r"^`data` must be an undamaged \.npz archive .*, got .*a\.npz$"
+        ):
             load_task(path)
     with path.open("wb") as file:
         np.save(file, arrays(4))
-    with pytest.raises(ValueError, match=r"data: an \.npz archive is needed, got a single array"):
+    with pytest.raises(
+        ValueError, match=r"^`data` must be an \.npz archive, got a single array in "
+    ):
         load_task(path)
 
 
@@ -510,10 +565,13 @@ def test_damaged_npz_archives_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("cifar-10", r"data: .* got 'cifar-10'; did you mean cifar10 or cifar100\?"),
-        ("qqq", "data: a folder, a .parquet or .npz file, or one of digits, .* got 'qqq'$"),
-        (Path("digits"), "data: a folder, .* got 'digits'"),
-        (Path(__file__), r"data: a folder, .* got '.*test_named\.py'"),
+        ("cifar-10", r"`data` must be .*, got 'cifar-10'; did you mean cifar10 or cifar100\?"),
+        (
+            "qqq",
+            "`data` must be a folder, a .parquet or .npz file, or one of digits, .*, got 'qqq'$",
+        ),
+        (Path("digits"), "`data` must be a folder, .*, got 'digits'"),
+        (Path(__file__), r"`data` must be a folder, .*, got '.*test_named\.py'"),
     ],
 )
 def test_unknown_data_are_refused_with_what_is_allowed(data, message, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ INPUTS, SCORES = table(0)
 
 
 class Squeezed(nn.Module):
-    """One number an input, without a dimension for it."""
+    """One number per input, without a dimension for it."""
 
     def __init__(self, width, in_features):
         super().__init__()
@@ -41,7 +41,7 @@ def test_the_loss_is_the_mean_squared_error():
     model = nn.Linear(8, 4)
     expected = (model(inputs) - targets).square().sum() / (16 * 4)
     torch.testing.assert_close(task.loss(model, (inputs, targets)), expected)
-    with pytest.raises(ValueError, match=r"`model` must return \(16, 4\), got \(16, 1\)"):
+    with pytest.raises(ValueError, match=r"^`model` must return shape \(16, 4\), got \(16, 1\)$"):
         task.loss(nn.Linear(8, 1), (inputs, targets))
 
 
@@ -66,17 +66,26 @@ def test_rows_keep_their_targets_and_a_view_can_be_given():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"inputs": None}, "`inputs` must be a tensor of 2 to 4 dimensions .*got NoneType"),
-        ({"inputs": torch.ones(9)}, r"`inputs` must be a tensor .*got float32 \(9,\)"),
-        ({"inputs": INPUTS / 0}, "`inputs` must be finite, got 1280 NaN or infinite of 1280"),
+        (
+            {"inputs": None},
+            "`inputs` must be a non-empty tensor of 2 to 4 dimensions, got NoneType",
+        ),
+        ({"inputs": torch.ones(9)}, r"`inputs` must be a non-empty tensor .*, got float32 \(9,\)"),
+        (
+            {"inputs": INPUTS / 0},
+            "`inputs` must be finite, got 1280 NaN or infinite of 1280 values",
+        ),
         ({"inputs": INPUTS[:9]}, "equally many rows, got 160 of targets, 9 of inputs"),
         ({"targets": torch.ones(160, 2, 2)}, r"`targets` must .*got float32 \(160, 2, 2\)"),
-        ({"targets": torch.ones(0)}, "`targets` must be a tensor .* not empty"),
-        ({"targets": SCORES * float("nan")}, "`targets` must be finite"),
+        ({"targets": torch.ones(0)}, "`targets` must be a non-empty tensor .*, got float32"),
+        ({"targets": SCORES * float("nan")}, "`targets` must be finite, got "),
         ({"probe": INPUTS[:, :3]}, r"`probe` must .*float32 \(160, 8\), got .*\(160, 3\)"),
         ({"probe": INPUTS[:1]}, r"`probe` must be at least 2 rows .*got .*\(1, 8\)"),
-        ({"probe": INPUTS[0]}, r"`probe` must be a tensor of 2 dimensions .*got float32 \(8,\)"),
-        ({"probe_size": 1}, "`probe_size` must be from 2 to 159, .* got 1"),
+        (
+            {"probe": INPUTS[0]},
+            r"`probe` must be a non-empty tensor of 2 dimensions, got float32 \(8,\)",
+        ),
+        ({"probe_size": 1}, "`probe_size` must be from 2 to 159, with 160 samples .*, got 1"),
         ({"probe_size": 160}, "`probe_size` must be from 2 to 159, .* got 160"),
     ],
 )

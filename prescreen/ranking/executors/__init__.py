@@ -1,10 +1,11 @@
-"""Executors: where the candidates of a ranking are screened. Another one is a file and a row here."""
+"""Executors: where the candidates of a ranking are screened. A new one is a file and a row here."""
 
 from __future__ import annotations
 
 from dataclasses import fields
 from typing import Any
 
+from prescreen.checks import require_one_of
 from prescreen.ranking.executors.base import Executor
 from prescreen.ranking.executors.here import Here
 from prescreen.ranking.executors.processes import Processes
@@ -16,7 +17,7 @@ EXECUTORS: dict[str, type[Any]] = {"here": Here, "processes": Processes, "ray": 
 
 
 def resolve_executor(on: str | Executor) -> Executor:
-    """An executor, or the one that a text describes.
+    """The executor itself, or the one that a text describes.
 
     Args:
         on: an executor; or its name and arguments, such as ``"processes"``, ``"processes,workers=4"`` or
@@ -28,8 +29,7 @@ def resolve_executor(on: str | Executor) -> Executor:
     if not isinstance(on, str):
         return on
     name, *given = (part.strip() for part in on.split(","))
-    if name not in EXECUTORS:
-        raise ValueError(f"`on` must be one of {', '.join(EXECUTORS)}, got {name!r}")
+    require_one_of("on", name, EXECUTORS)
     kinds = {"workers": int, "gpus": float, "address": str}
     allowed = [field.name for field in fields(EXECUTORS[name])]
     arguments: dict[str, Any] = {}
@@ -40,7 +40,8 @@ def resolve_executor(on: str | Executor) -> Executor:
                 raise ValueError
             arguments[key] = kinds.get(key, str)(value)
         except ValueError:
-            takes = " and ".join(f"{key}=..." for key in allowed) or "no arguments"
-            raise ValueError(f"`on` takes {takes} for {name}, got {part!r}") from None
+            listed = " and ".join(f"{key}=..." for key in allowed)
+            form = f"{name} with {listed}" if allowed else f"{name} without arguments"
+            raise ValueError(f"`on` must be {form}, got {part!r}") from None
     executor: Executor = EXECUTORS[name](**arguments)
     return executor

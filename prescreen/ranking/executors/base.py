@@ -1,4 +1,4 @@
-"""Executor: where candidates are screened; and what executors have in common."""
+"""Executor: where candidates are screened, and helpers that executors share."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ class Executor(Protocol):
     def measure(
         self, candidates: Sequence[Candidate], plan: Plan, threads: int
     ) -> Generator[tuple[int, Event]]:
-        """Screen candidates and yield what happens as ``(index of the candidate, event)``.
+        """Screen candidates and yield events as ``(index of the candidate, event)``.
 
-        Per candidate these are STARTED, then Readings, then FINISHED or a CandidateFailed. A candidate
-        that is lost with its worker may begin again, with STARTED. Whatever was started ends when the
-        generator is closed.
+        The events of a candidate are STARTED, then Readings, then FINISHED or a CandidateFailed. A
+        candidate that is lost with its worker may begin again, with STARTED. Closing the generator ends
+        all workers.
 
         Args:
-            candidates: what to screen.
-            plan: how.
-            threads: torch's CPU threads a candidate; results on a CPU depend on it.
+            candidates: the candidates to screen.
+            plan: how they are screened.
+            threads: torch's CPU threads per candidate; results on a CPU depend on it.
         """
 
 
 @contextmanager
 def torch_threads(number: int) -> Iterator[None]:
-    """So many CPU threads for torch, for a while."""
+    """Set the number of torch's CPU threads inside the context."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
@@ -47,17 +47,17 @@ def torch_threads(number: int) -> Iterator[None]:
 
 
 def pickled(name: str, value: object, dumps: Callable[[object], bytes] = pickle.dumps) -> bytes:
-    """What is sent to workers.
+    """A value as bytes to send to workers.
 
     Raises:
-        ValueError: it does not pickle.
+        ValueError: it cannot be pickled; the message calls it by its name.
     """
-    # Plain pickle on purpose: torch.multiprocessing would move tensors to /dev/shm, which is 64 MB
-    # in many containers, and a worker that overruns it dies of a bus error.
+    # Plain pickle, because torch.multiprocessing would move tensors to /dev/shm. That has 64 MB in many
+    # containers, and a worker that exceeds it dies of a bus error.
     try:
         return dumps(value)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{name} must pickle to be sent to worker processes, got {error}; "
+            f"the {name} must be picklable for worker processes, got {error}; "
             "define it at the top level of a module, or measure in this process (on=Here())"
         ) from None

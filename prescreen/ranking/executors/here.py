@@ -13,7 +13,7 @@ from prescreen.spaces.candidate import Candidate
 
 @dataclass(frozen=True)
 class Here:
-    """This process, in which a candidate that exhausts memory ends all."""
+    """This process. A candidate that exhausts memory can end it."""
 
     def measure(
         self, candidates: Sequence[Candidate], plan: Plan, threads: int

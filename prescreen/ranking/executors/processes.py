@@ -12,6 +12,7 @@ from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
+from prescreen.checks import require_at_least
 from prescreen.failures import CandidateFailed
 from prescreen.ranking.events import FINISHED, Event, events
 from prescreen.ranking.executors.base import READY, pickled, torch_threads
@@ -20,7 +21,7 @@ from prescreen.spaces.candidate import Candidate
 
 
 def usable_cores() -> int:
-    """What this process may use, which in a container is less than the machine has."""
+    """The CPU cores that this process may use; in a container, fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -32,15 +33,14 @@ class Processes:
         workers: how many; by default one for each core.
 
     Raises:
-        ValueError: fewer than one; while candidates are measured, something that does not pickle.
-        RuntimeError: while candidates are measured, a process cannot start.
+        ValueError: fewer than one; or, during measurement, something cannot be pickled.
+        RuntimeError: during measurement, a process cannot start.
     """
 
     workers: int = field(default_factory=usable_cores)
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise ValueError(f"`workers` must be at least 1, got {self.workers}")
+        require_at_least("workers", self.workers, 1)
 
     def measure(
         self, candidates: Sequence[Candidate], plan: Plan, threads: int
@@ -95,13 +95,12 @@ def _busy(running: dict[Connection, _Worker]) -> int:
 
 
 def _start(setup: bytes) -> _Worker:
-    # Spawn, because a forked child inherits torch's thread pools in a state that can deadlock, and
-    # CUDA not at all.
+    # Spawn, because a forked child can deadlock in torch's thread pools and cannot use CUDA.
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_worker_main, args=(theirs,), daemon=True)
     process.start()
-    theirs.close()  # so that the worker's death closes the pipe
+    theirs.close()  # then the worker's death closes the pipe
     worker = _Worker(process, ours)
     _send(worker, setup)
     return worker
@@ -130,7 +129,7 @@ def _death(worker: _Worker) -> CandidateFailed:
 
 
 def _worker_main(pipe: Connection) -> None:
-    # Ctrl-C reaches the whole process group: the parent decides, and ends its workers.
+    # Ctrl-C reaches the whole process group; the parent ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     threads, plan = pickle.loads(pipe.recv_bytes())

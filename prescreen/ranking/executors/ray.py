@@ -1,4 +1,4 @@
-"""Ray: candidates side by side on a cluster; the loss of a worker or node is survived."""
+"""Ray: candidates side by side on a cluster; a ranking survives the loss of a worker or node."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from prescreen.checks import require, require_at_least
 from prescreen.failures import CandidateFailed
 from prescreen.ranking.events import STARTED, Event, events
 from prescreen.ranking.executors.base import READY, pickled
@@ -18,34 +19,34 @@ from prescreen.ranking.executors.ray_connection import connected, host_and_port,
 from prescreen.reading import Reading
 from prescreen.screening import Plan
 from prescreen.spaces.candidate import Candidate
+from prescreen.text import named_line
 
-# How often a candidate, or the start of a worker, is tried again. One that ends its own process (a
-# segmentation fault, too much memory) looks like a lost node at first: the limit tells them apart.
+# How often a candidate, or the start of a worker, is tried again. A candidate that ends its own process
+# (a segmentation fault, too much memory) looks like a lost node: the limit tells them apart.
 RETRIES = 3
 
 
 @dataclass(frozen=True)
 class Ray:
-    """A Ray cluster; the loss of a worker or node is survived.
+    """A Ray cluster; a ranking survives the loss of a worker or node.
 
-    A candidate whose worker or node is lost begins again elsewhere. After ``RETRIES`` of these it has
-    failed as ``"killed"``. Where this process is connected to Ray, that connection is used and left as
-    it is; what is connected here is disconnected. Every node needs the same versions of Python and
-    packages, and modules and files of search spaces at the same place.
+    A candidate whose worker or node is lost begins again elsewhere. After ``RETRIES`` more attempts it
+    has failed as ``"killed"``. If this process is already connected to Ray, that connection is used and
+    kept; else one is made and closed again. Every node needs the same versions of Python and packages,
+    and the modules and files of search spaces in the same places.
 
     Args:
         address: ``"auto"`` for the cluster that runs here (or ``RAY_ADDRESS``), ``"local"`` for a new
             one on this machine that ends with the ranking, ``"HOST:PORT"`` or ``"ray://HOST:PORT"``.
         workers: how many candidates run at once; 0 for as many as there is room for.
-        gpus: GPUs a candidate, a fraction to share one; None for a whole one if it trains on ``"cuda"``.
+        gpus: GPUs per candidate, a fraction to share one; None for a whole one on the device ``"cuda"``.
 
     Raises:
-        ValueError: an argument is not what is allowed; while candidates are measured, a device that is
-            neither ``"cpu"`` nor ``"cuda"``, or something that cannot be pickled or, on a node,
-            imported.
-        ImportError: while candidates are measured, Ray is not installed.
-        ConnectionError: likewise, no cluster answers.
-        RuntimeError: likewise, no node has room for a candidate, or workers cannot start.
+        ValueError: an argument is not allowed; or, during measurement, the device is neither ``"cpu"``
+            nor ``"cuda"``, something cannot be pickled, or a node cannot import it.
+        ImportError: during measurement, Ray is not installed.
+        ConnectionError: during measurement, no cluster answers.
+        RuntimeError: during measurement, no node has room for a candidate, or workers cannot start.
     """
 
     address: str = "auto"
@@ -54,16 +55,15 @@ class Ray:
 
     def __post_init__(self) -> None:
         host_and_port(self.address)
-        if self.workers < 0:
-            raise ValueError(f"`workers` must be at least 0, got {self.workers}")
-        if self.gpus is not None and not 0 < self.gpus <= 1:
-            raise ValueError(f"`gpus` must be more than 0 and at most 1, got {self.gpus}")
+        require_at_least("workers", self.workers, 0)
+        fits = self.gpus is None or 0 < self.gpus <= 1
+        require("gpus", "above 0 and at most 1, or None", self.gpus, fits)
 
     def measure(
         self, candidates: Sequence[Candidate], plan: Plan, threads: int
     ) -> Generator[tuple[int, Event]]:
         """See ``Executor``."""
-        each = self.resources(plan.training.device, threads)  # at once, and not at the first event
+        each = self.resources(plan.training.device, threads)  # checked now, not at the first event
         return self._events(candidates, plan, threads, each)
 
     def _events(
@@ -72,21 +72,21 @@ class Ray:
         if not candidates:
             return
         ray = import_ray()
-        dumps = ray.cloudpickle.dumps  # unlike pickle, it takes along what a script defines itself
+        dumps = ray.cloudpickle.dumps  # unlike pickle, it includes definitions of a script
         setup = pickled("task", (threads, plan), dumps)
         jobs = [pickled(f"candidate {one.name!r}", one, dumps) for one in candidates]
         with connected(ray, self.address):
             yield from _measure(ray, jobs, setup, self.workers, each)
 
     def resources(self, device: str, threads: int) -> dict[str, float]:
-        """What a candidate takes of the cluster, by Ray's names.
+        """The resources of a candidate, by Ray's names.
 
         Args:
-            device: where candidates are trained; which of a node's GPUs that is, Ray chooses.
-            threads: CPU threads a candidate.
+            device: where candidates are trained; Ray chooses which of a node's GPUs.
+            threads: CPU threads per candidate.
 
         Raises:
-            ValueError: another device, or GPUs for candidates that train on the CPU.
+            ValueError: the device is unknown, or GPUs are given for training on the CPU.
         """
         if device not in ("cpu", "cuda"):
             raise ValueError(f"`device` must be cpu or cuda on a Ray cluster, got {device}")
@@ -96,7 +96,7 @@ class Ray:
 
 
 class _Worker:
-    """The actor: it is asked for one event at a time, so that no event is ever lost on its way."""
+    """The actor. It is asked for one event at a time: none can be lost on the way."""
 
     def prepare(self, setup: bytes) -> str:
         threads, self.plan = _unpickled("the task", setup)
@@ -106,7 +106,7 @@ class _Worker:
     def next(self, job: bytes | None = None) -> Event:
         """The next event, of a new candidate if one is given."""
         if job is not None:
-            self.events = events(_unpickled("every candidate", job), self.plan)
+            self.events = events(_unpickled("the candidates", job), self.plan)
         return next(self.events)
 
 
@@ -123,7 +123,7 @@ def _measure(
     shipped = ray.put(setup)
     waiting = list(range(len(jobs)))[::-1]
     lost: Counter[int | None] = Counter()
-    slots: dict[Any, _Slot] = {}  # by the reference to the answer that is awaited
+    slots: dict[Any, _Slot] = {}  # by the reference to the awaited answer
     try:
         while waiting or _busy(slots):
             room = _room(ray, each)
@@ -133,14 +133,14 @@ def _measure(
             slot, answer = _answered(ray, slots)
             actor, job = slot.actor, slot.job
             if isinstance(answer, ray.exceptions.RayError):
-                ray.kill(actor)  # it may live on where only the network is broken
+                ray.kill(actor)  # it may still live if only the network is broken
                 lost[job] += 1
                 if lost[job] <= RETRIES:
                     waiting += [] if job is None else [job]
                 else:
                     yield _given_up(job, answer)
                 continue
-            # The next event is asked for before this one is journalled, so that no worker waits.
+            # The next event is requested before this one is journalled: workers do not wait.
             if isinstance(answer, Reading) or answer == STARTED:
                 slots[actor.next.remote()] = slot
             elif waiting:
@@ -158,7 +158,7 @@ def _measure(
 
 
 def _answered(ray: Any, slots: dict[Any, _Slot]) -> tuple[_Slot, Any]:
-    """Wait for one answer: an event, or the error by which Ray says that its worker is lost."""
+    """Wait for one answer: an event, or Ray's error for a lost worker."""
     (reference,), _ = ray.wait(list(slots), num_returns=1)
     try:
         answer = ray.get(reference)
@@ -174,7 +174,7 @@ def _busy(slots: dict[Any, _Slot]) -> int:
 
 
 def _room(ray: Any, each: dict[str, float]) -> int:
-    """How many candidates the nodes that live can hold together, whoever else uses them."""
+    """How many candidates the living nodes have room for, if nobody else uses them."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     needs = {kind: amount for kind, amount in each.items() if amount > 0}
     # The small term keeps rounding (0.3 / 0.1) from costing one.
@@ -188,7 +188,7 @@ def _room(ray: Any, each: dict[str, float]) -> int:
             ", ".join(f"{node.get(kind, 0):g} {kind}" for kind in needs) for node in nodes
         )
         raise RuntimeError(
-            f"ray: a node with {need} for a candidate is needed, got {has or 'none'}"
+            f"a node of the Ray cluster must have {need} for a candidate, got {has or 'no node'}"
         )
     return room
 
@@ -196,7 +196,9 @@ def _room(ray: Any, each: dict[str, float]) -> int:
 def _given_up(job: int | None, error: Exception) -> tuple[int, CandidateFailed]:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if job is None:
-        raise RuntimeError(f"ray: workers cannot start, tried {RETRIES + 1} times, got {lines[-1]}")
+        raise RuntimeError(
+            f"workers on the Ray cluster must start, got {lines[-1]} in {RETRIES + 1} attempts"
+        )
     reason = f"its worker or node was lost {RETRIES + 1} times: {lines[0]}"
     return job, CandidateFailed("killed", reason)
 
@@ -204,7 +206,7 @@ def _given_up(job: int | None, error: Exception) -> tuple[int, CandidateFailed]:
 def _unpickled(what: str, value: bytes) -> Any:
     try:
         return pickle.loads(value)
-    except Exception as error:  # whatever importing a module raises
+    except Exception as error:  # importing a module can raise anything
         raise ValueError(
-            f"ray: {what} must be importable on every node, got {type(error).__name__}: {error}"
+            f"every node must be able to import {what}, got {named_line(error)}"
         ) from None

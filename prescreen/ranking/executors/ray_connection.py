@@ -15,7 +15,7 @@ _CONNECT_SECONDS = 5.0
 
 
 def import_ray() -> Any:
-    """Ray, which is loaded only where it is used.
+    """Ray, imported only when it is used.
 
     Raises:
         ImportError: it is not installed; the message names the extra.
@@ -24,14 +24,14 @@ def import_ray() -> Any:
         import ray
         import ray.cloudpickle
     except ImportError as error:
-        line = "ray: a cluster needs the 'ray' extra: pip install 'prescreen[ray]'"
+        line = "`ray` needs the 'ray' extra: pip install 'prescreen[ray]'"
         raise ImportError(f"{line} ({error})") from None
     return ray
 
 
 @contextmanager
 def connected(ray: Any, address: str) -> Iterator[None]:
-    """Connect for a while, unless this process is connected already, which is left as it is.
+    """Be connected inside the context; an existing connection is used and kept.
 
     Raises:
         ConnectionError: no cluster answers.
@@ -49,14 +49,14 @@ def connected(ray: Any, address: str) -> Iterator[None]:
 
 def _connect(ray: Any, address: str) -> None:
     try:
-        # Workers print on the standard output, which belongs to results.
+        # Workers would print on the standard output, which is for results.
         ray.init(address, log_to_driver=False, logging_level=logging.WARNING)
-    except Exception as error:  # Ray raises this very class where a node does not start in time
+    except Exception as error:  # Ray raises a bare Exception if a node does not start in time
         raise _unreachable(address, error) from None
 
 
 def _require_answer(address: str) -> None:
-    """Knock first: Ray itself tries for five minutes and then ends the process."""
+    """Try the address first: Ray itself would try for five minutes and then end the process."""
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS") or address
     if (place := host_and_port(address)) is not None:
@@ -68,15 +68,15 @@ def _require_answer(address: str) -> None:
 
 def _unreachable(address: str, error: Exception) -> ConnectionError:
     return ConnectionError(
-        f"ray: a running cluster is needed at {address}, got {first_line(error)}"
+        f"`address` must be that of a running Ray cluster, got {address}: {first_line(error)}"
     )
 
 
 def host_and_port(address: str) -> tuple[str, int] | None:
-    """Where a cluster answers; None where Ray itself finds or starts it.
+    """Host and port of a cluster; None if Ray itself finds or starts it.
 
     Raises:
-        ValueError: not an address.
+        ValueError: it is not an address.
     """
     if address in ("auto", "local"):
         return None

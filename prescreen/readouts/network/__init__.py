@@ -1,7 +1,7 @@
-"""Network: what a network as a whole says before its first training step, without labels.
+"""Network: measures of a whole network before its first training step, without labels.
 
-Its head says nothing yet, but the network as a whole says things that its head never will: how much
-flows through it and is computed, and whether its features differ. Each costs about one reading.
+An untrained head says nothing yet, but the whole network does: how much flows through it, how much it
+computes, and whether its features differ. Each measure costs about one reading.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["MEASURES", "Network", "flops", "isotropy", "measured", "structure", 
 
 
 class Network(NamedTuple):
-    """An untrained network and what it is measured with.
+    """An untrained network and the inputs of its measures.
 
     Args:
         model: before its first training step.
-        inputs: unlabelled ones, as the model takes them.
-        head: dotted name of the prediction head, where it cannot be found.
+        inputs: unlabelled inputs, as the model takes them.
+        head: dotted name of the prediction head, if it is not found.
     """
 
     model: nn.Module
@@ -37,7 +37,7 @@ class Network(NamedTuple):
 
 
 def measured(network: Network, *, function: Callable[[nn.Module, Any, str | None], float]) -> float:
-    """A measure of a network; NaN where it is undefined or the model's code does not allow it.
+    """A measure of a network; NaN if it is undefined or the model's code does not allow it.
 
     The model stays as it was.
     """

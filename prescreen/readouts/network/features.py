@@ -1,4 +1,4 @@
-"""Features: whether those of an untrained network differ."""
+"""Features: how much those of an untrained network differ."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from prescreen.heads.capturing import capture
 from prescreen.heads.find import unwrap
 
-# Outputs held while the model runs, to choose from: the features are among the last.
+# How many outputs are held while the model runs: the features are among the last ones.
 _WINDOW = 32
 
 
 def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
     """−Σ_d s_d log s_d, with s_d the share of principal direction d in the variance of features.
 
-    0 if all features lie on a line, log D if they vary alike in all D directions; NaN if they do
-    not vary. Features are taken before they are averaged over places: of outputs as wide as the
-    head's input, those with the most places; of these the latest that no activation function made.
+    0 if all features lie on a line, log D if they vary equally in all D directions, NaN if they do not
+    vary. Features are taken before they are averaged over places: among outputs as wide as the head's
+    input, those with the most places; among these, the latest that is not from an activation function.
 
     Reference: after the expressivity of Lee & Ham 2024, arXiv 2403.19232, which sums it over blocks
     and feeds noise.
@@ -32,7 +32,7 @@ def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
     width = features.shape[1]
     for output in outputs:
         if width in output.shape[1:] and output.numel() >= features.numel() and _varies(output):
-            # Where a side is as long: tokens have their channels last, maps have them first.
+            # If a side is as long as the width: tokens have channels last, maps have them first.
             last = output.ndim == 3 and output.shape[-1] == width
             axis = -1 if last else output.shape.index(width, 1)
             features = output.movedim(axis, -1).flatten(0, -2)
@@ -43,7 +43,7 @@ def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
 
 
 def _varies(output: Tensor) -> bool:
-    """Branches that are initialised to zero say nothing."""
+    """Whether an output varies; that of a branch that is initialised to zero does not."""
     return bool(output.amax() > output.amin())
 
 
@@ -61,7 +61,7 @@ def _outputs(model: nn.Module) -> Iterator[deque[Tensor]]:
     handles = [module.register_forward_hook(record) for module in model.modules()]
     try:
         for module in inplace:
-            module.inplace = False  # else an activation would overwrite what is held
+            module.inplace = False  # else an activation would overwrite a held output
         yield outputs
     finally:
         for module in inplace:

@@ -17,13 +17,13 @@ from prescreen.trees import map_tensors, tensors_in
 def synflow(model: nn.Module, inputs: Any, head: str | None = None) -> float:
     """Log Σ_w w · ∂R/∂w with R the sum of the outputs for an input of ones: flow over all paths.
 
-    Weights w of linear layers and convolutions count with their absolute values. Normalization
-    layers are passed by, and other parameters are ones (scales, embedded tokens) or zeros (biases,
-    positions): R is then the sum over all paths of the products along them. NaN where it is not,
-    because the network multiplies its features with one another: R must double with the input.
+    Weights w of linear layers and convolutions count with their absolute values. Normalization layers
+    are skipped. Other parameters are set to one (scales, embedded tokens) or zero (biases, positions).
+    R is then the sum over all paths of the products along them, and doubles with the input. If it does
+    not, because the network multiplies features with one another, the value is NaN.
 
     References: Tanaka et al. 2020, arXiv 2006.05467; as a score, Abdelfattah et al. 2021, arXiv
-    2101.08134, whose value this is the logarithm of.
+    2101.08134. This is the logarithm of that score.
     """
     twin = copy.deepcopy(unwrap(model)).double().eval()
     for module in twin.modules():
@@ -47,7 +47,7 @@ def synflow(model: nn.Module, inputs: Any, head: str | None = None) -> float:
 
 
 def _all_positive(model: nn.Module) -> list[Tensor]:
-    """Make weights positive, which are returned, and what else is learned neutral."""
+    """Make weights positive and other parameters neutral; returns the weights."""
     weights = [
         parameter
         for module in model.modules()
@@ -67,7 +67,7 @@ def _all_positive(model: nn.Module) -> list[Tensor]:
 
 
 def _pass_by_norms(module: nn.Module, args: tuple[Any, ...], output: Any) -> Tensor | None:
-    """What entered a normalization layer, which would divide the flow out again."""
+    """Skip a normalization layer, which would divide the flow out again: return its input."""
     entered = args[0] if args else None
     if not isinstance(entered, Tensor) or not isinstance(output, Tensor):
         return None

@@ -1,4 +1,4 @@
-"""Operations: what a forward pass computes, counted."""
+"""Operations: how much a forward pass computes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from prescreen.trees import tensors_in
 def flops(model: nn.Module, inputs: Any, head: str | None = None) -> float:
     """Floating-point operations of one sample's forward pass.
 
-    Those of matrix products, convolutions and attention, two for each multiplication with its
-    addition, as torch counts them.
+    Counted by torch: matrix products, convolutions and attention, with two operations for each
+    multiplication and its addition.
     """
     root = unwrap(model)
     with preserve(root), _countable(root), FlopCounterMode(display=False) as counter:
@@ -31,10 +31,10 @@ def flops(model: nn.Module, inputs: Any, head: str | None = None) -> float:
 
 @contextmanager
 def _countable(model: nn.Module) -> Iterator[None]:
-    """Without torch's fused attention, which its counter does not see, and without gradients.
+    """Without torch's fused attention, which its counter misses, and without gradients.
 
-    The counter follows gradients through modules, and fails where a tensor has none though the
-    parameter that it is a view of has.
+    The counter follows gradients through modules, and fails if a tensor has none but is a view of a
+    parameter that has.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
     fused = torch.backends.mha.get_fastpath_enabled()

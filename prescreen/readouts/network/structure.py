@@ -1,4 +1,4 @@
-"""Structure: what tells one architecture from another."""
+"""Structure: a digest that distinguishes architectures."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch import nn
 
 from prescreen.heads.find import unwrap
 
-# What decides on a layer's work beside the shapes of its parameters. Other settings of modules, such as
-# how much a dropout drops, belong to training.
+# Settings that decide what a layer computes, apart from the shapes of its parameters. Others, such as
+# the rate of a dropout, belong to training.
 _GEOMETRY = ("kernel_size", "stride", "padding", "dilation", "groups", "num_heads", "output_size")
 
 
 def structure(model: nn.Module) -> str:
     """A digest of a network's modules, their geometry, and the shapes of its parameters and buffers.
 
-    Networks of equal structure differ in their weights alone, as far as their modules tell: what a
-    ``forward`` decides by itself is not seen.
+    Networks of equal structure differ only in their weights, as far as their modules show: decisions
+    inside a ``forward`` are not seen.
     """
     root = unwrap(model)
     lines = [

@@ -1,4 +1,4 @@
-"""Training batches without end: from the images of a data set, or from the user's own loader."""
+"""Training batches without end, from the images of a data set or from the user's own loader."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from prescreen.tasks.images.dataset import InMemory, OnDemand
 from prescreen.tasks.rows import shuffled_rows
 
-# Where images are read on demand, so many of them give the mean and the standard deviation.
+# How many images give the mean and the standard deviation, if they are read on demand.
 _MEASURED_ON_DEMAND = 1024
 
 
@@ -35,7 +35,8 @@ class Moments(NamedTuple):
 class DatasetBatches:
     """batches(batch_size, seed): reshuffled, augmented and normalised images, epoch after epoch.
 
-    An incomplete last batch of an epoch is dropped; a data set smaller than a batch is the batch.
+    An incomplete last batch of an epoch is dropped. If a data set is smaller than a batch, every batch
+    is all of it.
     """
 
     samples: InMemory | OnDemand
@@ -44,12 +45,12 @@ class DatasetBatches:
     flip: bool
 
     def __call__(self, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Endless (inputs (B, C, H, W) float32, class indices (B,)); `seed` decides on them all."""
+        """(inputs (B, C, H, W) float32, class indices (B,)) without end; one seed gives the same."""
         generator = Generator().manual_seed(seed)
         return self._read(shuffled_rows(len(self.samples), batch_size, generator), generator)
 
     def digest(self) -> str:
-        """What makes two of them the same training data, read the same way."""
+        """A string that is equal if the training data and the way of reading them are the same."""
         return f"{self.samples.digest()} {len(self.samples)} {self.crop} {self.flip}"
 
     def _read(
@@ -66,19 +67,19 @@ class DatasetBatches:
 
 @dataclass(frozen=True, eq=False)
 class LoaderBatches:
-    """batches(batch_size, seed) of a DataLoader, cycled; its batch size is its own."""
+    """batches(batch_size, seed) of a DataLoader, cycled; it keeps its own batch size."""
 
     loader: DataLoader[Any]
 
     def __call__(self, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Endless (inputs, targets); `batch_size` is not used."""
+        """(inputs, targets) without end; `batch_size` is not used."""
         own = getattr(self.loader, "generator", None)
         if own is not None:
             own.manual_seed(seed)
         return self._epochs(Generator().manual_seed(seed))
 
     def digest(self) -> str:
-        """The number of samples, all that is known of a loader's data without reading them."""
+        """The number of samples: all that is known of a loader's data without reading them."""
         dataset: object = getattr(self.loader, "dataset", None)
         return f"loader {len(dataset) if isinstance(dataset, Sized) else 'of unknown length'}"
 
@@ -95,11 +96,11 @@ class LoaderBatches:
                 empty = False
                 yield _pair(batch)
             if empty:
-                raise ValueError("loader: at least one batch is needed on every pass, got none")
+                raise ValueError("`loader` must give at least one batch on every pass, got none")
 
 
 def measure(samples: InMemory | OnDemand, generator: Generator) -> Moments:
-    """Mean and deviation per channel of all images, or of 1,024 where they are read on demand."""
+    """Mean and deviation per channel of all images, or of 1,024 if they are read on demand."""
     rows = torch.arange(len(samples))
     if isinstance(samples, OnDemand):
         rows = torch.randperm(len(samples), generator=generator)[:_MEASURED_ON_DEMAND]
@@ -111,9 +112,9 @@ def measure(samples: InMemory | OnDemand, generator: Generator) -> Moments:
         squares = squares + images.square().sum((0, 2, 3))
     mean = total / count
     if not bool(torch.isfinite(mean).all()):
-        raise ValueError("images: finite values are needed, got NaN or infinity")
+        raise ValueError("the images must be finite, got NaN or infinite values")
     std = (squares / count - mean.square()).clamp_min(0).sqrt()
-    # A channel that never varies stays as it is instead of being divided by rounding errors.
+    # A channel that does not vary must not be divided by rounding errors.
     std = torch.where(std > 1e-6 * mean.abs(), std, 1.0)
     return Moments(tuple(mean.tolist()), tuple(std.tolist()))
 
@@ -138,14 +139,14 @@ def flip_half(images: Tensor, generator: Generator) -> Tensor:
 def _pair(batch: object) -> tuple[Tensor, Tensor]:
     if isinstance(batch, (tuple, list)) and len(batch) == 2:
         return batch[0], batch[1]
-    raise ValueError(f"loader: batches must be (inputs, targets), got {type(batch).__name__}")
+    raise ValueError(f"`loader` must give batches (inputs, targets), got {type(batch).__name__}")
 
 
 @contextmanager
 def _global_randomness_from(generator: Generator) -> Iterator[None]:
-    """What torch draws globally inside comes from the generator; outside nothing has moved.
+    """Let torch's global draws inside come from the generator; the global state is restored after.
 
-    A DataLoader without a generator of its own draws its order from the global generator.
+    A DataLoader without its own generator draws its order from the global one.
     """
     outside = torch.get_rng_state()
     torch.set_rng_state(generator.get_state())

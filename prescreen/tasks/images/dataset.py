@@ -1,4 +1,4 @@
-"""Images of a data set as tensors of one layout, read once into memory or on demand."""
+"""Images of a data set as tensors of one layout, kept in memory or read on demand."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch.utils.data import Dataset, TensorDataset
 
 from prescreen.tasks.rows import digest
 
-# Training images of one data set that take more bytes than this (4 GiB, as uint8 or float32) are
-# not kept in memory but read anew for every batch.
+# Training images that take more bytes than this (4 GiB, as uint8 or float32) are not kept in memory but
+# read again for every batch.
 MEMORY_LIMIT = 4 << 30
 
-_LOOKED_AT = 64  # how many images, evenly spaced, decide on the common layout
+_LOOKED_AT = 64  # how many images, evenly spaced, decide the common layout
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, by which image libraries turn RGB into grey
 
 
@@ -58,7 +58,7 @@ class InMemory:
 
 @dataclass(frozen=True, eq=False)
 class OnDemand:
-    """Some rows of a data set, read and brought to one layout whenever they are asked for."""
+    """Some rows of a data set, read and brought to one layout when they are needed."""
 
     dataset: Dataset[Any]
     rows: Tensor
@@ -81,7 +81,7 @@ class OnDemand:
 
 
 def read_image(dataset: Dataset[Any], row: int) -> Tensor:
-    """One image, (C, H, W), uint8 or float32; a label beside it is not looked at."""
+    """One image, (C, H, W), uint8 or float32; a label beside it is ignored."""
     item = dataset[row]
     return _as_image(item[0] if isinstance(item, (tuple, list)) and item else item, row)
 
@@ -91,22 +91,23 @@ def read_sample(dataset: Dataset[Any], row: int) -> tuple[Tensor, int]:
     item = dataset[row]
     if not isinstance(item, (tuple, list)) or len(item) != 2:
         raise ValueError(
-            f"dataset: items must be (image tensor, label), got {type(item).__name__} as item {row}"
+            f"the items must be (image tensor, label), got {type(item).__name__} as item {row}"
         )
     label = item[1]
-    # Some data sets give their labels as arrays or tensors of one element.
+    # In some data sets labels are arrays or tensors of one element.
     value = label.item() if math.prod(getattr(label, "shape", (0,))) == 1 else label
     if not isinstance(value, int):
-        raise ValueError(f"labels: integers are needed, got {label!r} in item {row}")
+        raise ValueError(f"the labels must be integers, got {label!r} in item {row}")
     return _as_image(item[0], row), value
 
 
-def check_labels(labels: Tensor, num_classes: int, what: str = "labels") -> None:
-    """Refuse class indices outside 0 … K - 1."""
+def check_labels(labels: Tensor, num_classes: int, where: str = "") -> None:
+    """Refuse class indices outside 0 … K - 1; `where` they are is part of the message."""
     outside = labels[(labels < 0) | (labels >= num_classes)]
     if len(outside):
         raise ValueError(
-            f"{what}: class indices 0 to {num_classes - 1} are allowed, got {int(outside[0])}"
+            f"the labels{where} must be class indices from 0 to {num_classes - 1}, "
+            f"got {int(outside[0])}"
         )
 
 
@@ -118,7 +119,9 @@ def load(
     num_classes = num_classes or len(getattr(dataset, "classes", None) or ()) or None
     if math.prod(layout[:3]) * layout.dtype.itemsize * len(rows) > MEMORY_LIMIT:
         if num_classes is None:
-            raise ValueError("num_classes: is needed for a data set too large to read into memory")
+            raise ValueError(
+                "`num_classes` must be given for a data set too large for memory, got None"
+            )
         return OnDemand(dataset, rows, layout, num_classes), num_classes
     samples = collect(dataset, rows, layout)
     num_classes = num_classes or max(1, int(samples.labels.max()) + 1)
@@ -127,7 +130,7 @@ def load(
 
 
 def common_layout(dataset: Dataset[Any], rows: Tensor, image_size: int | None) -> Layout:
-    """The layout of up to 64 evenly spaced images: their size, or the median one; RGB if any is."""
+    """The layout of up to 64 evenly spaced images: the median size; RGB if any of them is."""
     evenly = torch.linspace(0, len(rows) - 1, min(_LOOKED_AT, len(rows))).long()
     images = [read_image(dataset, row) for row in rows[evenly].tolist()]
     height, width = (median_low(image.shape[dim] for image in images) for dim in (1, 2))
@@ -136,7 +139,7 @@ def common_layout(dataset: Dataset[Any], rows: Tensor, image_size: int | None) -
 
 
 def collect(dataset: Dataset[Any], rows: Tensor, layout: Layout) -> InMemory:
-    """Read rows into memory; a grey layout turns into RGB when an RGB image comes."""
+    """Read rows into memory; a grey layout turns into RGB at the first RGB image."""
     if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2:
         pixels, indices = dataset.tensors
         return _from_tensors(pixels[rows], indices[rows], layout)
@@ -153,13 +156,16 @@ def collect(dataset: Dataset[Any], rows: Tensor, layout: Layout) -> InMemory:
 
 
 def fit(images: Tensor, layout: Layout) -> Tensor:
-    """Bring images (B, C, H, W) to a layout: grey to RGB or back, resized whatever the aspect."""
+    """Bring images (B, C, H, W) to a layout: grey to RGB or back, resized without keeping the aspect."""
     if images.dtype != layout.dtype:
-        raise ValueError(f"images: one dtype is needed, got {layout.dtype} and {images.dtype}")
+        raise ValueError(f"the images must have one dtype, got {layout.dtype} and {images.dtype}")
     channels = images.shape[1]
     if channels != layout.channels:
         if {channels, layout.channels} != {1, 3}:
-            raise ValueError(f"images: got some of {channels}, some of {layout.channels} channels")
+            raise ValueError(
+                "the images must have equally many channels, or 1 and 3, "
+                f"got {channels} and {layout.channels}"
+            )
         images = images.expand(-1, 3, -1, -1) if channels == 1 else _to_grey(images)
     if images.shape[2:] != layout[1:3]:
         images = functional.interpolate(images, layout[1:3], mode="bilinear", antialias=True)
@@ -167,10 +173,10 @@ def fit(images: Tensor, layout: Layout) -> Tensor:
 
 
 def _from_tensors(images: Tensor, labels: Tensor, layout: Layout) -> InMemory:
-    """What `collect` does, for a data set that is tensors already."""
+    """Like `collect`, for a data set that holds tensors already."""
     if labels.numel() != len(labels) or labels.is_floating_point():
         raise ValueError(
-            f"labels: integers (n,) are needed, got {labels.dtype} {tuple(labels.shape)}"
+            f"the labels must be integers (n,), got {labels.dtype} {tuple(labels.shape)}"
         )
     images = images if images.ndim == 4 else images[:, None]
     images = images if images.dtype == torch.uint8 else images.float()
@@ -181,7 +187,7 @@ def _as_image(value: object, row: int) -> Tensor:
     if not isinstance(value, Tensor) or value.ndim not in (2, 3) or not value.numel():
         shape = f" {tuple(value.shape)}" if isinstance(value, Tensor) else ""
         raise ValueError(
-            "dataset: images must be tensors (C, H, W) or (H, W), "
+            "the images must be tensors (C, H, W) or (H, W), "
             f"got {type(value).__name__}{shape} in item {row}"
         )
     image = value if value.dtype == torch.uint8 else value.float()

@@ -1,4 +1,4 @@
-"""Image files, and folders of them as map-style data sets."""
+"""Image files and folders of them, as map-style data sets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-# Validation images come first, so that test images stay unseen for a check at the end.
+# Validation images come first: test images stay unseen for a check at the end.
 PROBE_SPLITS = ("validation", "valid", "val", "test")
 
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
 class Splits(NamedTuple):
-    """Labelled training images, images for the probe batch if kept apart, and K if known."""
+    """Labelled training images, separate images for the probe batch if any, and K if known."""
 
     train: Dataset[Any]
     probe: Dataset[Any] | None
@@ -30,7 +30,7 @@ class Splits(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles(Dataset[Any]):
-    """One image a file: items are (image, class index), or (image, None) without labels."""
+    """One image per file: items are (image, class index), or (image, None) without labels."""
 
     paths: Sequence[str]
     labels: Sequence[int] | None = None
@@ -42,40 +42,46 @@ class ImageFiles(Dataset[Any]):
         try:
             encoded = Path(self.paths[i]).read_bytes()
         except OSError as error:
-            raise ValueError(f"data: {self.paths[i]} cannot be read: {error.strerror}") from error
+            raise ValueError(
+                f"`data` must have readable files, got {self.paths[i]}: {error.strerror}"
+            ) from error
         return decode(encoded, self.paths[i]), None if self.labels is None else self.labels[i]
 
 
 def decode(encoded: bytes, origin: str) -> Tensor:
-    """An image file's bytes to (1, H, W) or (3, H, W); `origin` is what an error names."""
+    """The bytes of an image file as (1, H, W) or (3, H, W); an error names their `origin`."""
     pillow = required("PIL.Image", "reading images")
     try:
         return from_pillow(pillow.open(io.BytesIO(encoded)))
-    # Pillow has no one kind of exception for damaged files.
+    # Pillow raises any of these for damaged files.
     except (OSError, SyntaxError, ValueError, EOFError, pillow.DecompressionBombError) as error:
-        raise ValueError(f"data: {origin} is no image or a damaged one") from error
+        raise ValueError(f"`data` must hold undamaged images, got {origin}") from error
 
 
 def from_pillow(image: Any) -> Tensor:
-    """A Pillow image to uint8 (1, H, W) if grey, else (3, H, W); float32 above 8 bits a channel."""
+    """A Pillow image as uint8 (1, H, W) if grey, else (3, H, W); float32 above 8 bits a channel."""
     if image.mode[0] in "IF":
         return torch.from_numpy(np.array(image, np.float32))[None]
     if image.mode == "P":
-        image = image.convert("RGBA")  # a palette's transparency would draw a warning
+        image = image.convert("RGBA")  # a transparent palette would cause a warning
     if image.mode not in ("L", "RGB"):
         image = image.convert("L" if image.mode in ("1", "LA", "La") else "RGB")
     pixels = torch.from_numpy(np.array(image))
     return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
 
 
-def class_indices(values: np.ndarray[Any, Any], what: str) -> tuple[Tensor, int]:
-    """Class indices (n,) from integers, or from names by their order, and the number of classes."""
+def class_indices(values: np.ndarray[Any, Any], where: str) -> tuple[Tensor, int]:
+    """Class indices (n,) from integers, or from sorted names, and the number of classes.
+
+    Raises:
+        ValueError: the labels are neither; the message says `where` they are.
+    """
     if values.dtype.kind in "US":
         names, values = np.unique(values, return_inverse=True)
         return torch.from_numpy(values.astype(np.int64)), len(names)
     if values.dtype.kind not in "iub" or values.min() < 0:
         got = values.min() if values.dtype.kind == "i" else values.dtype
-        raise ValueError(f"{what} must be class indices from 0 or class names, got {got}")
+        raise ValueError(f"the labels{where} must be class indices from 0 or names, got {got}")
     return torch.from_numpy(values.astype(np.int64)), int(values.max()) + 1
 
 
@@ -89,13 +95,13 @@ def required(module: str, what: str) -> Any:
 
 
 def open_folder(path: Path) -> Splits:
-    """Open a folder with a sub-folder of images a class, or with such a folder `train` in it."""
+    """Open a folder with a sub-folder of images for each class, or with such a folder `train`."""
     root = path / "train" if (path / "train").is_dir() else path
     folders = sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith("."))
     if len(folders) < 2:
         raise ValueError(
-            f"data: {root} must hold parquet files or a sub-folder of images for every class, "
-            f"at least two, got {len(folders)} sub-folders"
+            "`data` must hold parquet files or a sub-folder of images for every class, at least two, "
+            f"got {len(folders)} sub-folders in {root}"
         )
     by_class = [_image_paths(folder) for folder in folders]
     labels = [k for k, paths in enumerate(by_class) for _ in paths]
@@ -108,5 +114,7 @@ def _image_paths(folder: Path) -> list[str]:
     paths = sorted(path for path in folder.rglob("*") if not path.name.startswith("."))
     found = [str(path) for path in paths if path.suffix.lower() in _SUFFIXES]
     if not found:
-        raise ValueError(f"data: {folder} holds no image ({', '.join(_SUFFIXES)})")
+        raise ValueError(
+            f"`data` must have images ({', '.join(_SUFFIXES)}) in every folder, got none in {folder}"
+        )
     return found

@@ -13,6 +13,7 @@ from prescreen.tasks.images.folders import Splits, from_pillow, open_folder, req
 from prescreen.tasks.images.npz import open_npz
 from prescreen.tasks.images.parquet import list_parquet, open_parquet
 from prescreen.tasks.images.task import Augment, ImageTask
+from prescreen.text import first_line
 
 _CACHE = Path("~/.cache/prescreen")
 
@@ -23,9 +24,9 @@ def _split(train: str, probe: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 _FLAG: tuple[dict[str, Any], dict[str, Any]] = ({"train": True}, {"train": False})
 
-# The torchvision data sets: what their class is called with for the training images, and for those
-# that the probe batch is drawn from; None where torchvision has no split of them. Validation comes
-# before test, so that test images stay unseen for a check at the end.
+# The torchvision data sets: arguments of their class for the training images, and for those that the
+# probe batch is drawn from; None if torchvision has no such split. Validation comes before test: test
+# images stay unseen for a check at the end.
 _TORCHVISION: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "Caltech101": ({}, None),
     "Caltech256": ({}, None),
@@ -54,7 +55,7 @@ _TORCHVISION: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "USPS": _FLAG,
 }
 
-# Characters and signs are others in the mirror.
+# Characters and signs change their meaning in the mirror.
 _NOT_FLIPPED = (
     *("digits", "emnist", "gtsrb", "kmnist", "mnist", "qmnist"),
     *("renderedsst2", "semeion", "svhn", "usps"),
@@ -70,11 +71,11 @@ def load_task(
     augment: Augment = True,
     image_size: int | None = None,
 ) -> ImageTask:
-    """A classification task from the name of a data set or the path of the user's own.
+    """A classification task from the name of a data set or from a path.
 
-    Names come before paths (``./digits`` is a folder) and are, in upper or lower case: ``digits``
-    (8×8 grey, part of scikit-learn), or torchvision's, such as ``cifar10``, ``mnist``, ``svhn``,
-    which are downloaded if they are not there. A path is one of
+    Names come before paths (``./digits`` is a folder); case does not matter. They are ``digits``
+    (8×8 grey, part of scikit-learn) and those of torchvision, such as ``cifar10``, ``mnist``, ``svhn``,
+    which are downloaded if missing. A path is one of
 
     - a folder with a sub-folder of images for every class, or with such a folder ``train``;
     - a .parquet file or a folder of them, in the Hugging Face image schema: ``image`` or ``img``,
@@ -82,23 +83,23 @@ def load_task(
     - an .npz archive with ``x`` and ``y``, ``images`` and ``labels``, ``x_train`` and ``y_train``,
       or ``train_images`` and ``train_labels``.
 
-    The probe batch is drawn from the validation images, else the test images, else it is held out
-    of the training images; of its labels nothing is kept. All images get zero mean and unit
-    deviation per channel of the training images, and one size; grey ones become RGB where others
-    are. Up to 4 GiB of them are held in memory.
+    The probe batch is drawn from the validation images, else from the test images, else it is held out
+    of the training images. Its labels are not kept. All images are standardised with the mean and
+    deviation of the training images per channel, and resized to one size; grey images become RGB if
+    others are. Up to 4 GiB of them are held in memory.
 
     Args:
         data: a name or a path.
         probe_size: N, the number of images in the probe batch.
-        seed: what draws the probe batch.
+        seed: of the draw of the probe batch.
         root: the folder of downloaded data sets; by default ``~/.cache/prescreen``.
         augment: True pads by an eighth of the size, crops, and flips from left to right unless the
             images are known to be of characters or signs; ``"crop"`` never flips.
-        image_size: height and width in pixels that all images get; by default their own, or the
-            median of 64 of them where they differ. The aspect is not kept.
+        image_size: height and width of all images in pixels; by default their own, or the median of
+            64 images if sizes differ. The aspect is not kept.
 
     Raises:
-        ValueError: data that are not there, cannot be read or have too few images.
+        ValueError: the data do not exist, cannot be read, or have too few images.
         ImportError: the `images` extra is missing.
     """
     name = str(data)
@@ -146,8 +147,9 @@ def _torchvision(name: str, root: Path, options: dict[str, Any]) -> Dataset[Any]
         try:
             opened = kind(root, download=True, transform=from_pillow, **options)
         except (OSError, RuntimeError) as error:
-            line = f"data: {name} is not in {root} and could not be downloaded: {error}"
-            raise ValueError(line.splitlines()[0]) from error
+            raise ValueError(
+                f"`data` must be in {root} or downloadable, got {name}: {first_line(error)}"
+            ) from error
     return opened
 
 
@@ -161,6 +163,6 @@ def _open_path(data: str | Path) -> Splits:
     close = difflib.get_close_matches(str(data).lower(), names, n=3)
     meant = f"; did you mean {' or '.join(close)}?" if close else ""
     raise ValueError(
-        f"data: a folder, a .parquet or .npz file, or one of {', '.join(names)} is allowed, "
+        f"`data` must be a folder, a .parquet or .npz file, or one of {', '.join(names)}, "
         f"got {str(data)!r}{meant}"
     )

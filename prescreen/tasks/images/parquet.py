@@ -26,7 +26,7 @@ _LABEL_COLUMNS = ("label", "labels", "fine_label")
 
 @dataclass(frozen=True, eq=False)
 class EncodedImages(Dataset[Any]):
-    """Encoded images in one tensor, image i up to byte ends[i]; items as those of ImageFiles."""
+    """Encoded images in one tensor, image i up to byte ends[i]; items as in ImageFiles."""
 
     encoded: Tensor
     ends: Tensor
@@ -46,9 +46,9 @@ class EncodedImages(Dataset[Any]):
 def open_parquet(path: Path) -> Splits:
     """Open a parquet file, or a folder of them, in the Hugging Face image schema.
 
-    In a folder, train-*.parquet is trained on and the probe batch drawn from validation-*.parquet
-    or test-*.parquet; the label column of those is not read. Without a train-*.parquet all files
-    are training data.
+    In a folder, train-*.parquet holds the training images. The probe batch is drawn from
+    validation-*.parquet or test-*.parquet, whose labels are not read. Without a train-*.parquet all
+    files are training data.
     """
     files = list_parquet(path) if path.is_dir() else [path]
     train = [file for file in files if file.name.startswith("train")] or files
@@ -73,15 +73,15 @@ def _read_labelled(files: Sequence[Path]) -> tuple[EncodedImages, int]:
             values += opened.read(columns=[column])[column].to_pylist()
             names = _class_names(opened, column)
     images = _read_images(files)
-    what = f"data: {column} of {images.source}"
+    where = f" in {column} of {images.source}"
     wrong = next((i for i, value in enumerate(values) if not isinstance(value, int | str)), None)
     if wrong is not None:
         raise ValueError(
-            f"{what} must be class indices or class names, got {values[wrong]!r} in row {wrong}"
+            f"the labels{where} must be class indices or names, got {values[wrong]!r} in row {wrong}"
         )
-    labels, found = class_indices(np.array(values), what)
+    labels, found = class_indices(np.array(values), where)
     if names:
-        check_labels(labels, len(names), what)
+        check_labels(labels, len(names), where)
     return replace(images, labels=labels), len(names) or found
 
 
@@ -98,30 +98,32 @@ def _read_images(files: Sequence[Path]) -> EncodedImages:
                     encoded = value.get("bytes") if isinstance(value, dict) else value
                     if not isinstance(encoded, bytes) or not encoded:
                         row = len(lengths)
-                        raise ValueError(f"data: row {row} of {source} has no image bytes")
+                        raise ValueError(
+                            f"`data` must have image bytes, got none in row {row} of {source}"
+                        )
                     joined += encoded
                     lengths.append(len(encoded))
                 if len(joined) > ENCODED_LIMIT:
                     raise ValueError(
-                        f"data: at most {ENCODED_LIMIT >> 20} MiB of encoded images are allowed in "
-                        f"{source}, got more; give fewer files, or a folder of image files"
+                        f"`data` must have at most {ENCODED_LIMIT >> 20} MiB of encoded images, got "
+                        f"more in {source}; give fewer files, or a folder of image files"
                     )
     if not lengths:
-        raise ValueError(f"data: at least one row is needed, got none in {source}")
+        raise ValueError(f"`data` must have at least one row, got none in {source}")
     encoded_images = torch.frombuffer(joined, dtype=torch.uint8)
     return EncodedImages(encoded_images, torch.tensor(lengths).cumsum(0), source)
 
 
 @contextmanager
 def _parquet(file: Path) -> Iterator[Any]:
-    """An open parquet file, whose damages come as one line."""
+    """An open parquet file; its errors come as one line."""
     arrow = required("pyarrow", "reading parquet files")
     parquet = required("pyarrow.parquet", "reading parquet files")
     try:
         with parquet.ParquetFile(file) as opened:
             yield opened
     except (OSError, arrow.ArrowException) as error:
-        raise ValueError(f"data: {file} is no parquet file or a damaged one") from error
+        raise ValueError(f"`data` must be an undamaged parquet file, got {file}") from error
 
 
 def _column(opened: Any, allowed: Sequence[str], file: Path) -> str:
@@ -130,12 +132,12 @@ def _column(opened: Any, allowed: Sequence[str], file: Path) -> str:
         if name in names:
             return name
     raise ValueError(
-        f"data: a column named {' or '.join(allowed)} is needed in {file}, got {', '.join(names)}"
+        f"`data` must have a column named {' or '.join(allowed)}, got {', '.join(names)} in {file}"
     )
 
 
 def _class_names(opened: Any, column: str) -> Sequence[str]:
-    """The class names that the Hugging Face schema keeps beside the table, if it is there."""
+    """The class names in the metadata of the Hugging Face schema, if there are any."""
     stored = (opened.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
     try:
         names = json.loads(stored)["info"]["features"][column]["names"]

@@ -1,4 +1,4 @@
-"""The probe batch: which unlabelled inputs it holds, and what it must be like."""
+"""The probe batch: how its unlabelled inputs are chosen and checked."""
 
 from __future__ import annotations
 
@@ -11,44 +11,46 @@ from torch.utils.data import Dataset, TensorDataset
 
 from prescreen.tasks.rows import draw_rows
 
-# Above this `probe_shift` is warned about; benchmarks/where_it_fails.py shows what it notices.
+# A larger `probe_shift` causes a warning; benchmarks/where_it_fails.py shows what it detects.
 SHIFT_LIMIT = 0.1
 
 
 def check_probe(probe: object) -> None:
-    """Refuse what is no finite float32 batch of at least two images."""
-    needed = "probe: a finite float32 tensor (N, C, H, W) of at least 2 unlabelled inputs is needed"
+    """Refuse anything but a finite float32 batch of at least two images."""
+    allowed = "a finite float32 tensor (N, C, H, W) of at least 2 unlabelled inputs"
     if not isinstance(probe, Tensor):
-        raise ValueError(f"{needed}, got {type(probe).__name__}")
+        raise ValueError(f"`probe` must be {allowed}, got {type(probe).__name__}")
     if probe.dtype != torch.float32 or probe.ndim != 4 or len(probe) < 2 or not probe.numel():
-        raise ValueError(f"{needed}, got {probe.dtype} {tuple(probe.shape)}")
+        raise ValueError(f"`probe` must be {allowed}, got {probe.dtype} {tuple(probe.shape)}")
     bad = int((~torch.isfinite(probe)).sum())
     if bad:
-        raise ValueError(f"{needed}, got {bad} NaN or infinite of {probe.numel()} values")
+        got = f"{bad} NaN or infinite of {probe.numel()} values"
+        raise ValueError(f"`probe` must be {allowed}, got {got}")
 
 
 def choose_probe(
     dataset: Dataset[Any], probe: Tensor | Dataset[Any] | None, size: int, generator: Generator
 ) -> tuple[Dataset[Any], Tensor, Tensor]:
-    """Where the probe images come from and their row numbers there, and the rows to train on."""
+    """The source of the probe images, their row numbers in it, and the rows to train on."""
     length = _length(dataset, "dataset")
     if probe is None:
         chosen, rest = draw_rows(length, size, generator, leave=1)
         return dataset, chosen, rest
     if isinstance(probe, Tensor):
         if len(probe) < 2:
-            raise ValueError(f"probe: at least 2 inputs are needed, got {len(probe)}")
+            raise ValueError(f"`probe` must have at least 2 inputs, got {len(probe)}")
         return TensorDataset(probe), torch.arange(len(probe)), torch.arange(length)
     chosen, _ = draw_rows(_length(probe, "probe"), size, generator)
     return probe, chosen, torch.arange(length)
 
 
 def probe_shift(probe: Tensor) -> float:
-    """How unlike training images a normalised probe batch is, beyond what chance allows.
+    """How far a normalised probe batch is from training images, beyond chance.
 
-    Training images have mean 0 and mean square 1 in every channel. The largest distance of a
-    channel's mean, or of half the logarithm of its mean square, less four standard errors: few
-    images differ by chance. In units of the training images' deviation; 0 or less if alike.
+    Training images have mean 0 and mean square 1 in every channel. The value is the largest distance
+    from this of a channel's mean, or of half the logarithm of its mean square, less four standard
+    errors, since few images differ by chance. It is in units of the training images' deviation, and
+    0 or less if they are alike.
 
     Args:
         probe: shape (N, C, H, W).
@@ -56,19 +58,19 @@ def probe_shift(probe: Tensor) -> float:
     firsts, squares = (values.mean((2, 3)) for values in (probe, probe.square()))
     errors = [values.std(0) / len(probe) ** 0.5 for values in (firsts, squares)]
     square = squares.mean(0)
-    square[square == 0] = 1.0  # the same everywhere, as a channel that is constant in training
+    square[square == 0] = 1.0  # a channel that is constant, as in training
     of_mean = firsts.mean(0).abs() - 4 * errors[0]
     of_deviation = square.log().abs() / 2 - 4 * errors[1] / (2 * square)
     return max(of_mean.max().item(), of_deviation.max().item())
 
 
 def warn_of_shift(probe: Tensor) -> None:
-    """Warn if a probe batch cannot be a sample of what training images are drawn from."""
+    """Warn if a probe batch cannot be from the distribution of the training images."""
     shift = probe_shift(probe)
     if shift > SHIFT_LIMIT:
         warnings.warn(
-            "probe: images unlike those of training, a channel's mean or deviation differs by at "
-            f"least {shift:.2f} training deviations; readouts may say little",
+            "`probe` must be images like those of training, got a channel whose mean or deviation "
+            f"differs by at least {shift:.2f} training deviations; readouts may be misleading",
             stacklevel=3,
         )
 
@@ -76,10 +78,10 @@ def warn_of_shift(probe: Tensor) -> None:
 def _length(dataset: object, argument: str) -> int:
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise ValueError(
-            f"{argument}: a map-style data set, with a length and items by number, is needed, "
+            f"`{argument}` must be a map-style data set, with a length and items by number, "
             f"got {type(dataset).__name__}"
         )
     length = len(dataset)
     if length == 0:
-        raise ValueError(f"{argument}: at least one image is needed, got an empty data set")
+        raise ValueError(f"`{argument}` must have at least one image, got an empty data set")
     return length

@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
+from prescreen.checks import require_at_least
 from prescreen.predictions import Link, check_link
 from prescreen.tasks.base import model_logits
 from prescreen.tasks.images import dataset as images
@@ -27,21 +28,21 @@ Batches = Callable[[int, int], Iterator[tuple[Tensor, Tensor]]]
 
 @dataclass(frozen=True, eq=False)
 class ImageTask:
-    """A task whose inputs are images, and whose loss is of logits and targets.
+    """A task with images as inputs and a loss of logits and targets.
 
-    It offers builders the sizes ``num_classes``, ``in_channels`` and ``image_size``. The view of
-    images is ``shifted``; there is none of images with a single column.
+    It offers builders the sizes ``num_classes``, ``in_channels`` and ``image_size``. Its view is
+    ``shifted``; images with a single column have none.
 
     Args:
-        name: what the user asked for; two names may mean the same task.
-        probe: inputs that training does not use, float32 (N, C, H, W), normalised as training
-            inputs are; there are no labels to them.
+        name: the name that the user gave; two names may mean the same task.
+        probe: unlabelled inputs that training does not use, float32 (N, C, H, W), normalised as
+            training inputs are.
         num_classes: K, the width of a candidate's head.
         in_channels: C.
         image_size: (H, W) in pixels.
         batches: ``batches(batch_size, seed)`` gives (inputs, targets) without end; one seed always
-            gives the same batches, and the global random state is neither read nor moved.
-        criterion: what training minimises, ``criterion(logits, targets)``.
+            gives the same batches, and global random state is neither read nor changed.
+        criterion: the loss that training minimises, ``criterion(logits, targets)``.
         link: how logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``.
 
     Raises:
@@ -84,13 +85,13 @@ class ImageTask:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A short hash, equal where two tasks are the same measurement under whatever name.
+        """A short hash, equal if two tasks are the same measurement, whatever their names.
 
-        It covers the probe batch, classes, link, the criterion's name, the number of training samples
-        and augmentation, and the training data where they are in memory.
+        It covers the probe batch, classes, link, the criterion's name, the number of training samples,
+        augmentation, and the training data if they are in memory.
         """
         of_batches = getattr(self.batches, "digest", None)
-        # Journals hold the hash of exactly these parts: a change of them closes earlier runs.
+        # Journals hold the hash of exactly these parts: with others, earlier runs cannot be continued.
         parts = (
             digest(self.probe),
             self.num_classes,
@@ -130,33 +131,34 @@ class ImageTask:
 
         Images are uint8 or float, (C, H, W) or (H, W), and get zero mean and unit deviation per
         channel of the training images. Up to 4 GiB of them (``images.MEMORY_LIMIT``) are read once
-        and kept; above that they are read anew for every batch. A random transform inside the data
-        set is therefore either frozen or outside what `seed` promises: leave it out.
+        and kept; above that they are read again for every batch. Leave random transforms out of the
+        data set: they would be frozen, or not depend on `seed`.
 
         Args:
             dataset: the training data.
-            num_classes: K; by default the data set's ``classes``, or its largest label and one.
+            num_classes: K; by default the length of the data set's ``classes``, or one more than its
+                largest label.
             probe: unlabelled inputs that training does not use, in the data set's form: a tensor
-                (N, C, H, W), or a data set that `probe_size` images are drawn from (labels in it
-                are not looked at). By default they are held out of `dataset`.
-            probe_size: N, where the probe batch is drawn.
-            seed: what draws the probe batch.
+                (N, C, H, W), or a data set that `probe_size` images are drawn from (its labels are
+                ignored). By default they are held out of `dataset`.
+            probe_size: N, if the probe batch is drawn.
+            seed: of the draw of the probe batch.
             augment: True pads by an eighth of the size, crops and flips from left to right;
                 ``"crop"`` does not flip.
-            image_size: height and width in pixels that all images get; by default their own, or
-                the median of 64 of them where they differ. The aspect is not kept.
+            image_size: height and width of all images in pixels; by default their own, or the median
+                of 64 images if sizes differ. The aspect is not kept.
             name: the task's name.
 
         Warns:
-            UserWarning: a probe batch that is unlike the training images.
+            UserWarning: the probe batch is unlike the training images.
 
         Raises:
-            ValueError: items, labels or a probe size that the data set cannot serve.
+            ValueError: items or labels are not as above, or the probe size is too large.
         """
         if augment not in (True, False, "crop"):
             raise ValueError(f"`augment` must be True, False or 'crop', got {augment!r}")
-        if image_size is not None and image_size < 1:
-            raise ValueError(f"`image_size` must be at least 1 pixel, got {image_size}")
+        if image_size is not None:
+            require_at_least("image_size", image_size, 1)
         generator = Generator().manual_seed(seed)
         source, chosen, rows = choose_probe(dataset, probe, probe_size, generator)
         samples, num_classes = images.load(dataset, rows, num_classes, image_size)
@@ -188,21 +190,20 @@ class ImageTask:
         link: Link = "softmax",
         name: str = "loader",
     ) -> ImageTask:
-        """A task from a DataLoader of (images, targets), taken as they come and cycled.
+        """A task from a DataLoader of (images, targets), used as they are and cycled.
 
-        The loader keeps its own batch size, whatever training asks for. A seed decides on all that
-        the loader draws from torch on the CPU: its order, and the transforms of a loader without
-        workers. What transforms draw from NumPy or ``random``, from a sampler's own generator or
-        on a GPU is outside what a seed promises, and the fingerprint knows of the training data
-        only how many they are. The generator of a loader that has one is re-seeded, so
-        only one iterator of its batches can be used at a time.
+        The loader keeps its own batch size; the batch size of training is ignored. A seed fixes all
+        that the loader draws from torch on the CPU: its order, and the transforms of a loader without
+        workers. It does not fix what transforms draw from NumPy or ``random``, from a sampler's own
+        generator, or on a GPU. The fingerprint covers only the number of training samples. A loader's
+        own generator is re-seeded, so only one iterator of its batches can be used at a time.
 
         Args:
             loader: training batches; every pass over it is an epoch.
             probe: inputs that training does not use, float32 (N, C, H, W), prepared as the
-                loader's are. A loader's own inputs are all training data, so none can be drawn.
+                loader's are. They cannot be drawn from the loader, which is all training data.
             num_classes: K.
-            criterion: what training minimises, ``criterion(logits, targets)``.
+            criterion: the loss that training minimises, ``criterion(logits, targets)``.
             link: how logits become predictions.
             name: the task's name.
 

@@ -1,4 +1,4 @@
-"""Views: the same inputs once more, changed in a way that their classes survive."""
+"""Views: the same inputs, changed in a way that keeps their classes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Of the width: one pixel of the 16 in benchmarks/checkpoint_selection.py.
+# The shift as a fraction of the width: one pixel of the 16 in benchmarks/checkpoint_selection.py.
 _SHIFT = 16
 
 
 def shifted(images: Tensor) -> Tensor:
-    """Images a sixteenth of their width further to the right; their left edge is reflected.
+    """Images shifted to the right by a sixteenth of their width; their left edge is reflected.
 
-    Unlike in mirrored ones, digits, letters and left lungs stay what they are.
+    Unlike mirroring, this keeps digits, letters and left lungs what they are.
 
     Args:
         images: (N, C, H, W) with at least two columns.
@@ -26,7 +26,7 @@ def shifted(images: Tensor) -> Tensor:
 
 
 def view_of(unseen: Any, view: Callable[[Any], Any] | None) -> Any:
-    """Another view of inputs: the given one, of images ``shifted``; None if there is none."""
+    """Another view of inputs: by the given function, else ``shifted`` if they are images, else None."""
     if view is not None:
         return view(unseen)
     is_wide = isinstance(unseen, Tensor) and unseen.ndim == 4 and unseen.shape[-1] > 1

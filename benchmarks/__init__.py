@@ -1,0 +1,1 @@
+"""What README and docs/ quote, measured: a folder a question. README.md here says what to run."""

@@ -1,0 +1,1 @@
+"""What the benchmarks share: options, results, metrics, images, journalled processes."""

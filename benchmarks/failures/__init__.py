@@ -1,0 +1,1 @@
+"""Which readouts are fooled, and by what?"""

@@ -1,0 +1,1 @@
+"""What Optuna and Ray add, and what they cost."""

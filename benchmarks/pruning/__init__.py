@@ -1,0 +1,1 @@
+"""How early may a search stop its candidates?"""
