@@ -13,7 +13,7 @@ from prescreen.readouts.projections import divergence
 from prescreen.readouts.readout import Readout
 
 # The weight of inconsistency with another view; inconsistency with the previous reading has weight 1.
-# Chosen for shifted images, on runs of benchmarks/checkpoint_selection.py that are not reported.
+# Chosen for shifted images, on runs of benchmarks/checkpoints that are not reported.
 VIEW_WEIGHT = 0.75
 
 

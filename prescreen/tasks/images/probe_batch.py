@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from prescreen.tasks.rows import draw_rows
 
-# A larger `probe_shift` causes a warning; benchmarks/where_it_fails.py shows what it detects.
+# A larger `probe_shift` causes a warning; benchmarks/failures shows what it detects.
 SHIFT_LIMIT = 0.1
 
 

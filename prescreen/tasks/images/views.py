@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# The shift as a fraction of the width: one pixel of the 16 in benchmarks/checkpoint_selection.py.
+# The shift as a fraction of the width: one pixel of the 16 in benchmarks/checkpoints.
 _SHIFT = 16
 
 
