@@ -15,8 +15,8 @@ class PrunedSearch(Searcher):
 
     Tune gives a searcher the last result of a trial that a scheduler stopped as that of any other:
     ``OptunaSearch`` then takes its value after few steps for its final one, and a trial that ends
-    with NaN for one that is still running. Here the searcher gets no final result of these; a trial counts
-    as pruned in ``OptunaSearch``, where Optuna's samplers know how to use it.
+    with NaN for one that is still running. Here the searcher gets no final result of these; a trial
+    counts as pruned in ``OptunaSearch``, where Optuna's samplers know how to use it.
 
     Args:
         searcher: such as ``OptunaSearch(space.sample, metric="prescreen/score", mode="max")``. The
