@@ -24,7 +24,7 @@ class _ReadoutCallback(Callback, ABC):
 
     def __init__(self, monitor: Monitor, every_n_epochs: int) -> None:
         if every_n_epochs < 1:
-            raise ValueError(f"every_n_epochs: at least 1 is needed, got {every_n_epochs}")
+            raise ValueError(f"`every_n_epochs` must be at least 1, got {every_n_epochs}")
         self.monitor = monitor
         self.every_n_epochs = every_n_epochs
         self._taken: tuple[int, Reading] | None = None

@@ -56,7 +56,7 @@ class ReadoutCallback(TrainerCallback):
         every_n_steps: int | None = None,
     ) -> None:
         if every_n_steps is not None and every_n_steps < 1:
-            raise ValueError(f"every_n_steps: at least 1 is needed, got {every_n_steps}")
+            raise ValueError(f"`every_n_steps` must be at least 1, got {every_n_steps}")
         self.monitor = monitor
         self.selector = selector
         self.stopping = stopping

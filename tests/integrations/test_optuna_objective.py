@@ -180,7 +180,7 @@ def test_it_runs_on_a_fixed_trial():
         ),
         ({"full_training": BRIEF}, "`full_training` must have more steps than .* 6, got 6"),
         ({"readouts": ["entropie"]}, "`readouts` must be .* got 'entropie'"),
-        ({"space": "no_such_space"}, "space: .* got 'no_such_space'"),
+        ({"space": "no_such_space"}, "`space` must .* got 'no_such_space'"),
     ],
 )
 def test_arguments_are_checked_before_a_study_begins(changes, message):

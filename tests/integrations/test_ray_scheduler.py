@@ -272,7 +272,7 @@ class Recorded(Searcher):
         self.told.append((trial_id, result is not None, error))
 
 
-def test_stopped_and_failed_trials_are_no_finished_ones_to_a_searcher():
+def test_a_searcher_does_not_see_stopped_and_failed_trials_as_completed():
     inner = Recorded()
     search = PrunedSearch(inner)
     assert (search.metric, search.mode) == ("accuracy", "max")

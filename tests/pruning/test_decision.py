@@ -75,7 +75,7 @@ def test_a_reading_that_is_nan_throughout_ends_its_trial_once_warm_up_is_over():
         guard = Guard(n_warmup_steps=3)
         assert not decide(rule, guard, population, 0, 2)
         assert decide(rule, guard, population, 0, 4)
-        population.complete(0)  # it is no trial to compare with
+        population.complete(0)  # it is not compared with
         assert len(population.completed(4)) == 0
 
 

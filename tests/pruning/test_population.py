@@ -52,7 +52,7 @@ def test_readings_are_oriented():
 
 
 @pytest.mark.parametrize("last", [math.nan, 1.0])
-def test_a_trial_whose_last_reading_diverged_is_none_to_compare_with(last):
+def test_a_trial_whose_last_reading_diverged_is_not_compared_with(last):
     made = population({1: {0: 1.0}, 2: {0: last}})
     assert len(made.completed(1)) == (last == 1.0)
 

@@ -55,7 +55,7 @@ def require_costs(argument: str, names: Sequence[str]) -> None:
     """Refuse unknown names.
 
     Raises:
-        ValueError: a name is no cost, or given twice.
+        ValueError: a name is not a cost, or is given twice.
     """
     if isinstance(names, str) or len(set(names)) != len(names) or set(names) - {*get_args(Cost)}:
         raise ValueError(

@@ -33,7 +33,7 @@ class Reader:
 
     Args:
         trial: the running trial; a ``FixedTrial`` is read and never pruned.
-        model: what is trained; reading leaves it exactly as it was. What a panel wants of the
+        model: what is trained; reading leaves it exactly as it was. What a panel needs of the
             untrained network is measured when the reader is made: make it before training.
         inputs: the unlabelled probe batch, the same in all trials: whatever the model takes.
         readouts: names or a mapping, as in ``screen``; by default those that the study's pruner looks

@@ -69,7 +69,7 @@ class Recorder:
             RuntimeError: the trial has ended, or the storage takes no writes.
         """
         self.require_later(step)
-        # NumPy's numbers are no JSON: the in-memory storage takes them, the others do not.
+        # NumPy's numbers are not JSON: the in-memory storage takes them, others do not.
         plain = {name: float(value) for name, value in values.items()}
         seconds = time.perf_counter() - self._start
         reading = Reading(int(step), plain, seconds, architecture=architecture)
@@ -103,7 +103,7 @@ class Recorder:
         """Refuse a step that does not lie after the latest reading.
 
         Raises:
-            ValueError: it does not, or is no integer.
+            ValueError: it does not, or is not an integer.
         """
         after = self._trajectory.last.step if len(self._trajectory) else -1
         if not hasattr(step, "__index__") or isinstance(step, bool) or step <= after:

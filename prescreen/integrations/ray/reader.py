@@ -27,7 +27,7 @@ class Reader:
     In data-parallel training let one process read and report.
 
     Args:
-        model: what is trained; reading leaves it exactly as it was. What a panel wants of the
+        model: what is trained; reading leaves it exactly as it was. What a panel needs of the
             untrained network is measured when the reader is made: make it before training.
         inputs: the unlabelled probe batch, the same in all trials: whatever the model takes.
         readouts: names or a mapping, as in ``screen``; those that the scheduler looks at must be

@@ -11,16 +11,16 @@ from prescreen.integrations.ray.results import FAILURE, PREFIX, STOPPED
 
 
 class PrunedSearch(Searcher):
-    """A searcher to which stopped and failed trials are no finished ones.
+    """A searcher that does not see stopped and failed trials as completed.
 
     Tune gives a searcher the last result of a trial that a scheduler stopped as that of any other:
-    ``OptunaSearch`` then holds its value after few steps for its final one, and a trial that ends
-    with NaN for one that still runs. Here the searcher gets no final result of these; a trial counts
-    as pruned in ``OptunaSearch``, where Optuna's samplers know how to use it.
+    ``OptunaSearch`` then takes its value after few steps for its final one, and a trial that ends
+    with NaN for one that is still running. Here the searcher gets no final result of these; a trial
+    counts as pruned in ``OptunaSearch``, where Optuna's samplers know how to use it.
 
     Args:
         searcher: such as ``OptunaSearch(space.sample, metric="prescreen/score", mode="max")``. The
-            scheduler has to have its ``ReadoutCallback``, which marks the trials.
+            scheduler needs its ``ReadoutCallback``, which marks the trials.
     """
 
     def __init__(self, searcher: Searcher) -> None:

@@ -45,7 +45,7 @@ def trainable(
     process serves many trials.
 
     A candidate that cannot be built or run, runs out of memory, diverges or collapses ends with a
-    result whose readings are NaN and whose ``prescreen/failure`` says why; it is no error.
+    result whose readings are NaN and whose ``prescreen/failure`` says why; that is not an error.
 
     Args:
         space: a search space, as in ``rank``; its config is the trial's.
