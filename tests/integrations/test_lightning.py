@@ -96,7 +96,7 @@ def test_readings_come_every_so_many_epochs(tmp_path):
     monitor = Counting(UNSEEN, view=negative)
     fit(tmp_path, [ReadoutCheckpoint(monitor, tmp_path / "best", every_n_epochs=2)], epochs=5)
     assert monitor.calls == 2
-    with pytest.raises(ValueError, match="every_n_epochs: at least 1 is needed, got 0"):
+    with pytest.raises(ValueError, match=r"^`every_n_epochs` must be at least 1, got 0$"):
         ReadoutEarlyStopping(monitor, every_n_epochs=0)
 
 
@@ -121,4 +121,7 @@ def test_a_missing_extra_is_named():
     code = "import sys; sys.modules['lightning'] = None; import prescreen.integrations.lightning"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
-    assert "needs Lightning: pip install 'prescreen[lightning]'" in done.stderr.splitlines()[-1]
+    assert (
+        "needs the 'lightning' extra: pip install 'prescreen[lightning]'"
+        in done.stderr.splitlines()[-1]
+    )
