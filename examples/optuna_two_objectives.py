@@ -20,7 +20,7 @@ def main() -> None:
         "nas_bench_201",
         load_task("digits"),
         Training(steps=30),
-        value="mutual_information",
+        value="sample_gradient",
         costs=["flops"],
         limits={"parameters": 50_000},
     )
@@ -28,7 +28,7 @@ def main() -> None:
     states = [trial.state.name for trial in study.trials]
     print(f"{states.count('COMPLETE')} trials completed, {states.count('PRUNED')} pruned")
     for trial in sorted(study.best_trials, key=lambda trial: trial.values[1]):
-        print(f"mutual information {trial.values[0]:.3f}, {trial.values[1] / 1e6:.2f} MFLOPs")
+        print(f"gradient {trial.values[0]:.3f}, {trial.values[1] / 1e6:.2f} MFLOPs")
 
 
 if __name__ == "__main__":

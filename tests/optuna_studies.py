@@ -74,13 +74,13 @@ def make_model():
     return nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3))
 
 
-def filled(study, values, step=1, last=10):
+def filled(study, values, step=1, last=10, readouts=DEFAULT_PANEL):
     """Finished trials that were read at two steps, in the same order."""
     for value in values:
         trial = study.ask()
         recorder = Recorder(trial)
-        recorder.record(step, panel(value))
-        recorder.record(last, panel(value))
+        recorder.record(step, panel(value, readouts))
+        recorder.record(last, panel(value, readouts))
         study.tell(trial, [value] * len(study.directions))
 
 

@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.pruners import BasePruner, MedianPruner, SuccessiveHalvingPruner
+from optuna.pruners import BasePruner, MedianPruner
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from benchmarks.common.options import command
 from benchmarks.common.readouts import PANEL
 from prescreen import Reading
-from prescreen.integrations.optuna import ReadoutPruner, Recorder
+from prescreen.integrations.optuna import Halving, ReadoutPruner, Recorder
 from prescreen.integrations.optuna.attributes import latest_state
 from prescreen.text import plain_table
 
@@ -111,10 +111,11 @@ def measure(trial: optuna.Trial, rounds: int, readings: int) -> None:
     one = PANEL[:1]
     ways: dict[str, BasePruner] = {
         "Optuna's MedianPruner on reported values": MedianPruner(),
-        "ReadoutPruner(MedianPruner()), one readout": ReadoutPruner(readouts=one),
-        f"ReadoutPruner(MedianPruner()), panel of {len(PANEL)}": ReadoutPruner(),
+        "ReadoutPruner(Median()), one readout": ReadoutPruner(readouts=one),
+        f"ReadoutPruner(Median()), panel of {len(PANEL)}": ReadoutPruner(),
         "the same, max_false_prune=0.05": ReadoutPruner(max_false_prune=0.05),
-        "ReadoutPruner(SuccessiveHalvingPruner())": ReadoutPruner(SuccessiveHalvingPruner()),
+        f"ReadoutPruner(Halving({readings}))": ReadoutPruner(Halving(readings)),
+        f"ReadoutPruner(MedianPruner()), panel of {len(PANEL)}": ReadoutPruner(MedianPruner()),
         "a study in memory for every decision": SyntheticStudyPruner(one[0]),
     }
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}

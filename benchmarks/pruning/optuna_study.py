@@ -3,7 +3,8 @@
     nice python -m benchmarks.pruning.optuna_study --data DATA      # minutes to record, then one
 
 Random cells of NAS-Bench-201 are trained briefly (reduced networks, CIFAR-10), each once, and read
-and validated on the way; --out keeps these recordings, and the command resumes. They are then replayed
+and validated on the way; the untrained network is the wider one that the space has for it. --out keeps
+these recordings, and the command resumes. They are then replayed
 through real studies: the same grid sampler with the same seed gives all rows the same order of cells,
 in as many orders as there are shuffles. A trial that is not pruned returns its published accuracy, as
 if it had gone on to full training.
@@ -35,9 +36,9 @@ from benchmarks.baselines.curves import accuracy
 from benchmarks.common.images import Labelled, labelled_images, open_test, published_cells
 from benchmarks.common.journalled import Work, journalled
 from benchmarks.common.options import command
-from benchmarks.common.readouts import HEAD_PANEL
-from prescreen import Reading, Training, load_task, read
-from prescreen.integrations.optuna import ReadoutPruner, Recorder
+from benchmarks.common.readouts import HEAD_PANEL, PANEL
+from prescreen import Probe, Reading, Training, load_task
+from prescreen.integrations.optuna import Halving, ReadoutPruner, Recorder
 from prescreen.spaces.space import resolve_space
 from prescreen.tasks import ImageTask
 from prescreen.text import plain_table
@@ -47,8 +48,11 @@ EVAL, BATCH = "validation_accuracy", "validation_accuracy_batch_statistics"
 VALIDATION, VALIDATION_BATCH = 1000, 250
 
 halving = partial(SuccessiveHalvingPruner, min_resource=25, reduction_factor=2)
-readout_pruner = partial(ReadoutPruner, readouts=HEAD_PANEL)
-unchecked = partial(readout_pruner, min_agreement=None)
+unchecked = partial(ReadoutPruner, min_agreement=None)
+of_heads = partial(ReadoutPruner, readouts=HEAD_PANEL)
+
+# What is looked at -> the panel that is read.
+PANELS = {"readouts": PANEL, "head": HEAD_PANEL}
 
 
 @dataclass(frozen=True)
@@ -62,34 +66,36 @@ class Cell:
 
 @dataclass(frozen=True)
 class Arm:
-    """A way to prune: by readings, or by a reported accuracy."""
+    """A way to prune: by a panel of readings, by a reported accuracy, or not at all."""
 
     pruner: Callable[[], BasePruner]
-    reported: str | None = None
-    looks: bool = True
+    looks_at: str | None = "readouts"
 
     def should_prune(self, trial: optuna.Trial, recorder: Recorder, reading: Reading) -> bool:
         """Give the trial what it would have seen at this step, and ask."""
-        if not self.looks:
-            return False
-        if self.reported is not None:
-            trial.report(reading.values[self.reported], reading.step)
-            return trial.should_prune()
-        recorder.record(reading.step, {name: reading.values[name] for name in HEAD_PANEL})
-        return recorder.should_prune()
+        if self.looks_at in PANELS:
+            values = {name: reading.values[name] for name in PANELS[self.looks_at]}
+            recorder.record(reading.step, values, reading.architecture)
+            return recorder.should_prune()
+        if self.looks_at is not None:
+            trial.report(reading.values[self.looks_at], reading.step)
+        return self.looks_at is not None and trial.should_prune()
 
     def seconds(self, reading: Reading) -> float:
         """CPU seconds that looking at this point costs."""
-        return reading.values[f"seconds.{self.reported or 'reading'}"] if self.looks else 0.0
+        return reading.values[f"seconds.{self.looks_at}"] if self.looks_at else 0.0
 
 
 ARMS = {
-    "unpruned": Arm(NopPruner, looks=False),
-    "readouts, median": Arm(readout_pruner),
-    "readouts, median, max_false_prune=0.1": Arm(partial(readout_pruner, max_false_prune=0.1)),
-    "readouts, median, no validity gate": Arm(unchecked),
-    "readouts, median, no gate, warm-up of 150": Arm(partial(unchecked, n_warmup_steps=150)),
-    "readouts, successive halving": Arm(lambda: readout_pruner(halving())),
+    "unpruned": Arm(NopPruner, None),
+    "readouts, median": Arm(ReadoutPruner),
+    "readouts, median, max_false_prune=0.1": Arm(partial(ReadoutPruner, max_false_prune=0.1)),
+    "readouts, median, min_agreement=0.7": Arm(partial(ReadoutPruner, min_agreement=0.7)),
+    "readouts, median, min_agreement=None": Arm(unchecked),
+    "the same, warm-up of 150": Arm(partial(unchecked, n_warmup_steps=150)),
+    "readouts, halving": Arm(partial(ReadoutPruner, Halving(25, 2))),
+    "head alone, median": Arm(of_heads, "head"),
+    "head alone, min_agreement=None": Arm(partial(of_heads, min_agreement=None), "head"),
     "validation accuracy, median": Arm(MedianPruner, EVAL),
     "batch statistics, median": Arm(MedianPruner, BATCH),
     "batch statistics, warm-up of 150": Arm(partial(MedianPruner, n_warmup_steps=150), BATCH),
@@ -115,7 +121,7 @@ def record(args: Namespace) -> list[Cell]:
     published = published_cells(args.data / "nas_bench_201" / "cifar10.csv", args.seed)
     cells = [Cell(row["arch"], float(row["test_accuracy"])) for row in published[: args.cells]]
     training = Training(steps=args.steps, batch_size=args.batch_size, lr=args.lr, seed=args.seed)
-    settings = {**training.to_json(), "interval": args.interval, "readouts": HEAD_PANEL}
+    settings = {**training.to_json(), "interval": args.interval, "readouts": [*PANEL, *HEAD_PANEL]}
     measure = partial(record_cell, training=training, interval=args.interval)
     work = Work(measure, load, (args.data / "cifar10", args.seed), args.workers)
     records = journalled(args.out, settings, cells, work)
@@ -139,23 +145,35 @@ def record_cell(
     """Train a cell; readouts, accuracies and what each of them takes. Seconds are those of training."""
     task, (inputs, labels) = given
     validate = partial(accuracy, inputs=inputs, labels=labels, batch_size=VALIDATION_BATCH)
+    space, sizes = resolve_space("nas_bench_201"), {"num_classes": task.num_classes}
+    probes = {name: Probe(task.probe, panel, on_diverged="nan") for name, panel in PANELS.items()}
     torch.manual_seed(training.seed)
-    build = resolve_space("nas_bench_201").build
-    model = build({"arch": cell.name}, num_classes=task.num_classes, in_channels=task.in_channels)
-    readings, spent, start = [], 0.0, time.process_time()
+    begun = time.process_time()
+    assert space.build_untrained is not None
+    probes["readouts"].read_untrained(space.build_untrained({"arch": cell.name}, **sizes))
+    untrained = time.process_time() - begun
+    torch.manual_seed(training.seed)
+    model = space.build({"arch": cell.name}, **sizes)
+    readings, spent, architecture, start = [], 0.0, "", time.process_time()
     for step in brief_training(model, task, training):
         if step.number % interval:
             continue
+        values: dict[str, float] = {}
         moments = [time.process_time()]
         spent += moments[0] - start
-        values = read(model, task.probe, HEAD_PANEL)
-        moments.append(time.process_time())
+        for probe in probes.values():
+            reading = probe.read(model, step.number)
+            values |= reading.values
+            architecture = reading.architecture or architecture
+            moments.append(time.process_time())
         for name, batch_statistics in ((EVAL, False), (BATCH, True)):
             values[name] = validate(model, batch_statistics=batch_statistics)
             moments.append(time.process_time())
-        for name, (begin, end) in zip(("reading", EVAL, BATCH), pairwise(moments), strict=True):
+        for name, (begin, end) in zip((*probes, EVAL, BATCH), pairwise(moments), strict=True):
             values[f"seconds.{name}"] = end - begin
-        readings.append(Reading(step.number, values, spent))
+        values["seconds.readouts"] += untrained
+        untrained = 0.0
+        readings.append(Reading(step.number, values, spent, architecture=architecture))
         start = time.process_time()
     return readings
 

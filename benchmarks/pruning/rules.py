@@ -1,7 +1,7 @@
 """Signals and pruning rules of the replay, each for all searches at once.
 
 A signal is kept as wins: in how many of its columns one cell beats another at a step, a tie being
-half a win. Summed over the cells of a set these are what ``Population.beaten`` counts, and order the
+half a win. Summed over the cells of a set these are what ``Column.score`` counts, and order the
 set as ``aggregate`` does. Sums over a set are one matrix product for a thousand searches.
 """
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.common import results as files
 from benchmarks.pruning import figure, replay, rules, table
-from prescreen.pruning import Population
+from prescreen.pruning.column import Column
 from prescreen.ranks import aggregate
 
 STEPS = np.array([0, 100, 200, 300, 400, 500, 600, 700, 800])
@@ -121,16 +121,17 @@ def test_percentile_pruning_is_that_of_a_population(setting):
     computes, finished = rules.prune(rules.Columns(values), chosen, STEPS, [other, setting])
     spent = 0
     for search, order in enumerate(chosen.order):
-        population, done = Population(3), []
+        columns, done = {step: Column(3) for step in range(1, len(STEPS))}, []
         for cell in order:
             for step in range(1, len(STEPS)):
                 spent += STEPS[step] - STEPS[step - 1]
                 judged = setting.warmup <= step < len(STEPS) - 1 and len(done) >= setting.startup
-                beaten = population.beaten(step, values[:, cell, step])
+                beaten = columns[step].score(values[:, cell, step]) * len(done)
                 if judged and beaten < setting.share * len(done) - 1e-9:
                     break
             else:
-                population.add(int(cell), {s: values[:, cell, s] for s in range(1, len(STEPS))})
+                for step, column in columns.items():
+                    column.add(int(cell), values[:, cell, step])
                 done.append(cell)
         assert sorted(done) == np.flatnonzero(finished[search, :, 1]).tolist()
     assert computes[1] == pytest.approx(spent / (6 * 32 * STEPS[-1]))

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prescreen.pruning.population import Floats
+from prescreen.ranks import Floats
 
 
 def hindsight(
     scores: Floats, ended_best: NDArray[np.bool_], prunes: Callable[[int], bool]
 ) -> tuple[int, int]:
-    """How many finished trials a rule would have pruned at a step, and how many of them ended best.
+    """How many completed trials a rule would have pruned at a step, and how many of them ended best.
 
     The rule must prune a worse score wherever it prunes a better one: its bound is found by halving
     the range of scores, with a logarithm of their number of questions.
 
     Args:
-        scores: of the finished trials at the step, higher is better, shape (trials,).
+        scores: of the completed trials at the step, higher is better, shape (trials,).
         ended_best: which of them ended among the best, shape (trials,).
         prunes: whether the rule would have pruned the trial of this index.
     """
@@ -32,3 +34,47 @@ def hindsight(
         else:
             high = middle
     return low, int(ended_best[worst_first[:low]].sum())
+
+
+def ended_best(objectives: Sequence[tuple[float, ...]], share: float) -> NDArray[np.bool_]:
+    """Which completed trials ended among the best; one that failed in all objectives never did.
+
+    Args:
+        objectives: final values, higher is better, as many for every trial; NaN and −∞ are failures.
+        share: as in ``among_best``.
+
+    Returns:
+        Shape (trials,).
+    """
+    best = np.zeros(len(objectives), dtype=bool)
+    if objectives:
+        values = np.nan_to_num(np.array(objectives), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+        ended = (values > -np.inf).any(axis=1)
+        best[ended] = among_best(values[ended], share)
+    return best
+
+
+def among_best(values: Floats, share: float) -> NDArray[np.bool_]:
+    """Which trials ended among the best: the top share of one objective, the front of several.
+
+    Args:
+        values: final objective values, higher is better, shape (trials, objectives).
+        share: of the trials, for one objective; at least one trial counts as best.
+
+    Returns:
+        Shape (trials,). With several objectives, those that no other trial dominates.
+    """
+    if values.shape[1] == 1:
+        best = max(1, math.ceil(share * len(values)))
+        top: Any = np.sort(values[:, 0])[-best:]
+        return values[:, 0] >= top.min() if len(values) else np.zeros(0, dtype=bool)
+    front = np.zeros(len(values), dtype=bool)
+    kept = np.empty((0, values.shape[1]))
+    # Nothing dominates what comes before it in descending order.
+    for index in np.lexsort(-values.T[::-1]):
+        one = values[index]
+        dominated = ((kept >= one).all(axis=1) & (kept > one).any(axis=1)).any()
+        if not dominated:
+            front[index] = True
+            kept = np.vstack([kept, one])
+    return front

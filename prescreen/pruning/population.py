@@ -1,174 +1,209 @@
-"""Population: the readings of many trials, kept by step, where they can be compared."""
+"""Population: the readings of many trials, where a decision can compare them."""
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from prescreen.ranks import aggregate
-
-Floats = NDArray[np.floating[Any]]
+from prescreen.panel import Panel
+from prescreen.pruning.agreement import agreement
+from prescreen.pruning.column import Column
+from prescreen.pruning.history import History, Values
+from prescreen.pruning.rules import Halving
+from prescreen.pruning.ties import Ties
 
 
 class Population:
-    """Oriented readings (higher is better) of trials, one column of trials a step.
+    """The readings of trials and how these ended; everything else is derived from that.
 
-    Trials need not be read at the same steps; memory grows with the readings alone.
+    What it derives does not depend on the order in which it was told, so that processes which know
+    the same decide alike. Trials need not be read at the same steps. It pickles as what it was told.
+
+    Trials of one architecture tie in measures of the untrained network, and all do where such a
+    measure is undefined for one of them; see ``Ties``.
 
     Args:
-        width: readouts in a reading, R.
+        panel: the readouts that are compared.
     """
 
-    def __init__(self, width: int) -> None:
-        self._width = width
-        self._everyone: set[int] = set()
-        self._columns: dict[int, _Column] = {}
+    def __init__(self, panel: Panel) -> None:
+        self.panel = panel
+        self._trials: dict[int, History] = {}
+        self._rungs: dict[Halving, dict[int, Column]] = {}
+        self._derive()
 
-    def add(self, member: int, readings: Mapping[int, Sequence[float]]) -> None:
-        """Add a trial's readings, step to R values, once."""
-        self._everyone.add(member)
-        for step, values in readings.items():
-            if step not in self._columns:
-                self._columns[step] = _Column(self._width)
-            self._columns[step].add(member, values)
-
-    def __contains__(self, member: object) -> bool:
-        return member in self._everyone
-
-    def members(self, step: int) -> Sequence[int]:
-        """Trials that were read at a step, in the order in which they were added."""
-        return self._columns[step].members if step in self._columns else ()
-
-    def readings(self, step: int) -> Floats:
-        """Their readings, shape (trials, R)."""
-        values = self._columns[step].values if step in self._columns else array("d")
-        # A copy: an array that shares its memory could not grow.
-        return np.array(np.frombuffer(values)).reshape(-1, self._width)
-
-    def beaten(self, step: int, reading: Sequence[float]) -> float:
-        """How many trials a reading beats at a step, averaged over readouts; a tie counts half.
-
-        NaN loses to every number. Over the number of trials this is the ``aggregate`` score of the
-        reading among them, without ranking them all again: the cost is a logarithm of their number.
-        """
-        if step not in self._columns:
-            return 0.0
-        return self._columns[step].beaten(reading) / self._width
-
-    def ranked(self, step: int) -> Floats:
-        """``aggregate`` scores of the trials read at a step, in the order of ``members``."""
-        return self._columns[step].scores() if step in self._columns else np.empty(0)
-
-    def score(self, step: int, reading: Sequence[float]) -> float:
-        """``aggregate`` score of a reading among the trials read at a step, at least one."""
-        column = self._columns[step]
-        return column.beaten(reading) / (self._width * len(column.members))
-
-    def scores(self, step: int, reading: Sequence[float]) -> tuple[float, Floats]:
-        """``aggregate`` scores of a reading and of the trials read at a step, ranked together.
+    def read(
+        self, trial: int, step: int, values: Mapping[str, float | str], architecture: str = ""
+    ) -> None:
+        """Take in a trial's reading; a second one at the same step changes nothing.
 
         Args:
-            step: at which the trials were read.
-            reading: of a trial that is not among them, R values.
+            trial: its number; where trials of one architecture tie, the lowest stands for all.
+            step: at which it was read.
+            values: readout name to value, in the readouts' own directions.
+            architecture: what all trials of the same architecture have in common; empty if unknown.
 
-        Returns:
-            Its score, and theirs in the order of ``members``, shape (trials,). Equal readings have
-            equal scores to the last bit.
+        Raises:
+            KeyError: the values lack a readout of the panel.
         """
-        if step not in self._columns:
-            return 1.0, np.empty(0)
-        column = self._columns[step]
-        most = self._width * len(column.members)
-        return self.score(step, reading), column.wins(reading) / most
+        row = self.panel.oriented(values)
+        known = self._trials.setdefault(trial, History(len(row)))
+        if known.index(step) is not None:
+            return
+        renamed = bool(architecture and len(known) and not known.architecture)
+        known.architecture = known.architecture or architecture
+        index = known.insert(step, row)
+        late = index + 1 < len(known) or known.objective is not None
+        if late or renamed or self._compare(trial, known, [(step, row)]):
+            self._derive()
+        else:
+            for rule in self._rungs:
+                self._enter(rule, trial, known, index)
 
-    def orders(self, step: int) -> tuple[Floats, Floats]:
-        """Scores at a step, and of the same trials at the latest other step that they share.
+    def complete(self, trial: int, objective: Values = ()) -> None:
+        """A trial ran to its end: others are compared with it.
 
-        That step is the latest at which at least half of those read at ``step`` were read, too. It
-        is a later one unless ``step`` is the last. Where there is no such step both are empty.
+        They are not if it was never read, or if its last reading shows that it had diverged.
+
+        Args:
+            trial: its number.
+            objective: its final values, higher is better; NaN and −∞ are failures, empty is unknown.
         """
-        here = self.members(step)
-        for other in sorted(self._columns, reverse=True):
-            there = self.members(other)
+        known = self._trials.get(trial)
+        if known is None or known.objective is not None:
+            return
+        if self._ties.diverged(known.row(len(known) - 1)):
+            return
+        known.objective = objective
+        self._agreements.clear()
+        diverged = [(step, row) for step, row in known if self._ties.diverged(row)]
+        if self._compare(trial, known, diverged):
+            self._derive()
+        else:
+            self._add(trial, known)
+
+    def steps(self, trial: int) -> list[int]:
+        """Steps at which a trial was read, rising."""
+        return self._trials[trial].steps.tolist() if trial in self._trials else []
+
+    def was_read(self, trial: int, step: int) -> bool:
+        """Whether a trial was read at a step."""
+        return trial in self._trials and self._trials[trial].index(step) is not None
+
+    def reading(self, trial: int, step: int) -> Values:
+        """A trial's reading as it is compared: oriented, and tied where the class says.
+
+        Raises:
+            KeyError: it was not read at that step.
+        """
+        known = self._trials[trial]
+        if (index := known.index(step)) is None:
+            raise KeyError(step)
+        return self._ties.tied(known.architecture, known.row(index))
+
+    def has_diverged(self, trial: int, step: int) -> bool:
+        """Whether a reading is NaN in all readouts of the trained network."""
+        return self._ties.diverged(self.reading(trial, step))
+
+    def objective(self, trial: int) -> Values:
+        """Final values of a trial that completed; empty where they are unknown."""
+        return self._trials[trial].objective or ()
+
+    def completed(self, step: int) -> Column:
+        """Completed trials that were read at a step."""
+        return self._completed.get(step) or Column(len(self.panel))
+
+    def at_rung(self, rule: Halving, rung: int) -> Column:
+        """All trials that have reached a rung, with their first reading there."""
+        if rule not in self._rungs:
+            self._rungs[rule] = {}
+            for trial, known in self._trials.items():
+                for index in range(len(known)):
+                    self._enter(rule, trial, known, index)
+        return self._rungs[rule].get(rung) or Column(len(self.panel))
+
+    def enters(self, rule: Halving, trial: int, step: int) -> bool:
+        """Whether a trial enters a rung with its reading at a step."""
+        known = self._trials[trial]
+        index = known.index(step)
+        return index is not None and self._entered(rule, known, index) is not None
+
+    def agreement(self, step: int) -> float:
+        """How well the order of the completed trials here agrees with the one in which they end."""
+        if step not in self._agreements:
+            self._agreements[step] = self._agreement(step)
+        return self._agreements[step]
+
+    def _agreement(self, step: int) -> float:
+        """With the latest other step at which half of the trials of this one were read.
+
+        That is a later step unless this one is the last.
+        """
+        here = self.completed(step)
+        for other in sorted(self._completed, reverse=True):
+            there = self._completed[other]
             if other == step or 2 * len(there) < len(here):
                 continue
-            if here == there:
-                return self.ranked(step), self.ranked(other)
-            shared = set(here) & set(there)
+            if here.members == there.members:
+                return agreement(here.scores(), there.scores())
+            shared = set(here.members) & set(there.members)
             if 2 * len(shared) >= len(here):
-                return self._scores(step, shared), self._scores(other, shared)
-        return np.empty(0), np.empty(0)
+                # Every trial joins all of its columns at once: their orders are the same.
+                return agreement(here.scores_of(shared), there.scores_of(shared))
+        return -1.0
 
-    def _scores(self, step: int, members: set[int]) -> Floats:
-        chosen = [member in members for member in self.members(step)]
-        return aggregate(self.readings(step)[chosen])
+    def __getstate__(self) -> dict[str, Any]:
+        return {"panel": self.panel, "trials": self._trials}
 
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.panel, self._trials = state["panel"], state["trials"]
+        self._rungs = {}
+        self._derive()
 
-class _Column:
-    """The readings at one step, as they came and sorted."""
+    def _derive(self) -> None:
+        """Work out anew what follows from the trials; where they tie has changed, which is rare."""
+        self._ties = Ties(self.panel)
+        self._completed: dict[int, Column] = {}
+        self._agreements: dict[int, float] = {}
+        self._rungs.clear()
+        for trial, known in self._trials.items():
+            self._compare(trial, known, known)
+        for trial, known in self._trials.items():
+            if known.objective is not None:
+                self._add(trial, known)
 
-    def __init__(self, width: int) -> None:
-        self.members = array("q")
-        self.values = array("d")
-        self._width = width
-        self._rising: list[list[float]] = [[] for _ in range(width)]
-        self._wins = np.empty(0)
+    def _compare(self, trial: int, known: History, rows: Iterable[tuple[int, Values]]) -> bool:
+        """Let ties know the readings that are compared; whether they are others from now on."""
+        if not self._ties.of_network:
+            return False
+        changed = False
+        for _, row in rows:
+            if known.objective is not None or not self._ties.diverged(row):
+                changed |= self._ties.note(trial, known.architecture, row)
+        return changed
 
-    def add(self, member: int, values: Sequence[float]) -> None:
-        self.members.append(member)
-        self.values.extend(values)
-        for rising, value in zip(self._rising, values, strict=True):
-            if value == value:  # NaN has no place in an order
-                insort(rising, value)
+    def _add(self, trial: int, known: History) -> None:
+        """Let a completed trial be compared with."""
+        for step, row in known:
+            if step not in self._completed:
+                self._completed[step] = Column(len(self.panel))
+            self._completed[step].add(trial, self._ties.tied(known.architecture, row))
 
-    def beaten(self, reading: Sequence[float]) -> float:
-        count = len(self.members)
-        wins = 0.0
-        for rising, value in zip(self._rising, reading, strict=True):
-            nan = count - len(rising)
-            if value == value:
-                wins += nan + (bisect_left(rising, value) + bisect_right(rising, value)) / 2
-            else:
-                wins += nan / 2
-        return wins
+    def _enter(self, rule: Halving, trial: int, known: History, index: int) -> None:
+        """Let a trial be compared with at the rung that it enters with a reading, if it does."""
+        rung = self._entered(rule, known, index)
+        if rung is not None:
+            column = self._rungs[rule].setdefault(rung, Column(len(self.panel)))
+            column.add(trial, self._ties.tied(known.architecture, known.row(index)))
 
-    def wins(self, reading: Sequence[float]) -> Floats:
-        """How often each member beats the others and one more reading, over all readouts."""
-        return self._among_members() + _wins_over(reading, self._rows())
-
-    def scores(self) -> Floats:
-        """The members' ``aggregate`` scores among themselves."""
-        most = self._width * (len(self.members) - 1)
-        return self._among_members() / most if most else np.ones(len(self.members))
-
-    def _among_members(self) -> Floats:
-        """How often each member beats the others; ranking all anew takes a hundred times as long."""
-        rows, known = self._rows(), len(self._wins)
-        if len(rows) == known + 1:
-            over_new = _wins_over(rows[-1], rows[:-1])
-            own = self._width * known - over_new.sum()
-            self._wins = np.append(self._wins + over_new, own)
-        elif len(rows) > known:
-            # Wins come in halves: rounding makes them exact.
-            wins = aggregate(rows) * (self._width * (len(rows) - 1))
-            self._wins = np.round(2 * wins) / 2
-        return self._wins
-
-    def _rows(self) -> Floats:
-        return np.frombuffer(self.values).reshape(-1, self._width)
-
-
-def _wins_over(reading: Sequence[float] | Floats, rows: Floats) -> Floats:
-    """How often each row beats a reading; a tie counts half, NaN loses to every number."""
-    wins = np.zeros(len(rows))
-    for one, column in zip(reading, rows.T, strict=True):
-        if one == one:
-            wins += (column > one) + (column == one) / 2
-        else:
-            wins += 1 - np.isnan(column) / 2
-    return wins
+    def _entered(self, rule: Halving, known: History, index: int) -> int | None:
+        """The rung of a reading that is the trial's first there; one that diverged enters none."""
+        rung = rule.rung(known.steps[index])
+        if rung is None or self._ties.diverged(known.row(index)):
+            return None
+        for before in range(index - 1, -1, -1):
+            if known.steps[before] < rung:
+                break
+            if not self._ties.diverged(known.row(before)):
+                return None
+        return rung

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from prescreen.pruning.population import Floats
+from prescreen.ranks import Floats
 
 
 @dataclass(frozen=True)
@@ -26,13 +25,9 @@ class Median:
 
     percentile: float = 50.0
 
-    everyone: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
         if not 0 <= self.percentile <= 100:
-            raise ValueError(
-                f"percentile: a number from 0 to 100 is allowed, got {self.percentile!r}"
-            )
+            raise ValueError(f"`percentile` must be from 0 to 100, got {self.percentile!r}")
 
     def prunes(self, score: float, others: Floats) -> bool:
         """Whether a score, higher is better, is too low among those of completed trials."""
@@ -59,13 +54,11 @@ class Halving:
     grace_period: int
     reduction_factor: int = 4
 
-    everyone: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         for name, least in (("grace_period", 1), ("reduction_factor", 2)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name}: an integer of at least {least} is needed, got {value!r}")
+                raise ValueError(f"`{name}` must be an integer of at least {least}, got {value!r}")
 
     def rung(self, step: int) -> int | None:
         """The latest rung that has been reached at a step; None before the first."""

@@ -14,7 +14,15 @@ from optuna.pruners import (
 from optuna.trial import FixedTrial, TrialState
 from optuna_studies import FREE, INPUTS, constant, filled, judged, make_model, panel, patient
 
-from prescreen.integrations.optuna import AllOf, AnyOf, Reader, ReadoutPruner, Recorder
+from prescreen.integrations.optuna import (
+    AllOf,
+    AnyOf,
+    Halving,
+    Median,
+    Reader,
+    ReadoutPruner,
+    Recorder,
+)
 from prescreen.integrations.optuna.attributes import latest_state
 from prescreen.panel import DEFAULT_PANEL
 
@@ -91,18 +99,19 @@ def test_warm_up_startup_and_interval():
         assert recorder.should_prune() is expected, step
 
 
+@pytest.mark.parametrize("rule", [Median(), MedianPruner()])
 @pytest.mark.parametrize(("alpha", "pruned"), [(None, True), (0.3, True), (0.1, False)])
-def test_max_false_prune_holds_back_for_lack_of_evidence(alpha, pruned):
+def test_max_false_prune_holds_back_for_lack_of_evidence(alpha, pruned, rule):
     """A median rule would have pruned three of six: one more counted, that is evidence for 1/4."""
     study = optuna.create_study(
-        direction="maximize", pruner=ReadoutPruner(MedianPruner(), max_false_prune=alpha)
+        direction="maximize", pruner=ReadoutPruner(rule, max_false_prune=alpha)
     )
     filled(study, [0.2, 0.4, 0.6, 0.8, 0.9, 1.0])
     assert judged(study, 0.1) is pruned
 
 
 def test_max_false_prune_knows_trials_that_ended_well_in_spite_of_their_readings():
-    pruner = ReadoutPruner(MedianPruner(), max_false_prune=0.3)
+    pruner = ReadoutPruner(max_false_prune=0.3)
     study = optuna.create_study(directions=["maximize", "minimize"], pruner=pruner)
     for value in (0.2, 0.4, 0.6, 0.8, 0.9, 1.0):
         trial = study.ask()
@@ -113,39 +122,56 @@ def test_max_false_prune_knows_trials_that_ended_well_in_spite_of_their_readings
     assert not judged(study, 0.1)
 
 
-def test_halving_learns_from_trials_as_they_were_and_notes_nothing():
+def test_halving_learns_from_trials_as_they_were():
     """Of eight that ran on, halving would have pruned the worse half at step 1."""
-    halving = SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
-    study = optuna.create_study(
-        direction="maximize", pruner=ReadoutPruner(halving, max_false_prune=0.3)
-    )
-    for value in (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2):
-        trial = study.ask()
-        recorder = Recorder(trial)
-        for step in (1, 10):
-            recorder.record(step, panel(value))
-            recorder.should_prune()  # halving notes that the rung was reached
-        study.tell(trial, value)
-    before = [dict(trial.system_attrs) for trial in study.trials]
-    assert all(before)
+    pruner = ReadoutPruner(Halving(grace_period=1, reduction_factor=2), max_false_prune=0.3)
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    filled(study, (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2))
     assert judged(study, 0.1)
-    assert [dict(trial.system_attrs) for trial in study.trials[:8]] == before
+    assert not any(trial.system_attrs for trial in study.trials)
 
 
 def test_halving_compares_with_trials_that_were_pruned():
-    halving = SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
-    study = optuna.create_study(pruner=ReadoutPruner(halving, **FREE))
+    study = optuna.create_study(pruner=ReadoutPruner(Halving(1, 2), **FREE))
     for value in (0.5, 0.6, 0.7, 0.8):
         trial = study.ask()
-        recorder = Recorder(trial)
-        recorder.record(1, panel(value))
-        recorder.should_prune()
+        Recorder(trial).record(1, panel(value))
         study.tell(trial, state=TrialState.PRUNED)
     poor, good = Recorder(study.ask()), Recorder(study.ask())
     poor.record(1, panel(0.1))
     good.record(1, panel(0.9))
     assert not good.should_prune()
     assert poor.should_prune()
+
+
+def test_trials_of_one_architecture_are_not_told_apart_by_the_untrained_network():
+    """Their trained heads say the opposite of what was drawn with the first weights."""
+    study = optuna.create_study(direction="maximize", pruner=ReadoutPruner())
+    kept = {}
+    for architecture in ("", "a"):
+        for value in (0.2, 0.4, 0.6, 0.8, 0.9, 1.0):
+            trial = study.ask()
+            for step in (1, 10):
+                values = {**panel(-value), "sample_gradient": value}
+                Recorder(trial).record(step, values, architecture)
+            study.tell(trial, value)
+        recorder = Recorder(study.ask())
+        recorder.record(1, {**panel(9.0), "sample_gradient": 0.1}, architecture)
+        kept[architecture] = not recorder.should_prune()
+        study = optuna.create_study(direction="maximize", pruner=ReadoutPruner())
+    assert kept == {"": True, "a": False}
+
+
+def test_trials_that_break_a_constraint_never_ended_well():
+    pruner = ReadoutPruner(max_false_prune=0.3)
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    for value in (0.2, 0.4, 0.6, 0.8, 0.9, 1.0):
+        trial = study.ask()
+        trial.set_constraint("size", 1.0 if value < 0.5 else -1.0)
+        for step in (1, 10):
+            Recorder(trial).record(step, panel(value))
+        study.tell(trial, 9.0 if value < 0.5 else value)
+    assert judged(study, 0.1)
 
 
 @pytest.mark.parametrize(("on_nan", "pruned"), [("prune", True), ("keep", False)])
@@ -157,16 +183,17 @@ def test_nan_throughout_is_pruned_or_kept(on_nan, pruned):
 
 
 def test_one_nan_ranks_worst_and_can_be_an_error():
-    study = optuna.create_study(direction="maximize", pruner=ReadoutPruner())
-    filled(study, [0.2, 0.4, 0.6, 0.8, 0.9, 1.0])
-    values = {**panel(0.7), "separation": math.nan, "mutual_information": math.nan}
+    names = ["confidence", "margin", "separation"]
+    study = optuna.create_study(direction="maximize", pruner=ReadoutPruner(readouts=names))
+    filled(study, [0.2, 0.4, 0.6, 0.8, 0.9, 1.0], readouts=names)
+    values = {**panel(0.7, names), "margin": math.nan, "separation": math.nan}
     recorder = Recorder(study.ask())
     recorder.record(1, values)
     assert recorder.should_prune()
-    strict = Recorder(study.ask(), pruner=ReadoutPruner(on_nan="raise"))
+    strict = Recorder(study.ask(), pruner=ReadoutPruner(readouts=names, on_nan="raise"))
     strict.record(1, values)
     with pytest.raises(
-        ValueError, match=r"on_nan: .* NaN for mutual_information, separation at step 1 of"
+        ValueError, match=r"`on_nan` must .* NaN for margin, separation at step 1 of"
     ):
         strict.should_prune()
 
@@ -202,28 +229,31 @@ def test_pruners_compose():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ReadoutPruner(MedianPruner), "base: .* got the class MedianPruner"),
-        (lambda: ReadoutPruner("median"), "base: a pruner such as .* got 'median'"),
-        (lambda: ReadoutPruner(HyperbandPruner()), "base: Hyperband .* SuccessiveHalvingPruner"),
-        (lambda: ReadoutPruner(patient(HyperbandPruner())), "base: Hyperband"),
-        (lambda: AnyOf(MedianPruner(), HyperbandPruner()), "pruners: Hyperband"),
-        (lambda: AllOf(), "pruners: at least one is needed, got none"),
-        (lambda: AllOf(MedianPruner), "pruners: .* got the class MedianPruner"),
-        (lambda: ReadoutPruner(AnyOf(ReadoutPruner())), "base: a pruner without a ReadoutPruner"),
-        (lambda: ReadoutPruner(readouts=["entropie"]), "readouts: entropy .* got 'entropie'"),
-        (lambda: ReadoutPruner(on_nan="drop"), "on_nan: one of prune, keep, raise .* got 'drop'"),
-        (lambda: ReadoutPruner(max_false_prune=2), "max_false_prune: .* got 2"),
+        (lambda: ReadoutPruner(MedianPruner), "`rule` must be .* got the class MedianPruner"),
+        (lambda: ReadoutPruner("median"), "`rule` must be Median.* got 'median'"),
+        (lambda: ReadoutPruner(HyperbandPruner()), "`rule` must be Halving.* got HyperbandPruner"),
+        (
+            lambda: ReadoutPruner(patient(SuccessiveHalvingPruner())),
+            r"`rule` must be Halving\(grace_period, reduction_factor\) .* got SuccessiveHalvingPruner",
+        ),
+        (lambda: AnyOf(MedianPruner(), HyperbandPruner()), "`pruners` must not have Hyperband"),
+        (lambda: AllOf(), "`pruners` must be at least one, got none"),
+        (lambda: AllOf(MedianPruner), "`pruners` must be .* got the class MedianPruner"),
+        (lambda: ReadoutPruner(AnyOf(ReadoutPruner())), "`rule` must have no ReadoutPruner"),
+        (lambda: ReadoutPruner(readouts=["entropie"]), ".* got 'entropie'"),
+        (lambda: ReadoutPruner(on_nan="drop"), "`on_nan` must be .* raise, got 'drop'"),
+        (lambda: ReadoutPruner(max_false_prune=2), "`max_false_prune` must be .* got 2"),
         (
             lambda: Reader(FixedTrial({}), make_model(), INPUTS, ["entropie"]),
-            "readouts: entropy .* got 'entropie'",
+            ".* got 'entropie'",
         ),
         (
             lambda: Reader(FixedTrial({}), make_model(), INPUTS, on_error="ignore"),
-            "on_error: one of warn, raise is allowed, got 'ignore'",
+            "`on_error` must be one of warn, raise, got 'ignore'",
         ),
         (
             lambda: Recorder(optuna.create_study(directions=["minimize"] * 2).ask(), mirror=True),
-            "mirror: a study with one objective .* got 2",
+            "`mirror` must be False in a study with several objectives.* 2 objectives",
         ),
     ],
 )
@@ -236,7 +266,7 @@ def test_hyperband_as_the_studys_pruner_is_refused_when_it_is_asked():
     study = optuna.create_study(pruner=HyperbandPruner())
     recorder = Recorder(study.ask())
     recorder.record(1, panel(0.5))
-    with pytest.raises(ValueError, match=r"^base: Hyperband cannot"):
+    with pytest.raises(ValueError, match=r"^`rule` must be Halving"):
         recorder.should_prune()
 
 
@@ -245,8 +275,8 @@ def test_a_pruner_that_looks_at_what_is_not_read_says_so():
     recorder = Recorder(study.ask(), ["entropy"])
     recorder.record(1, {"entropy": 0.5})
     with pytest.raises(
-        ValueError, match=r"^readouts: the pruner needs cot, the reading of trial 0"
+        ValueError, match=r"^`readouts` must be among those that trial 0 .*\(entropy\), got cot$"
     ):
         recorder.should_prune()
-    with pytest.raises(ValueError, match=r"^values: entropy are needed, got none of entropy"):
+    with pytest.raises(ValueError, match=r"^`values` must have entropy, got none of entropy"):
         recorder.record(2, {"cot": 0.5})

@@ -22,8 +22,8 @@ from optuna_studies import (
 from prescreen.integrations.optuna import Reader, ReadoutPruner, Recorder, trajectory
 from prescreen.integrations.optuna.attributes import latest_state
 from prescreen.panel import DEFAULT_PANEL
-from prescreen.probe import read
-from prescreen.readouts.network import UNTRAINED
+from prescreen.probe import Probe, read
+from prescreen.readouts import READOUTS, Network
 
 
 class Counting(optuna.storages.InMemoryStorage):
@@ -54,7 +54,11 @@ def test_a_reading_is_stored_in_every_storage(kind, tmp_path):
     study.tell(trial, 1.0)
     first, second = trajectory(study.trials[0])
     assert (first.step, second.step) == (3, 4)
-    assert first.values == pytest.approx(read(make_model(), INPUTS))
+    expected = Probe(INPUTS)
+    expected.read_untrained(make_model())
+    whole = expected.read(make_model(), 3)
+    assert first.values == pytest.approx(whole.values)
+    assert first.architecture == whole.architecture != ""
     assert second.values["a"] == 0.5
     assert math.isnan(second.values["b"])
     assert second.values["c"] == -math.inf
@@ -140,7 +144,7 @@ def test_a_fixed_trial_is_read_and_kept():
 def test_steps_must_rise(step):
     recorder = Recorder(optuna.create_study().ask())
     recorder.record(3, panel(0.5))
-    with pytest.raises(ValueError, match=r"^step: an integer above 3 is needed, got"):
+    with pytest.raises(ValueError, match=r"^`step` must be an integer above 3, got"):
         recorder.record(step, panel(0.5))
 
 
@@ -149,9 +153,7 @@ def test_a_reading_after_the_end_is_refused():
     trial = study.ask()
     reader = Reader(trial, make_model(), INPUTS)
     study.tell(trial, 1.0)
-    with pytest.raises(
-        RuntimeError, match=r"^trial: a running trial is needed, got trial 0, which"
-    ):
+    with pytest.raises(RuntimeError, match=r"^`trial` must be running, got trial 0, which"):
         reader.read(1)
 
 
@@ -161,13 +163,14 @@ def test_a_storage_that_is_gone_is_named():
             raise OSError("closed\nsecond line")
 
     recorder = Recorder(optuna.create_study(storage=Closed()).ask())
-    with pytest.raises(RuntimeError, match=r"^storage: .* got OSError: closed$"):
+    with pytest.raises(RuntimeError, match=r"^`storage` must .* got OSError: closed$"):
         recorder.record(1, panel(0.5))
 
 
 def test_what_a_panel_wants_of_the_untrained_network_is_measured_before_training():
     model = make_model()
-    before = {name: UNTRAINED[name](model, INPUTS) for name in ("isotropy", "synflow")}
+    network = Network(model, INPUTS)
+    before = {name: READOUTS[name](network) for name in ("isotropy", "synflow")}
     reader = Reader(optuna.create_study().ask(), model, INPUTS, DEFAULT_PANEL)
     with torch.no_grad():
         for parameter in model.parameters():

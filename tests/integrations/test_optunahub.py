@@ -51,5 +51,5 @@ def test_the_example_runs(monkeypatch):
     )
     study.optimize(example.objective, n_trials=3)
     assert all(len(ours.trajectory(trial)) == 5 for trial in study.trials)
-    with pytest.raises(ValueError, match="base: Hyperband"):
+    with pytest.raises(ValueError, match="`rule` must be Halving"):
         example.module.ReadoutPruner(optuna.pruners.HyperbandPruner())

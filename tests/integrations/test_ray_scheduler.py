@@ -16,7 +16,6 @@ from ray.tune import Stopper
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
 
-from prescreen import read
 from prescreen.integrations.ray import (
     Halving,
     Median,
@@ -27,7 +26,8 @@ from prescreen.integrations.ray import (
     ReadoutStopper,
 )
 from prescreen.panel import DEFAULT_PANEL
-from prescreen.readouts.network import UNTRAINED
+from prescreen.probe import Probe
+from prescreen.readouts import READOUTS
 
 FREE = {"n_startup_trials": 0, "min_agreement": None}
 PANEL = ("confidence", "entropy")
@@ -40,7 +40,7 @@ def result(step, quality, **others):
 
 
 def scheduler(rule=None, **options):
-    made = ReadoutScheduler(rule, PANEL, **{**FREE, **options})
+    made = ReadoutScheduler(rule or Median(), PANEL, **{**FREE, **options})
     made.set_search_properties("accuracy", "max")
     return made
 
@@ -122,7 +122,7 @@ def test_a_bound_on_false_prunes_looks_at_the_objective_in_its_mode():
             made.on_trial_complete(None, as_trial(number), result(1, quality, accuracy=quality))
         assert (run(made, "poor", [result(1, 0.01)]) == ["STOP"]) == stops
     made = ReadoutScheduler(max_false_prune=0.1)
-    with pytest.raises(ValueError, match=r"^max_false_prune: the objective is .* got none$"):
+    with pytest.raises(ValueError, match=r"^`max_false_prune` must be None without .* got 0.1$"):
         made.set_search_properties(None, None)
 
 
@@ -165,6 +165,23 @@ def test_a_trainable_that_reports_no_reading_is_told_what_to_report(caplog):
         "ReadoutScheduler: trial a goes on, its result has no confidence, entropy; report "
         '{"step": …, "prescreen": {"confidence": …}}, as Reader.read(step) returns it'
     )
+
+
+def test_trials_are_numbered_as_tune_makes_them():
+    """The first of an architecture stands for all of it, whichever of them is read first."""
+    panel = ("confidence", "isotropy")
+    for added, stops in ((["a", "b"], False), (["b", "a"], True)):
+        made = ReadoutScheduler(Median(), panel, **FREE)
+        made.set_search_properties("accuracy", "max")
+        for trial_id in added:
+            made.on_trial_add(None, as_trial(trial_id))
+        other = {"step": 1, "prescreen/confidence": 0.5, "prescreen/isotropy": 0.5}
+        made.on_trial_complete(None, as_trial("other"), other)
+        for trial_id, isotropy in (("b", 0.1), ("a", 0.9)):
+            one = {"step": 1, "prescreen/confidence": 0.5, "prescreen/isotropy": isotropy}
+            one["prescreen/architecture"] = "same"
+            decision = made.on_trial_result(None, as_trial(trial_id), one)
+        assert (decision == "STOP") == stops
 
 
 def test_hooks_take_whatever_tune_does():
@@ -220,10 +237,10 @@ def test_a_scheduler_is_small_when_pickled():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"rule": "median"}, "rule: a Median or a Halving is needed, got 'median'"),
-        ({"max_t": 0}, "max_t: at least 1, or None, is allowed, got 0"),
-        ({"interval_steps": 0}, "interval_steps: an integer of at least 1 is needed, got 0"),
-        ({"readouts": ["entropie"]}, "readouts: .* got 'entropie'.*"),
+        ({"rule": "median"}, "`rule` must be a Median or a Halving, got 'median'"),
+        ({"max_t": 0}, "`max_t` must be at least 1, or None, got 0"),
+        ({"interval_steps": 0}, "`interval_steps` must be an integer of at least 1, got 0"),
+        ({"readouts": ["entropie"]}, "`readouts` must .* got 'entropie'.*"),
     ],
 )
 def test_wrong_settings_are_named(arguments, message):
@@ -319,7 +336,7 @@ def test_a_stopper_looks_at_every_reading_once():
     assert not stopper("a", {"step": 4})
 
 
-def test_a_reader_gives_what_read_does():
+def test_a_reader_gives_what_a_probe_does():
     model = make_model()
     reader = Reader(model, INPUTS)
     with torch.no_grad():
@@ -327,10 +344,15 @@ def test_a_reader_gives_what_read_does():
     reported = reader.read(10)
     assert reported["step"] == 10
     untrained = make_model()
-    expected = read(model, INPUTS, ["sample_gradient"]) | {
-        name: UNTRAINED[name](untrained, INPUTS, None) for name in ("isotropy", "synflow")
+    probe = Probe(INPUTS)
+    probe.read_untrained(untrained)
+    expected = probe.read(model, 10)
+    assert reported["prescreen"] == {
+        **expected.values,
+        "score": expected.values["sample_gradient"],
+        "architecture": expected.architecture,
     }
-    assert reported["prescreen"] == {**expected, "score": expected["sample_gradient"]}
+    assert "architecture" not in Reader(model, INPUTS, ["confidence"]).read(1)["prescreen"]
 
 
 def test_the_score_is_the_first_readout_and_higher_is_better():
@@ -366,10 +388,10 @@ def test_a_readout_that_fails_warns_once_and_the_trial_goes_on():
 
 
 def test_a_reader_names_what_is_wrong():
-    with pytest.raises(ValueError, match=r"^on_error: one of .* got .no.$"):
+    with pytest.raises(ValueError, match=r"^`on_error` must be one of .* got .no.$"):
         Reader(make_model(), INPUTS, on_error="no")
-    with pytest.raises(ValueError, match=r"^readouts: names .* got score$"):
-        Reader(make_model(), INPUTS, {"score": UNTRAINED["isotropy"]})
+    with pytest.raises(ValueError, match=r"^`readouts` must have names .* got score$"):
+        Reader(make_model(), INPUTS, {"score": READOUTS["isotropy"]})
 
 
 def test_without_ray_the_extra_is_named():

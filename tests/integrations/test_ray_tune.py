@@ -193,12 +193,12 @@ def test_a_trial_goes_on_from_its_checkpoint_bit_for_bit(ray_session, tmp_path, 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"training": Training(seconds=1.0)}, "training: a budget in steps is needed"),
-        ({"readings": 0}, "readings: at least 1 is needed, got 0"),
-        ({"readouts": ["entropie"]}, "readouts: .* got 'entropie'"),
+        ({"training": Training(seconds=1.0)}, "`training` must have a budget in steps"),
+        ({"readings": 0}, "`readings` must be at least 1, got 0"),
+        ({"readouts": ["entropie"]}, "`readouts` must .* got 'entropie'"),
         ({"space": "no_such_space"}, "space: .* got 'no_such_space'"),
         ({"task": "no_such_data"}, "data: .* got 'no_such_data'"),
-        ({"extra": {"step": abs}}, "extra: names that no result has are needed, got step"),
+        ({"extra": {"step": abs}}, "`extra` must have names that no result has, got step"),
     ],
 )
 def test_arguments_are_checked_before_an_experiment_begins(changes, message):

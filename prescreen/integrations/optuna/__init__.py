@@ -10,5 +10,16 @@ from prescreen.integrations.optuna.objective import objective
 from prescreen.integrations.optuna.pruner import ReadoutPruner
 from prescreen.integrations.optuna.reader import Reader
 from prescreen.integrations.optuna.recorder import Recorder
+from prescreen.pruning import Halving, Median
 
-__all__ = ["AllOf", "AnyOf", "Reader", "ReadoutPruner", "Recorder", "objective", "trajectory"]
+__all__ = [
+    "AllOf",
+    "AnyOf",
+    "Halving",
+    "Median",
+    "Reader",
+    "ReadoutPruner",
+    "Recorder",
+    "objective",
+    "trajectory",
+]

@@ -17,6 +17,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import BaseTrial, FrozenTrial
 
 from prescreen.reading import Reading, Trajectory
+from prescreen.text import named_line
 
 _PREFIX = "prescreen"
 
@@ -40,13 +41,10 @@ def write_attribute(trial: BaseTrial, key: str, value: Any) -> None:
         trial.set_user_attr(f"{_PREFIX}:{trial.number}:{key}", value)
     except UpdateFinishedTrialError:
         raise RuntimeError(
-            f"trial: a running trial is needed, got trial {trial.number}, which has ended"
+            f"`trial` must be running, got trial {trial.number}, which has ended"
         ) from None
     except Exception as error:  # whatever a storage raises when it is closed, gone or read-only
-        line = (str(error).strip().splitlines() or ["no message"])[0]
-        raise RuntimeError(
-            f"storage: one that takes writes is needed, got {type(error).__name__}: {line}"
-        ) from error
+        raise RuntimeError(f"`storage` must take writes, got {named_line(error)}") from error
 
 
 def trajectory(trial: BaseTrial) -> Trajectory:
@@ -75,7 +73,8 @@ def values_by_step(trial: FrozenTrial) -> dict[int, Mapping[str, float | str]]:
 def latest_state(trial: optuna.trial.Trial) -> FrozenTrial:
     """The trial as its own process knows it, without asking the storage.
 
-    ``Trial.should_prune`` gives pruners the same object, and cannot be called in a multi-objective
-    study; there is no public way to it (Optuna 5.0).
+    ``Trial.should_prune`` gives pruners the same object, and cannot be called in a study with several
+    objectives.
     """
+    # There is no public way to it (Optuna 5.0).
     return trial._get_latest_trial()

@@ -20,14 +20,14 @@ class _Composition(BasePruner):
         pruners: at least one.
 
     Raises:
-        ValueError: none, or something that is no pruner; Hyperband among them.
+        ValueError: there is none, or one is not a pruner, or is Hyperband.
     """
 
     def __init__(self, *pruners: BasePruner) -> None:
         if not pruners:
-            raise ValueError("pruners: at least one is needed, got none")
+            raise ValueError("`pruners` must be at least one, got none")
         for pruner in pruners:
-            require_pruner("pruners", pruner)
+            _require_part(pruner)
         self.pruners = pruners
 
     def _answers(self, study: Study, trial: FrozenTrial) -> list[bool]:
@@ -60,27 +60,23 @@ def parts(pruner: BasePruner) -> Iterator[BasePruner]:
     if isinstance(pruner, _Composition):
         inside = pruner.pruners
     elif isinstance(pruner, PatientPruner):
+        # There is no public way to it (Optuna 5.0).
         inside = (pruner._wrapped_pruner,)
     for part in inside:
         if part is not None:
             yield from parts(part)
 
 
-def require_pruner(argument: str, pruner: object) -> None:
-    """Refuse what is no pruner, or one that cannot be a part of another.
-
-    Raises:
-        ValueError: a class, another object, Hyperband.
-    """
+def _require_part(pruner: object) -> None:
     if inspect.isclass(pruner):
         raise ValueError(
-            f"{argument}: a pruner such as MedianPruner() is needed, got the class {pruner.__name__}"
+            f"`pruners` must be pruners such as MedianPruner(), got the class {pruner.__name__}"
         )
     if not isinstance(pruner, BasePruner):
-        raise ValueError(f"{argument}: a pruner such as MedianPruner() is needed, got {pruner!r}")
-    # Samplers look for Hyperband as the study's own pruner, and it reads the study past any view.
+        raise ValueError(f"`pruners` must be pruners such as MedianPruner(), got {pruner!r}")
+    # Samplers look for Hyperband as the study's own pruner.
     if any(isinstance(part, HyperbandPruner) for part in parts(pruner)):
         raise ValueError(
-            f"{argument}: Hyperband cannot be a part of another pruner, use "
-            "SuccessiveHalvingPruner (one of its brackets) instead, got HyperbandPruner"
+            "`pruners` must not have Hyperband in them, use SuccessiveHalvingPruner (one of its "
+            "brackets) instead, got HyperbandPruner"
         )

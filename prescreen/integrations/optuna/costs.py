@@ -9,12 +9,12 @@ from typing import Literal, get_args
 import torch
 from optuna.trial import BaseTrial
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from prescreen.failures import CandidateFailed
-from prescreen.heads.execute import call
+from prescreen.readouts.network.operations import flops
 from prescreen.spaces.candidate import Candidate
 from prescreen.tasks.base import Task
+from prescreen.text import named_line
 from prescreen.trees import map_tensors, to_device
 
 Cost = Literal["parameters", "flops"]
@@ -23,9 +23,8 @@ Cost = Literal["parameters", "flops"]
 def costs_of(candidate: Candidate, task: Task, wanted: Sequence[str]) -> dict[str, float]:
     """Trainable parameters, and floating-point operations of one forward pass of one sample.
 
-    Operations are those that ``torch.utils.flop_counter`` knows (matrix products, convolutions and
-    attention), a multiplication and an addition counted as two. Nothing is computed: the network is
-    built on the meta device, or on the CPU where its code does not run there.
+    Operations are counted as the readout ``flops`` does. Nothing is computed: the network is built on
+    the meta device, or on the CPU where its code does not run there.
 
     Raises:
         CandidateFailed: it does not run on the CPU either.
@@ -39,8 +38,7 @@ def costs_of(candidate: Candidate, task: Task, wanted: Sequence[str]) -> dict[st
     try:
         return _measured(candidate, task, wanted, "cpu")
     except Exception as error:
-        line = (str(error).strip().splitlines() or ["no message"])[0]
-        raise CandidateFailed("build", f"{type(error).__name__}: {line}") from error
+        raise CandidateFailed("build", named_line(error)) from error
 
 
 def set_limits(trial: BaseTrial, costs: Mapping[str, float], limits: Mapping[str, float]) -> bool:
@@ -61,7 +59,7 @@ def require_costs(argument: str, names: Sequence[str]) -> None:
     """
     if isinstance(names, str) or len(set(names)) != len(names) or set(names) - {*get_args(Cost)}:
         raise ValueError(
-            f"{argument}: distinct ones of {', '.join(get_args(Cost))} are allowed, got {names!r}"
+            f"`{argument}` must be distinct ones of {', '.join(get_args(Cost))}, got {names!r}"
         )
 
 
@@ -73,9 +71,7 @@ def _measured(
     costs = {"parameters": float(_parameters(model))}
     if "flops" in wanted:
         sample = to_device(map_tensors(task.probe, lambda tensor: tensor[:1]), device)
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            call(model, sample)
-        costs["flops"] = float(counter.get_total_flops())
+        costs["flops"] = flops(model, sample)
     return costs
 
 

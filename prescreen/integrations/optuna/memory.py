@@ -1,26 +1,24 @@
-"""Memory: finished trials with their readings, taken from the storage once.
+"""Memory: what the storage says of a study's trials, read once, as a population.
 
-A finished trial never changes, so what is kept here saves time and decides nothing: a process that
-starts anew reads the same from the storage.
+What is kept here saves time and decides nothing: a process that starts anew reads the same from the
+storage.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from datetime import datetime
 from weakref import WeakKeyDictionary
 
-from optuna.storages import BaseStorage
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from prescreen.integrations.optuna.attributes import values_by_step
-from prescreen.integrations.optuna.twins import Readings, Twins
+from prescreen.integrations.optuna.attributes import stored_readings
 from prescreen.pruning import Panel, Population
 
 
 class Memory:
-    """What one study's finished trials were read, for one panel.
+    """The readings of one study's trials, for one panel.
 
     It belongs to whoever holds ``lock``, from ``update`` to the decision.
 
@@ -31,53 +29,70 @@ class Memory:
     def __init__(self, panel: Panel) -> None:
         self.panel = panel
         self.lock = threading.RLock()
-        self.twins = Twins(panel)
         self._forget()
 
-    def update(self, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-        """Take in the trials that have finished since; those that have not are returned."""
-        unfinished = []
+    def update(self, study: Study, judged: FrozenTrial) -> Population:
+        """Take in what is new in the storage.
+
+        Args:
+            study: the one whose memory this is.
+            judged: the trial in question, which may know more than the storage's copy of it.
+        """
+        trials = [*study.get_trials(deepcopy=False), judged]
+        if any(self._is_another(trial) for trial in trials):
+            self._forget()
         for trial in trials:
-            known = self.finished.get(trial.number)
-            if known is None:
-                if trial.state.is_finished():
-                    self._add(trial)
-                else:
-                    unfinished.append(trial)
-            elif known.datetime_complete != trial.datetime_complete:
-                # The study was deleted and made anew: SQLite gives its ids away again.
-                self._forget()
-                return self.update(trials)
-        return unfinished
+            if trial.number not in self._finished:
+                self._take_in(trial, study.directions)
+        return self.population
 
-    def readings(self, trial: FrozenTrial) -> Readings:
-        """Step to oriented values of a trial's own readings."""
-        return {
-            step: self.panel.oriented(values)
-            for step, values in values_by_step(trial).items()
-            if not self.panel.lacking(values)
-        }
+    def _is_another(self, trial: FrozenTrial) -> bool:
+        """Whether the study was deleted and made anew: SQLite gives its ids away again."""
+        return self._begun.get(trial.number, trial.datetime_start) != trial.datetime_start
 
-    def _add(self, trial: FrozenTrial) -> None:
-        readings = self.readings(trial)
-        self.finished[trial.number] = self.twins.twin(trial, readings)
-        chosen = self.complete if trial.state is TrialState.COMPLETE else self.ended
-        chosen.add(trial.number, readings)
+    def _take_in(self, trial: FrozenTrial, directions: list[StudyDirection]) -> None:
+        if trial.state is TrialState.WAITING:
+            return
+        self._begun[trial.number] = trial.datetime_start
+        if self._attributes.get(trial.number) != len(trial.user_attrs):
+            self._attributes[trial.number] = len(trial.user_attrs)
+            for step, reading in stored_readings(trial.number, trial.user_attrs).items():
+                if not self.panel.lacking(reading["values"]):
+                    architecture = reading.get("architecture", "")
+                    self.population.read(trial.number, step, reading["values"], architecture)
+        if trial.state.is_finished():
+            self._finished.add(trial.number)
+        if trial.state is TrialState.COMPLETE:
+            self.population.complete(trial.number, _objective(trial, directions))
 
     def _forget(self) -> None:
-        self.finished: dict[int, FrozenTrial] = {}
-        self.complete = Population(len(self.panel))
-        self.ended = Population(len(self.panel))
+        self.population = Population(self.panel)
+        self._begun: dict[int, datetime | None] = {}
+        self._attributes: dict[int, int] = {}
+        self._finished: set[int] = set()
 
 
-_memories: WeakKeyDictionary[BaseStorage, dict[tuple[int, Panel], Memory]] = WeakKeyDictionary()
+def _objective(trial: FrozenTrial, directions: list[StudyDirection]) -> tuple[float, ...]:
+    """Final values, higher is better; a trial that breaks a constraint has failed in all of them."""
+    if any(violation > 0 for violation in trial.constraints.values()):
+        return (float("-inf"),) * len(directions)
+    return tuple(
+        value if direction is StudyDirection.MAXIMIZE else -value
+        for value, direction in zip(trial.values, directions, strict=True)
+    )
+
+
+_memories: WeakKeyDictionary[Study, dict[Panel, Memory]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
 def memory_of(study: Study, panel: Panel) -> Memory:
-    """The memory that all pruners of a study with this panel share."""
+    """The memory that all pruners of a study object with this panel share.
+
+    A stand-in for a study that takes no weak reference has a new one every time, which takes longer.
+    """
     with _lock:
-        memories = _memories.setdefault(study._storage, {})
-        if (key := (study._study_id, panel)) not in memories:
-            memories[key] = Memory(panel)
-        return memories[key]
+        try:
+            return _memories.setdefault(study, {}).setdefault(panel, Memory(panel))
+        except TypeError:
+            return Memory(panel)

@@ -19,8 +19,8 @@ from prescreen.integrations.optuna.costs import costs_of, require_costs, set_lim
 from prescreen.integrations.optuna.recorder import Recorder
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.reading import Reading
-from prescreen.readouts import Readout, Readouts, resolve_readouts
-from prescreen.screening import screen
+from prescreen.readouts import Readouts, resolve_readouts
+from prescreen.screening import Plan, Screening
 from prescreen.spaces.candidate import Candidate, candidate_of
 from prescreen.spaces.space import Space, resolve_space
 from prescreen.tasks import Task
@@ -69,17 +69,15 @@ def objective(
     Raises:
         ValueError: an argument is not what is allowed.
     """
+    plan = Plan(task, training or Training(), resolve_readouts(readouts), readings, head)
+    full = None if full_training is None else replace(plan, training=full_training, readings=1)
     return Objective(
         space=resolve_space(space),
-        task=task,
-        training=training or Training(),
+        plan=plan,
+        full=full,
         value=value,
-        full_training=full_training,
         costs=tuple(costs) if not isinstance(costs, str) else costs,
         limits=dict(limits or {}),
-        readouts=resolve_readouts(readouts),
-        readings=readings,
-        head=head,
     )
 
 
@@ -88,41 +86,33 @@ class Objective:
     """What ``objective`` returns; its arguments are described there."""
 
     space: Space
-    task: Task
-    training: Training
+    plan: Plan = field(repr=False)
+    full: Plan | None = field(repr=False)
     value: Value
-    full_training: Training | None
     costs: Sequence[str]
     limits: Mapping[str, float]
-    readouts: Mapping[str, Readout] = field(repr=False)
-    readings: int
-    head: str | None
 
     def __post_init__(self) -> None:
         require_costs("costs", self.costs)
         require_costs("limits", tuple(self.limits))
         for name, limit in self.limits.items():
             if not limit > 0:
-                raise ValueError(f"limits: a number above 0 is needed for {name}, got {limit!r}")
-        if isinstance(self.value, str) and self.value not in self.readouts:
+                raise ValueError(f"`limits` must be above 0, got {limit!r} for {name}")
+        names = ", ".join(self.plan.readouts)
+        if isinstance(self.value, str) and self.value not in self.plan.readouts:
             raise ValueError(
-                f"value: a function or one of the readouts {', '.join(self.readouts)} is needed, "
-                f"got {self.value!r}"
+                f"`value` must be a function or one of the readouts {names}, got {self.value!r}"
             )
         if not isinstance(self.value, str) and not callable(self.value):
-            raise ValueError(f"value: a function or a readout's name is needed, got {self.value!r}")
-        if self.readings < 1:
-            raise ValueError(f"readings: at least 1 is needed, got {self.readings}")
-        for name, training in (("training", self.training), ("full_training", self.full_training)):
-            # Readings are compared at equal steps.
-            if training is not None and training.seconds is not None:
-                raise ValueError(
-                    f"{name}: a budget in steps is needed, got seconds={training.seconds}"
-                )
-        if self.full_training is not None and self.full_training.steps <= self.training.steps:
+            raise ValueError(f"`value` must be a function or a readout's name, got {self.value!r}")
+        _require_steps("training", self.plan)
+        if self.full is None:
+            return
+        _require_steps("full_training", self.full)
+        brief, full = self.plan.training.steps, self.full.training.steps
+        if full <= brief:
             raise ValueError(
-                f"full_training: more than the {self.training.steps} steps of brief training are "
-                f"needed, got {self.full_training.steps}"
+                f"`full_training` must have more steps than brief training, {brief}, got {full}"
             )
 
     def __call__(self, trial: BaseTrial) -> float | tuple[float, ...]:
@@ -134,14 +124,19 @@ class Objective:
         """
         self._require_directions(trial)
         candidate, built = self._candidate(trial)
-        recorder = Recorder(trial, self.readouts)
+        recorder = Recorder(trial, self.plan.readouts)
         try:
-            costs = costs_of(candidate, self.task, (*self.costs, *self.limits))
+            costs = costs_of(candidate, self.plan.task, (*self.costs, *self.limits))
             if not set_limits(trial, costs, self.limits):
                 raise TrialPruned(f"over its limits: {costs}")
-            reading = self._train_briefly(candidate, recorder)
-            if self.full_training is not None:
-                reading = self._train_fully(candidate, recorder, self.full_training)
+            for reading in Screening(candidate, self.plan):
+                recorder.store(reading)
+                if recorder.should_prune():
+                    raise TrialPruned(f"by its readings at step {reading.step}")
+            if self.full is not None:
+                # The last checkpoint is evaluated; a selector of checkpoints goes here.
+                (reading,) = Screening(candidate, self.full)
+                recorder.store(reading)
         except CandidateFailed as failure:
             write_attribute(trial, "failure", str(failure))
             raise TrialPruned(str(failure)) from failure
@@ -159,31 +154,10 @@ class Objective:
         candidate = candidate_of(self.space, config)
         return replace(candidate, name=f"trial {trial.number}", build=build), built
 
-    def _train_briefly(self, candidate: Candidate, recorder: Recorder) -> Reading:
-        for reading in screen(
-            candidate,
-            self.task,
-            self.training,
-            self.readouts,
-            readings=self.readings,
-            head=self.head,
-        ):
-            recorder.store(reading)
-            if recorder.should_prune():
-                raise TrialPruned(f"by its readings at step {reading.step}")
-        return reading
-
-    def _train_fully(self, candidate: Candidate, recorder: Recorder, training: Training) -> Reading:
-        """The checkpoint that is evaluated is the last one; a selector of checkpoints goes here."""
-        (reading,) = screen(
-            candidate, self.task, training, self.readouts, readings=1, head=self.head
-        )
-        recorder.store(reading)
-        return reading
-
     def _value(self, reading: Reading, model: nn.Module) -> float:
         if isinstance(self.value, str):
-            return self.readouts[self.value].score(reading.values[self.value])
+            readout = resolve_readouts(self.plan.readouts)[self.value]
+            return readout.score(reading.values[self.value])
         return float(self.value(model))
 
     def _require_directions(self, trial: BaseTrial) -> None:
@@ -192,7 +166,7 @@ class Objective:
         directions = trial.study.directions
         if len(directions) != 1 + len(self.costs):
             raise ValueError(
-                f"directions: {1 + len(self.costs)} are needed for the value and "
+                f"`directions` must be {1 + len(self.costs)}, of the value and "
                 f"{', '.join(self.costs) or 'no cost'}, got {len(directions)}"
             )
         wanted = [
@@ -201,6 +175,14 @@ class Objective:
         ]
         if directions != wanted:
             raise ValueError(
-                f"directions: {', '.join(d.name.lower() for d in wanted)} are needed, "
+                f"`directions` must be {', '.join(d.name.lower() for d in wanted)}, "
                 f"got {', '.join(d.name.lower() for d in directions)}"
             )
+
+
+def _require_steps(argument: str, plan: Plan) -> None:
+    """Readings are compared at equal steps."""
+    if plan.training.seconds is not None:
+        raise ValueError(
+            f"`{argument}` must have a budget in steps, got seconds={plan.training.seconds}"
+        )

@@ -91,13 +91,15 @@ class Reader:
             The reading; None if it failed and ``on_error`` is ``"warn"``.
 
         Raises:
-            ValueError: a step that is no later one.
+            ValueError: a step that does not come after the last one.
             RuntimeError: the trial has ended, or the storage takes no writes.
         """
         self._recorder.require_later(step)
         reading = self._panel.read(step)
         self._failed = reading is None
-        return None if reading is None else self._recorder.record(step, reading.values)
+        if reading is None:
+            return None
+        return self._recorder.record(step, reading.values, reading.architecture)
 
     def should_prune(self) -> bool:
         """Whether the trial should end, as of its latest reading; if that failed, it goes on."""

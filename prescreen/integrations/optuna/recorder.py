@@ -14,6 +14,7 @@ from prescreen.integrations.optuna.attributes import latest_state, trajectory, w
 from prescreen.integrations.optuna.composition import parts
 from prescreen.integrations.optuna.pruner import ReadoutPruner
 from prescreen.panel import DEFAULT_PANEL
+from prescreen.pruning import Median
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts, resolve_readouts
 
@@ -44,8 +45,8 @@ class Recorder:
         self._study: Study | None = trial.study if isinstance(trial, Trial) else None
         if mirror and self._study is not None and len(self._study.directions) > 1:
             raise ValueError(
-                "mirror: a study with one objective is needed, Optuna takes no reports with "
-                f"several, got {len(self._study.directions)}"
+                "`mirror` must be False in a study with several objectives, where Optuna takes no "
+                f"reports, got {mirror!r} and {len(self._study.directions)} objectives"
             )
         self._mirror = mirror
         self._pruner = pruner if pruner is not None or self._study is None else self._study.pruner
@@ -54,17 +55,24 @@ class Recorder:
         self._trajectory = trajectory(trial)
         self._start = time.perf_counter()
 
-    def record(self, step: int, values: Mapping[str, float]) -> Reading:
+    def record(self, step: int, values: Mapping[str, float], architecture: str = "") -> Reading:
         """Store values that were read at a step: one write.
 
+        Args:
+            step: optimizer steps taken so far; higher than at the reading before.
+            values: readout name to value.
+            architecture: what all trials of the same architecture have in common, empty if unknown;
+                measures of the untrained network do not tell such trials apart.
+
         Raises:
-            ValueError: a step that is no later one, or values that lack a readout.
+            ValueError: a step that does not come after the last one, or values that lack a readout.
             RuntimeError: the trial has ended, or the storage takes no writes.
         """
         self.require_later(step)
         # NumPy's numbers are no JSON: the in-memory storage takes them, the others do not.
         plain = {name: float(value) for name, value in values.items()}
-        reading = Reading(int(step), plain, time.perf_counter() - self._start)
+        seconds = time.perf_counter() - self._start
+        reading = Reading(int(step), plain, seconds, architecture=architecture)
         self.store(reading)
         return reading
 
@@ -72,13 +80,13 @@ class Recorder:
         """Store a reading: one write.
 
         Raises:
-            ValueError: a step that is no later one, or values that lack a readout.
+            ValueError: a step that does not come after the last one, or values that lack a readout.
             RuntimeError: the trial has ended, or the storage takes no writes.
         """
         self.require_later(reading.step)
         if lacking := [name for name in self.readouts if name not in reading.values]:
             raise ValueError(
-                f"values: {', '.join(self.readouts)} are needed, got none of {', '.join(lacking)}"
+                f"`values` must have {', '.join(self.readouts)}, got none of {', '.join(lacking)}"
             )
         write_reading(self._trial, reading)
         self._trajectory.append(reading)
@@ -99,12 +107,12 @@ class Recorder:
         """
         after = self._trajectory.last.step if len(self._trajectory) else -1
         if not hasattr(step, "__index__") or isinstance(step, bool) or step <= after:
-            raise ValueError(f"step: an integer above {after} is needed, got {step!r}")
+            raise ValueError(f"`step` must be an integer above {after}, got {step!r}")
 
     def _judge(self) -> BasePruner:
         if self._pruner is not None and self._judges():
             return self._pruner
-        return ReadoutPruner(self._pruner, self.readouts)
+        return ReadoutPruner(self._pruner or Median(), self.readouts)
 
     def _judges(self) -> list[ReadoutPruner]:
         inside = [] if self._pruner is None else parts(self._pruner)

@@ -76,9 +76,8 @@ class Reader:
         Returns:
             ``{"step": step, "prescreen": {readout: value, …, "score": score}}``, to be reported with
             whatever else. The score is the panel's first readout, its sign turned so that higher is
-            better. Without ``"prescreen"`` if a readout failed and ``on_error`` is ``"warn"``.
+            better. With measures of the untrained network ``"architecture"`` tells whose they are.
+            Without ``"prescreen"`` if a readout failed and ``on_error`` is ``"warn"``.
         """
         reading = self._panel.read(step)
-        if reading is None:
-            return {STEP: int(step)}
-        return as_result(step, reading.values, self._readouts)
+        return {STEP: int(step)} if reading is None else as_result(reading, self._readouts)

@@ -2,7 +2,7 @@
 
 ::
 
-    {"step": 100, "prescreen": {"sample_gradient": 0.31, "isotropy": 2.3, "score": 0.31}}
+    {"step": 100, "prescreen": {"sample_gradient": 0.31, "isotropy": 2.3, "score": 0.31, …}}
 
 Tune shows results to stoppers as they are, and to schedulers and searchers flattened: there the key
 of a readout is ``prescreen/sample_gradient``.
@@ -23,25 +23,25 @@ SCORE = "score"
 STOPPED = "stopped"
 FAILURE = "failure"
 
-_OURS = (SCORE, STOPPED, FAILURE)
+ARCHITECTURE = "architecture"
+
+_OURS = (SCORE, STOPPED, FAILURE, ARCHITECTURE)
 
 
-def as_result(
-    step: int, values: Mapping[str, float], readouts: Mapping[str, Readout]
-) -> dict[str, Any]:
+def as_result(reading: Reading, readouts: Mapping[str, Readout]) -> dict[str, Any]:
     """What a trial reports of a reading.
 
     Args:
-        step: optimizer steps taken so far.
-        values: readout name to value.
-        readouts: what was read; the first of them is the score.
+        reading: its architecture is reported where it is known.
+        readouts: which of its values are; the first of them is the score.
     """
-    plain = {name: float(value) for name, value in values.items()}
-    first, measure = next(iter(readouts.items()))
-    value = plain[first] if measure.higher_is_better else -plain[first]
+    values = {name: float(reading.values[name]) for name in readouts}
+    first, readout = next(iter(readouts.items()))
+    value = readout.score(values[first])
     # ASHA compares with "<", which holds for no NaN: it would never stop a network that diverged.
     score = -math.inf if math.isnan(value) else value
-    return {STEP: int(step), PREFIX: {**plain, SCORE: score}}
+    architecture = {ARCHITECTURE: reading.architecture} if reading.architecture else {}
+    return {STEP: int(reading.step), PREFIX: {**values, SCORE: score, **architecture}}
 
 
 def require_free_names(readouts: Mapping[str, Readout]) -> None:
@@ -52,7 +52,7 @@ def require_free_names(readouts: Mapping[str, Readout]) -> None:
     """
     if taken := [name for name in readouts if name in _OURS]:
         raise ValueError(
-            f"readouts: names other than {', '.join(_OURS)} are needed, got {', '.join(taken)}"
+            f"`readouts` must have names other than {', '.join(_OURS)}, got {', '.join(taken)}"
         )
 
 
@@ -65,4 +65,5 @@ def reading_in(result: Mapping[str, Any], time_attr: str = STEP) -> Reading | No
     values = {name: float(value) for name, value in nested.items() if name not in _OURS}
     if not values or time_attr not in result:
         return None
-    return Reading(int(result[time_attr]), values)
+    architecture = str(nested.get(ARCHITECTURE, ""))
+    return Reading(int(result[time_attr]), values, architecture=architecture)

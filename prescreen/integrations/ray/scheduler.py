@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +10,9 @@ from ray.tune.schedulers import FIFOScheduler
 
 from prescreen.integrations.ray.results import FAILURE, PREFIX, STEP, reading_in
 from prescreen.panel import DEFAULT_PANEL
-from prescreen.pruning import Guard, Judge, Median, Panel, Rule
+from prescreen.pruning import Guard, Median, Panel, Population, Rule, decide
 from prescreen.readouts import Readouts, resolve_readouts
+from prescreen.text import named_line
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class ReadoutScheduler(FIFOScheduler):
 
     def __init__(
         self,
-        rule: Rule | None = None,
+        rule: Rule = Median(),  # noqa: B008  # frozen
         readouts: Readouts = DEFAULT_PANEL,
         *,
         time_attr: str = STEP,
@@ -65,19 +65,19 @@ class ReadoutScheduler(FIFOScheduler):
         max_false_prune: float | None = None,
     ) -> None:
         super().__init__()
-        rule = Median() if rule is None else rule
         if not isinstance(rule, Rule):
-            raise ValueError(f"rule: a Median or a Halving is needed, got {rule!r}")
+            raise ValueError(f"`rule` must be a Median or a Halving, got {rule!r}")
         if max_t is not None and max_t < 1:
-            raise ValueError(f"max_t: at least 1, or None, is allowed, got {max_t!r}")
-        guard = Guard(
+            raise ValueError(f"`max_t` must be at least 1, or None, got {max_t!r}")
+        self._rule = rule
+        self._guard = Guard(
             n_startup_trials=n_startup_trials,
             n_warmup_steps=n_warmup_steps,
             interval_steps=interval_steps,
             min_agreement=min_agreement,
             max_false_prune=max_false_prune,
         )
-        self._settings = Panel.of(resolve_readouts(readouts)), rule, guard
+        self._panel = Panel.of(resolve_readouts(readouts))
         self._time_attr = time_attr
         self._max_t = max_t
         self._objective: tuple[str, float] | None = None
@@ -91,18 +91,23 @@ class ReadoutScheduler(FIFOScheduler):
         """
         self._begin()  # nothing of an earlier experiment counts
         self._objective = None if metric is None else (metric, -1.0 if mode == "min" else 1.0)
-        if self._objective is None and self._judge.guard.max_false_prune is not None:
+        if self._objective is None and self._guard.max_false_prune is not None:
             raise ValueError(
-                "max_false_prune: the objective is needed, TuneConfig(metric=…, mode=…), got none"
+                "`max_false_prune` must be None without TuneConfig(metric=…, mode=…), got "
+                f"{self._guard.max_false_prune}"
             )
         return True
+
+    def on_trial_add(self, controller: Any, trial: Any) -> None:
+        """Number a trial, in the order in which Tune makes them."""
+        self._number(trial.trial_id)
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Whether a trial goes on, as of its latest result; never raises."""
         try:
             return self._decision(trial.trial_id, result)
         except Exception as error:  # here it would end the whole experiment
-            self._note_once(f"{trial.trial_id} goes on, {type(error).__name__}: {error}")
+            self._note_once(f"{trial.trial_id} goes on, {named_line(error)}")
             return str(self.CONTINUE)
 
     def on_trial_complete(self, controller: Any, trial: Any, result: dict[str, Any]) -> None:
@@ -110,11 +115,7 @@ class ReadoutScheduler(FIFOScheduler):
         try:
             self._complete(trial.trial_id, result)
         except Exception as error:
-            self._note_once(f"{trial.trial_id} counts for none, {type(error).__name__}: {error}")
-
-    def on_trial_remove(self, controller: Any, trial: Any) -> None:
-        """Forget a trial that will not run on."""
-        self._judge.forget(self._number(trial.trial_id))
+            self._note_once(f"{trial.trial_id} is not compared with, {named_line(error)}")
 
     def debug_string(self) -> str:
         """What Tune prints of the scheduler."""
@@ -122,15 +123,19 @@ class ReadoutScheduler(FIFOScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """All that decisions depend on, settings excepted."""
-        return {"judge": self._judge, "numbers": self._numbers, "stopped": self.stopped}
+        return {
+            "population": self._population,
+            "numbers": self._numbers,
+            "stopped": self.stopped,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what ``state_dict`` gave."""
-        self._judge, self._numbers = state["judge"], state["numbers"]
+        self._population, self._numbers = state["population"], state["numbers"]
         self.stopped = state["stopped"]
 
     def _begin(self) -> None:
-        self._judge = Judge(*self._settings)
+        self._population = Population(self._panel)
         self._numbers = {}
         self._noted = False
         self.stopped = {}
@@ -138,41 +143,41 @@ class ReadoutScheduler(FIFOScheduler):
     def _decision(self, trial_id: str, result: Mapping[str, Any]) -> str:
         if trial_id in self.stopped:  # before a crash
             return str(self.STOP)
-        if self._take_in(trial_id, result):
-            self.stopped[trial_id] = int(result[self._time_attr])
-            self._judge.forget(self._number(trial_id))
+        step = self._take_in(trial_id, result)
+        number = self._number(trial_id)
+        if step is not None and decide(self._rule, self._guard, self._population, number, step):
+            self.stopped[trial_id] = step
             return str(self.STOP)
         at_end = self._max_t is not None and result.get(self._time_attr, 0) >= self._max_t
         return str(self.STOP if at_end else self.CONTINUE)
 
     def _complete(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        if trial_id in self.stopped:
-            return
-        if f"{PREFIX}/{FAILURE}" in result:
-            self._judge.forget(self._number(trial_id))
+        if trial_id in self.stopped or f"{PREFIX}/{FAILURE}" in result:
             return
         self._take_in(trial_id, result)
         metric, sign = self._objective or ("", 1.0)
-        self._judge.complete(self._number(trial_id), sign * float(result.get(metric, math.nan)))
+        objective = (sign * float(result[metric]),) if metric in result else ()
+        self._population.complete(self._number(trial_id), objective)
 
-    def _take_in(self, trial_id: str, result: Mapping[str, Any]) -> bool:
-        """Take in a result's reading, if it has one; whether its trial should be stopped."""
+    def _take_in(self, trial_id: str, result: Mapping[str, Any]) -> int | None:
+        """Take in a result's reading; its step, None if the result has no whole reading."""
         reading = reading_in(result, self._time_attr)
-        panel = self._judge.panel
-        lacking = panel.names if reading is None else panel.lacking(reading.values)
+        lacking = self._panel.names if reading is None else self._panel.lacking(reading.values)
         if reading is None or lacking:
             self._note_once(
                 f"{trial_id} goes on, its result has no {', '.join(lacking)}; report "
-                f'{{"{self._time_attr}": …, "{PREFIX}": {{"{panel.names[0]}": …}}}}, as '
+                f'{{"{self._time_attr}": …, "{PREFIX}": {{"{self._panel.names[0]}": …}}}}, as '
                 "Reader.read(step) returns it"
             )
-            return False
-        return self._judge.read(self._number(trial_id), reading.step, reading.values)
+            return None
+        number = self._number(trial_id)
+        self._population.read(number, reading.step, reading.values, reading.architecture)
+        return reading.step
 
     def _number(self, trial_id: str) -> int:
         return self._numbers.setdefault(trial_id, len(self._numbers))
 
     def _note_once(self, line: str) -> None:
         if not self._noted:
-            logger.warning("ReadoutScheduler: trial %s", line.partition("\n")[0])
+            logger.warning("ReadoutScheduler: trial %s", line)
         self._noted = True

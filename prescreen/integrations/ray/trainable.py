@@ -88,6 +88,7 @@ class ScreeningTrainable(tune.Trainable):
     ) -> None:
         """Begin the actor's first trial."""
         self._space, self._plan = space, plan
+        self._readouts = resolve_readouts(plan.readouts)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -105,9 +106,8 @@ class ScreeningTrainable(tune.Trainable):
             return self._failed(self._failure)
         if reading is None:  # resumed where nothing was left
             return {**self._result, "done": True}
-        of_readouts = {name: reading.values[name] for name in self._plan.readouts}
         self._result = {
-            **as_result(reading.step, of_readouts, self._plan.readouts),
+            **as_result(reading, self._readouts),
             **{name: reading.values[name] for name in self._plan.extra},
             **{name: getattr(reading, name) for name in _OTHERS},
         }
@@ -146,7 +146,7 @@ class ScreeningTrainable(tune.Trainable):
         return not self._failure
 
     def _failed(self, failure: str) -> dict[str, Any]:
-        nan = dict.fromkeys(self._plan.readouts, math.nan)
-        result = as_result(self._result.get(STEP, 0), nan, self._plan.readouts)
+        nan = Reading(self._result.get(STEP, 0), dict.fromkeys(self._readouts, math.nan))
+        result = as_result(nan, self._readouts)
         result[PREFIX][FAILURE] = failure
         return {**result, **dict.fromkeys(self._plan.extra, math.nan), "done": True}

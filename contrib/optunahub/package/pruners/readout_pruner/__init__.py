@@ -1,5 +1,23 @@
 """Pruners that judge label-free readings of a model's prediction head; the code is in prescreen."""
 
-from prescreen.integrations.optuna import AllOf, AnyOf, Reader, ReadoutPruner, Recorder, objective
+from prescreen.integrations.optuna import (
+    AllOf,
+    AnyOf,
+    Halving,
+    Median,
+    Reader,
+    ReadoutPruner,
+    Recorder,
+    objective,
+)
 
-__all__ = ["AllOf", "AnyOf", "Reader", "ReadoutPruner", "Recorder", "objective"]
+__all__ = [
+    "AllOf",
+    "AnyOf",
+    "Halving",
+    "Median",
+    "Reader",
+    "ReadoutPruner",
+    "Recorder",
+    "objective",
+]

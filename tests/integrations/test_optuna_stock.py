@@ -9,27 +9,23 @@ import pytest
 from optuna.pruners import (
     MedianPruner,
     PercentilePruner,
-    SuccessiveHalvingPruner,
     ThresholdPruner,
 )
 from optuna.trial import TrialState
 from optuna_studies import KINDS, open_storage, panel, patient, wilcoxon
 
-from prescreen.integrations.optuna import AllOf, AnyOf, ReadoutPruner, Recorder
+from prescreen.integrations.optuna import AllOf, AnyOf, Median, ReadoutPruner, Recorder
 from prescreen.integrations.optuna.attributes import latest_state
 from prescreen.integrations.optuna.memory import memory_of
-from prescreen.integrations.optuna.view import StudyView
+from prescreen.integrations.optuna.stock import StudyOfReadings
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.ranks import aggregate
 
 STOCK = {
     "median": lambda: MedianPruner(n_startup_trials=2, n_warmup_steps=2),
     "percentile": lambda: PercentilePruner(30.0, n_startup_trials=2, interval_steps=2),
-    "halving": lambda: SuccessiveHalvingPruner(min_resource=2, reduction_factor=2),
-    "halving, auto": lambda: SuccessiveHalvingPruner(reduction_factor=2),
     "patient": lambda: patient(None),
     "patient median": lambda: patient(MedianPruner(n_startup_trials=2)),
-    "patient halving": lambda: patient(SuccessiveHalvingPruner(min_resource=1)),
     "threshold": lambda: ThresholdPruner(lower=-0.2, upper=1.2),
     "wilcoxon": lambda: wilcoxon(0.3),
     "any": lambda: AnyOf(MedianPruner(n_startup_trials=2), ThresholdPruner(lower=0.0)),
@@ -80,6 +76,12 @@ def by_readings(study, readout, tell):
     return decisions(study, tell, judge)
 
 
+def shown_to(study, judged, readouts=DEFAULT_PANEL):
+    """What a stock pruner would be shown."""
+    memory = memory_of(study, ReadoutPruner(readouts=readouts).panel)
+    return StudyOfReadings(study, judged, memory.update(study, judged))
+
+
 @pytest.mark.parametrize("name", STOCK)
 @pytest.mark.parametrize(
     ("readout", "direction"), [("confidence", "maximize"), ("cot", "minimize")]
@@ -98,7 +100,7 @@ def test_decisions_are_those_of_a_native_study(name, readout, direction):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["median", "halving", "patient median"])
+@pytest.mark.parametrize("name", ["median", "patient median"])
 def test_several_objectives_in_every_storage(kind, name, tmp_path):
     study = optuna.create_study(
         directions=["maximize", "minimize"],
@@ -117,41 +119,39 @@ def test_wilcoxon_with_several_objectives_compares_with_the_best_last_score():
         trial = study.ask()
         Recorder(trial, ["confidence"]).record(1, {"confidence": last})
         study.tell(trial, (0.0, 0.0))
-    judged = study.ask()
-    pruner = ReadoutPruner(readouts=["confidence"])
-    view = StudyView(study, latest_state(judged), memory_of(study, pruner.panel), everyone=False)
-    assert view.best_trial.number == 1
+    shown = shown_to(study, latest_state(study.ask()), ["confidence"])
+    assert shown.best_trial.number == 1
 
 
-@pytest.mark.parametrize("everyone", [False, True])
-def test_a_panel_is_shown_as_mean_rank_at_the_step(everyone):
+def test_a_panel_is_shown_as_mean_rank_at_the_step():
+    names = ("sample_gradient", "mutual_information", "separation")
     rng = np.random.default_rng(0)
     study = optuna.create_study()
     readings = {}  # trial number -> step -> values
     complete = set()
     for number in range(12):
         trial = study.ask()
-        recorder = Recorder(trial)
+        recorder = Recorder(trial, names)
         readings[number] = {}
         for step in range(1, rng.integers(2, 7)):
-            values = rng.integers(0, 5, size=len(DEFAULT_PANEL)).astype(float)
-            values[rng.random(len(values)) < 0.1] = np.nan
+            values = rng.integers(0, 5, size=3).astype(float)
+            values[rng.random(3) < 0.1] = np.nan
             readings[number][step] = values
-            recorder.record(step, dict(zip(DEFAULT_PANEL, values, strict=True)))
+            recorder.record(step, dict(zip(names, values, strict=True)))
         if number % 3 == 0:
             study.tell(trial, 0.0)
             complete.add(number)
         elif number % 3 == 1:
             study.tell(trial, state=TrialState.PRUNED)
     judged = latest_state(trial)  # the last one, number 11, is still running
-    pruner = ReadoutPruner()
-    view = StudyView(study, judged, memory_of(study, pruner.panel), everyone=everyone)
-    pool = set(range(12)) if everyone else complete | {11}
+    view = shown_to(study, judged, names)
+    pool = complete | {11}
     shown = {twin.number: twin.intermediate_values for twin in view.get_trials(deepcopy=False)}
     for number, by_step in readings.items():
         assert list(shown[number]) == list(by_step)
         for step in by_step:
-            others = sorted(n for n in pool - {number} if step in readings[n])
+            among = pool if number in pool else complete
+            others = sorted(n for n in among - {number} if step in readings[n])
             column = np.array([readings[n][step] for n in [*others, number]])
             expected = aggregate(column)[-1]
             assert shown[number][step] == pytest.approx(expected), (number, step)
@@ -170,7 +170,7 @@ def test_a_view_can_be_copied_and_leaves_the_study_alone():
         Recorder(trial).record(1, panel(value))
         study.tell(trial, value)
     judged = latest_state(study.ask())
-    view = StudyView(study, judged, memory_of(study, ReadoutPruner().panel), everyone=False)
+    view = shown_to(study, judged)
     copies = view.trials
     copies[1].intermediate_values[1] = 7.0
     copies[1].user_attrs["list"].append(2)
@@ -179,21 +179,33 @@ def test_a_view_can_be_copied_and_leaves_the_study_alone():
     assert study.trials[1].user_attrs["list"] == [1]
     assert study.trials[1].params == {}
     assert view.study_name == study.study_name
-    assert view._storage.get_trial(0).number == 0
     assert [t.number for t in view.get_trials(states=(TrialState.COMPLETE,))] == [0, 1]
 
 
-def test_halving_notes_steps_under_names_of_its_own():
-    halving = SuccessiveHalvingPruner(min_resource=1)
-    study = optuna.create_study(pruner=AnyOf(ReadoutPruner(halving), halving))
-    for value in (0.3, 0.8):
-        trial = study.ask()
-        recorder = Recorder(trial)
-        recorder.record(5, panel(value))
-        trial.report(value, 5)
-        recorder.should_prune()
-        study.tell(trial, value)
-    rungs = study.trials[1].system_attrs
-    assert rungs["completed_rung_0"] == 0.8  # the native pruner's
-    ours = [key for key in rungs if key.startswith("prescreen:1:") and key.endswith("_rung_0")]
-    assert [rungs[key] for key in ours] == [5]
+def test_our_median_decides_as_the_stock_pruner_does():
+    names = ("confidence", "entropy", "margin")
+    rng = np.random.default_rng(1)
+    guard = {"n_startup_trials": 5, "min_agreement": 0.3}
+    ours, stock = (
+        optuna.create_study(
+            direction="maximize", pruner=ReadoutPruner(rule, names, **guard, on_nan="keep")
+        )
+        for rule in (Median(), PercentilePruner(50.0, n_startup_trials=0))
+    )
+    states = []
+    for quality in rng.random(40):
+        trials = ours.ask(), stock.ask()
+        recorders = [Recorder(trial) for trial in trials]
+        for step in (2, 4, 8, 16):
+            row = np.round(quality + rng.normal(0, 0.2, size=3), 1) * [1, -1, 1]
+            row[rng.random(3) < 0.05] = np.nan
+            for recorder in recorders:
+                recorder.record(step, dict(zip(names, row, strict=True)))
+            one, other = (recorder.should_prune() for recorder in recorders)
+            assert one == other
+            if one:
+                break
+        states.append(TrialState.PRUNED if one else TrialState.COMPLETE)
+        for study, trial in zip((ours, stock), trials, strict=True):
+            study.tell(trial, None if one else quality, states[-1])
+    assert len(set(states)) == 2

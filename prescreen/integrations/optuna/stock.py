@@ -1,0 +1,194 @@
+"""Stock: pruners of Optuna, or in its form, that judge readings as if these had been reported."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from optuna.pruners import BasePruner, HyperbandPruner, SuccessiveHalvingPruner
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from prescreen.integrations.optuna.composition import parts
+from prescreen.pruning import Guard, Population
+from prescreen.pruning.decision import believes
+from prescreen.pruning.hindsight import ended_best, hindsight
+
+# Two ways lead to a score: rounding keeps equal readings equal to the last bit.
+_DECIMALS = 12
+
+
+def require_stock(pruner: BasePruner) -> None:
+    """Refuse pruners that note in the storage what they saw: ranks change as trials come in.
+
+    Raises:
+        ValueError: successive halving or Hyperband, alone or inside another pruner.
+    """
+    for part in parts(pruner):
+        if isinstance(part, SuccessiveHalvingPruner | HyperbandPruner):
+            raise ValueError(
+                "`rule` must be Halving(grace_period, reduction_factor) for successive halving by "
+                f"readings, got {type(part).__name__}"
+            )
+
+
+def decide_by(
+    base: BasePruner, guard: Guard, population: Population, study: Study, trial: FrozenTrial
+) -> bool:
+    """Whether a trial should end: what ``prescreen.pruning.decide`` is to our own rules.
+
+    Args:
+        base: the pruner; it is asked first, as it may keep notes of its own.
+        guard: whether it is believed.
+        population: the study's readings, the trial's among them.
+        study: the real one.
+        trial: the one in question.
+    """
+    shown = StudyOfReadings(study, trial, population)
+    step = population.steps(trial.number)[-1]
+    if not base.prune(shown, shown.twin(trial)):  # type: ignore[arg-type]
+        return False
+    return believes(guard, population, step) and (
+        guard.max_false_prune is None or _tolerates(base, guard, shown, step)
+    )
+
+
+def _tolerates(base: BasePruner, guard: Guard, shown: StudyOfReadings, step: int) -> bool:
+    """What the pruner would have done to completed trials, each as it was at this step."""
+    population = shown.population
+    complete = {
+        trial.number: trial for trial in shown.get_trials(False, (TrialState.COMPLETE,))
+    }  # fmt: skip
+    objectives = {
+        number: objective
+        for number in population.completed(step).members
+        if (objective := population.objective(number)) and number in complete
+    }
+    sign = 1 if shown.direction is StudyDirection.MAXIMIZE else -1
+    numbers = list(objectives)
+    scores = np.array([sign * shown.score(number, step) for number in numbers])
+    best = ended_best(list(objectives.values()), guard.best_share)
+
+    def prunes(index: int) -> bool:
+        as_it_was = shown.twin(complete[numbers[index]], until=step)
+        return base.prune(shown, as_it_was)  # type: ignore[arg-type]
+
+    return guard.tolerates(*hindsight(scores, best, prunes))
+
+
+class StudyOfReadings:
+    """A stand-in for a study, whose trials have scores of readings as their reported values.
+
+    One readout is its own score, in its own direction. Several are shown as the mean rank of a reading
+    among those of the completed trials at the same step, from 0 to 1, to be maximized: the trial in
+    question is ranked among the same at all steps. All else is the study's own.
+
+    Args:
+        study: the real study.
+        judged: the trial in question.
+        population: the study's readings.
+    """
+
+    def __init__(self, study: Study, judged: FrozenTrial, population: Population) -> None:
+        self._study = study
+        self._judged = judged.number
+        self._ranked: dict[int, dict[int, float]] = {}
+        self._twins: dict[int, FrozenTrial] = {}
+        self.population = population
+        higher = len(population.panel) > 1 or population.panel.higher_is_better[0]
+        self.direction = StudyDirection.MAXIMIZE if higher else StudyDirection.MINIMIZE
+        self.directions = [self.direction]
+
+    def __getattr__(self, name: str) -> Any:
+        # Asked for only where it is not defined here.
+        return getattr(self._study, name)
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All trials."""
+        return self.get_trials()
+
+    def get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """The trials that ``Study.get_trials`` gives, with scores."""
+        trials = self._study.get_trials(deepcopy, states)
+        if not deepcopy:
+            return [self._twins.get(trial.number) or self.twin(trial) for trial in trials]
+        for trial in trials:
+            trial.intermediate_values = dict(_Scores(self, trial.number))
+        return trials
+
+    @property
+    def best_trial(self) -> FrozenTrial:
+        """The best trial by the study's objective; with several, by its last score.
+
+        Raises:
+            ValueError: no trial has completed.
+        """
+        if len(self._study.directions) == 1:
+            return self.twin(self._study.best_trial)
+        sign = 1 if self.direction is StudyDirection.MAXIMIZE else -1
+        complete = self.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        read = [trial for trial in complete if trial.last_step is not None]
+        if not read:
+            raise ValueError("`study` must have a completed trial with a reading, got none")
+        return max(read, key=lambda trial: sign * trial.intermediate_values[trial.last_step or 0])
+
+    def twin(self, trial: FrozenTrial, until: int | None = None) -> FrozenTrial:
+        """A trial with scores; with ``until``, as it was when it was read at that step."""
+        twin = object.__new__(FrozenTrial)  # several times as fast as copy.copy
+        twin.__dict__.update(trial.__dict__)
+        twin.intermediate_values = _Scores(self, trial.number, until)  # type: ignore[assignment]
+        if until is None:
+            self._twins[trial.number] = twin
+        return twin
+
+    def score(self, number: int, step: int) -> float:
+        """What is shown of a trial's reading."""
+        if len(self.population.panel) == 1:
+            return self.population.panel.published(self.population.reading(number, step))
+        if number != self._judged:
+            if step not in self._ranked:
+                self._ranked[step] = self._rank(step)
+            if (score := self._ranked[step].get(number)) is not None:
+                return score
+        reading = self.population.reading(number, step)
+        return round(self.population.completed(step).score(reading), _DECIMALS)
+
+    def _rank(self, step: int) -> dict[int, float]:
+        """Scores of the completed trials, ranked together with the one in question."""
+        column, among = self.population.completed(step), None
+        if self.population.was_read(self._judged, step):
+            among = self.population.reading(self._judged, step)
+        return dict(
+            zip(column.members, column.scores(among).round(_DECIMALS).tolist(), strict=True)
+        )
+
+
+class _Scores(Mapping[int, float]):
+    """A trial's step-to-score table; to rank all trials at all steps would take longest."""
+
+    __slots__ = ("_number", "_study", "_until")
+
+    def __init__(self, study: StudyOfReadings, number: int, until: int | None = None) -> None:
+        self._study = study
+        self._number = number
+        self._until = until
+
+    def __getitem__(self, step: int) -> float:
+        if step not in self:
+            raise KeyError(step)
+        return self._study.score(self._number, step)
+
+    def __contains__(self, step: Any) -> bool:  # NumPy's integers among them
+        if self._until is not None and step > self._until:
+            return False
+        return self._study.population.was_read(self._number, step)
+
+    def __iter__(self) -> Iterator[int]:
+        return (step for step in self._study.population.steps(self._number) if step in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
