@@ -69,7 +69,7 @@ class PanelReader:
             if self._on_error == "raise":
                 raise
             if not self._warned:
-                line = f"{self._who} goes on without a reading: {named_line(error)}"
+                line = f"{self._who} continues without a reading: {named_line(error)}"
                 warnings.warn(line, stacklevel=3)
             self._warned = True
             return None

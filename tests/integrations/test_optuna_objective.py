@@ -198,7 +198,11 @@ def test_arguments_are_checked_before_a_study_begins(changes, message):
     ("directions", "costs", "message"),
     [
         (["minimize"], [], "`directions` must be maximize, got minimize"),
-        (["maximize"], ["flops"], "`directions` must be 2, of the value and flops, got 1"),
+        (
+            ["maximize"],
+            ["flops"],
+            "`directions` must be 2 in number, for the value and flops, got 1",
+        ),
         (["maximize"] * 2, ["flops"], "`directions` must be maximize, minimize, got maximize, m"),
     ],
 )

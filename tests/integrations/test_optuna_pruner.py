@@ -237,7 +237,7 @@ def test_pruners_compose():
             r"`rule` must be Halving\(grace_period, reduction_factor\) .* got SuccessiveHalvingPruner",
         ),
         (lambda: AnyOf(MedianPruner(), HyperbandPruner()), "`pruners` must not have Hyperband"),
-        (lambda: AllOf(), "`pruners` must be at least one, got none"),
+        (lambda: AllOf(), "`pruners` must have at least one, got none"),
         (lambda: AllOf(MedianPruner), "`pruners` must be .* got the class MedianPruner"),
         (lambda: ReadoutPruner(AnyOf(ReadoutPruner())), "`rule` must have no ReadoutPruner"),
         (lambda: ReadoutPruner(readouts=["entropie"]), ".* got 'entropie'"),
@@ -278,5 +278,5 @@ def test_a_pruner_that_looks_at_what_is_not_read_says_so():
         ValueError, match=r"^`readouts` must be among those that trial 0 .*\(entropy\), got cot$"
     ):
         recorder.should_prune()
-    with pytest.raises(ValueError, match=r"^`values` must have entropy, got none of entropy"):
+    with pytest.raises(ValueError, match=r"^`values` must have entropy, got none for entropy"):
         recorder.record(2, {"cot": 0.5})

@@ -92,14 +92,16 @@ def test_a_diverged_model_reads_nan():
 def test_a_failing_readout_warns_once_and_keeps_the_trial():
     study = optuna.create_study(pruner=ReadoutPruner(**FREE))
     reader = Reader(study.ask(), make_model(), INPUTS[:, :3])
-    with pytest.warns(UserWarning, match="trial 0 goes on without a reading: ValueError: inputs"):
+    with pytest.warns(
+        UserWarning, match=r"^trial 0 continues without a reading: ValueError: `inputs` must be "
+    ):
         assert reader.read(1) is None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert reader.read(2) is None
         assert not reader.should_prune()
     strict = Reader(study.ask(), make_model(), INPUTS[:, :3], on_error="raise")
-    with pytest.raises(ValueError, match=r"^inputs"):
+    with pytest.raises(ValueError, match=r"^`inputs` must be "):
         strict.read(1)
 
 

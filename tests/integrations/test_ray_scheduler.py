@@ -154,7 +154,7 @@ def test_a_result_without_a_whole_reading_is_noted_once_and_the_trial_goes_on(br
         assert run(made, "b", [broken]) == ["CONTINUE"]
     (record,) = caplog.records
     assert "\n" not in record.getMessage()
-    assert "ReadoutScheduler: trial a goes on" in record.getMessage()
+    assert "ReadoutScheduler: trial a continues" in record.getMessage()
     assert run(made, "c", [result(1, 0.5)]) == ["CONTINUE"]
 
 
@@ -162,7 +162,7 @@ def test_a_trainable_that_reports_no_reading_is_told_what_to_report(caplog):
     run(scheduler(), "a", [{"step": 1, "accuracy": 0.5}])
     (record,) = caplog.records
     assert record.getMessage() == (
-        "ReadoutScheduler: trial a goes on, its result has no confidence, entropy; report "
+        "ReadoutScheduler: trial a continues, its result has no confidence, entropy; report "
         '{"step": …, "prescreen": {"confidence": …}}, as Reader.read(step) returns it'
     )
 
@@ -239,7 +239,7 @@ def test_a_scheduler_is_small_when_pickled():
     [
         ({"rule": "median"}, "`rule` must be a Median or a Halving, got 'median'"),
         ({"max_t": 0}, "`max_t` must be at least 1, or None, got 0"),
-        ({"interval_steps": 0}, "`interval_steps` must be an integer of at least 1, got 0"),
+        ({"interval_steps": 0}, "`interval_steps` must be at least 1, got 0"),
         ({"readouts": ["entropie"]}, "`readouts` must .* got 'entropie'.*"),
     ],
 )
@@ -379,7 +379,7 @@ def test_asha_stops_what_diverged_by_its_score_and_not_by_nan():
 
 def test_a_readout_that_fails_warns_once_and_the_trial_goes_on():
     reader = Reader(make_model(), INPUTS[:, :3], ["confidence"])
-    with pytest.warns(UserWarning, match="^the trial goes on without a reading: ") as warned:
+    with pytest.warns(UserWarning, match="^the trial continues without a reading: ") as warned:
         assert [reader.read(step) for step in (1, 2)] == [{"step": 1}, {"step": 2}]
     assert len(warned) == 1
     reader = Reader(make_model(), INPUTS[:, :3], ["confidence"], on_error="raise")
