@@ -1,4 +1,4 @@
-"""Reading trials: what is stored, what goes wrong, what is reported."""
+"""Reading trials: stored readings, errors, and reports."""
 
 import json
 import math
@@ -169,7 +169,7 @@ def test_a_storage_that_is_gone_is_named():
         recorder.record(1, panel(0.5))
 
 
-def test_what_a_panel_wants_of_the_untrained_network_is_measured_before_training():
+def test_the_untrained_network_is_measured_before_training():
     model = make_model()
     network = Network(model, INPUTS)
     before = {name: READOUTS[name](network) for name in ("isotropy", "synflow")}

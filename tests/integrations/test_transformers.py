@@ -90,7 +90,7 @@ def test_it_stops_training(tmp_path):
     assert "has not improved" in one.stopping.reason
 
 
-def test_a_resumed_training_goes_on_with_its_readings(tmp_path):
+def test_a_resumed_training_continues_with_its_readings(tmp_path):
     whole = callback(tmp_path / "whole")
     train(tmp_path / "a", whole, 3)
     train(tmp_path / "b", callback(tmp_path / "parts"), 2)

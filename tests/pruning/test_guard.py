@@ -10,7 +10,7 @@ from prescreen.pruning import Guard
 def test_checks_are_due_where_optuna_makes_them(warmup, interval):
     guard = Guard(n_warmup_steps=warmup, interval_steps=interval)
     steps = [1, 2, 5, 6, 7, 11, 12, 15, 30, 31]
-    # This pruner prunes whatever it is asked about, whenever it looks.
+    # This pruner always prunes when it checks.
     pruner = optuna.pruners.ThresholdPruner(upper=0, n_warmup_steps=warmup, interval_steps=interval)
     study = optuna.create_study(pruner=pruner)
     trial = study.ask()
