@@ -4,62 +4,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import nn
 
 from prescreen.captured import Capture
-from prescreen.checks import require_at_least
 from prescreen.failures import CandidateFailed, failing_as
-from prescreen.heads.find import find_heads
 from prescreen.heads.preserve import preserve
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.probe import Probe
 from prescreen.reading import Reading
-from prescreen.readouts import Readout, Readouts, resolve_readouts
+from prescreen.readouts import Readout, Readouts
+from prescreen.screening.plan import Extra, Plan, build
 from prescreen.spaces.candidate import Candidate
-from prescreen.tasks.base import Task, check_task, seen_inputs
+from prescreen.tasks.base import Task, seen_inputs
 from prescreen.training.loop import BriefTraining
 from prescreen.training.recipe import Training
-
-Extra = Mapping[str, Callable[[nn.Module], float]]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How candidates are screened, the same for all of them.
-
-    Args:
-        task: the training data and the probe batch.
-        training: budget and recipe.
-        readouts: names or a mapping, as in ``Probe``. Measures of the untrained network are in every
-            reading.
-        readings: the number of readings; they divide the budget into equal parts.
-        head: dotted name of the head, if it is not found.
-        extra: your own measurements by name: functions of the model, which is in eval mode without
-            gradients and restored afterwards. Their values join the readouts in the readings.
-
-    Raises:
-        ValueError: ``task``, ``readouts``, ``readings`` or ``extra`` are not allowed.
-    """
-
-    task: Task
-    training: Training = field(default_factory=Training)
-    readouts: Readouts = DEFAULT_PANEL
-    readings: int = 4
-    head: str | None = None
-    extra: Extra = field(default_factory=dict)
-    table: dict[str, Readout] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        check_task(self.task)
-        object.__setattr__(self, "table", resolve_readouts(self.readouts))
-        require_at_least("readings", self.readings, 1)
-        if twice := sorted(set(self.table) & set(self.extra)):
-            raise ValueError(f"`extra` must have names that no readout has, got {', '.join(twice)}")
 
 
 def screen(
@@ -127,7 +89,15 @@ class Screening:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue after the reading at which the state was saved."""
+        """Continue after the reading at which the state was saved.
+
+        Raises:
+            ValueError: the state was saved by another version of prescreen.
+        """
+        if missing := {"training", "probe", "done", "seconds"} - set(state):
+            raise ValueError(
+                f"`state` must be one that this version saved, got one without {sorted(missing)}"
+            )
         self._run = self._run_from(state)
 
     def _run_from(self, state: Mapping[str, Any] | None) -> Iterator[Reading]:
@@ -187,37 +157,6 @@ class Screening:
             with preserve(model, batch_statistics=False):
                 values[name] = float(function(model))
         return replace(reading, values=values), predicted
-
-
-def build(candidate: Candidate, plan: Plan, *, untrained: bool = False) -> nn.Module:
-    """A candidate's network for a task, with weights from the training's seed, on its device."""
-    with torch.random.fork_rng([]):
-        torch.manual_seed(plan.training.seed)
-        model = candidate.model(untrained=untrained, **plan.task.sizes)
-    return model.to(plan.training.device)
-
-
-def require_head(candidates: Sequence[Candidate], plan: Plan) -> None:
-    """Refuse a head that no candidate has; if some have it, the others fail, which is a result.
-
-    Raises:
-        ValueError: none of the candidates that can be built has the head.
-    """
-    problem: ValueError | None = None
-    for candidate in candidates:
-        try:
-            with failing_as("build"):
-                model = build(candidate, plan)
-        except CandidateFailed:
-            continue
-        try:
-            find_heads(model, plan.head)
-        except ValueError as error:
-            problem = problem or error
-        else:
-            return
-    if problem is not None:
-        raise problem
 
 
 # Read with the panel; no readout's name has a space.

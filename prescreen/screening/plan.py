@@ -1,0 +1,85 @@
+"""Plan: how candidates are screened, the same for all of them; and how their networks are built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from prescreen.checks import require_at_least
+from prescreen.failures import CandidateFailed, failing_as
+from prescreen.heads.find import find_heads
+from prescreen.panel import DEFAULT_PANEL
+from prescreen.readouts import Readout, Readouts, resolve_readouts
+from prescreen.spaces.candidate import Candidate
+from prescreen.tasks.base import Task, check_task
+from prescreen.training.recipe import Training
+
+Extra = Mapping[str, Callable[[nn.Module], float]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How candidates are screened, the same for all of them.
+
+    Args:
+        task: the training data and the probe batch.
+        training: budget and recipe.
+        readouts: names or a mapping, as in ``Probe``. Measures of the untrained network are in every
+            reading.
+        readings: the number of readings; they divide the budget into equal parts.
+        head: dotted name of the head, if it is not found.
+        extra: your own measurements by name: functions of the model, which is in eval mode without
+            gradients and restored afterwards. Their values join the readouts in the readings.
+
+    Raises:
+        ValueError: ``task``, ``readouts``, ``readings`` or ``extra`` are not allowed.
+    """
+
+    task: Task
+    training: Training = field(default_factory=Training)
+    readouts: Readouts = DEFAULT_PANEL
+    readings: int = 4
+    head: str | None = None
+    extra: Extra = field(default_factory=dict)
+    table: dict[str, Readout] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_task(self.task)
+        object.__setattr__(self, "table", resolve_readouts(self.readouts))
+        require_at_least("readings", self.readings, 1)
+        if twice := sorted(set(self.table) & set(self.extra)):
+            raise ValueError(f"`extra` must have names that no readout has, got {', '.join(twice)}")
+
+
+def build(candidate: Candidate, plan: Plan, *, untrained: bool = False) -> nn.Module:
+    """A candidate's network for a task, with weights from the training's seed, on its device."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(plan.training.seed)
+        model = candidate.model(untrained=untrained, **plan.task.sizes)
+    return model.to(plan.training.device)
+
+
+def require_head(candidates: Sequence[Candidate], plan: Plan) -> None:
+    """Refuse a head that no candidate has; if some have it, the others fail, which is a result.
+
+    Raises:
+        ValueError: none of the candidates that can be built has the head.
+    """
+    problem: ValueError | None = None
+    for candidate in candidates:
+        try:
+            with failing_as("build"):
+                model = build(candidate, plan)
+        except CandidateFailed:
+            continue
+        try:
+            find_heads(model, plan.head)
+        except ValueError as error:
+            problem = problem or error
+        else:
+            return
+    if problem is not None:
+        raise problem
