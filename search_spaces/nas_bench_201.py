@@ -123,7 +123,7 @@ def build(
 def build_untrained(
     config: Mapping[str, str], *, num_classes: int = 10, in_channels: int = 3
 ) -> nn.Module:
-    """The network that is measured without training: as wide as the published one, one cell a stage.
+    """The network that is measured without training: as wide as the published one, one cell per stage.
 
     Measures of untrained networks order cells better when the networks are wider.
     """

@@ -9,28 +9,29 @@ from typing import Any
 from prescreen.checkpoints.monitor import Monitor
 from prescreen.checkpoints.selector import CheckpointSelector
 from prescreen.checkpoints.stopping import EarlyStopping
+from prescreen.checks import require_at_least
 from prescreen.reading import Reading
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
 except ImportError as error:
     raise ImportError(
-        "prescreen.integrations.lightning needs Lightning: pip install 'prescreen[lightning]'"
+        "prescreen.integrations.lightning needs the 'lightning' extra: "
+        "pip install 'prescreen[lightning]'"
     ) from error
 
 
 class _ReadoutCallback(Callback, ABC):
-    """Takes a reading at the end of training epochs; those that share a monitor share the reading."""
+    """Takes a reading at the end of training epochs; callbacks with one monitor share the reading."""
 
     def __init__(self, monitor: Monitor, every_n_epochs: int) -> None:
-        if every_n_epochs < 1:
-            raise ValueError(f"`every_n_epochs` must be at least 1, got {every_n_epochs}")
+        require_at_least("every_n_epochs", every_n_epochs, 1)
         self.monitor = monitor
         self.every_n_epochs = every_n_epochs
         self._taken: tuple[int, Reading] | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget the reading of another fit."""
+        """Drop the reading of an earlier fit."""
         self._taken = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -43,11 +44,11 @@ class _ReadoutCallback(Callback, ABC):
         self._decide(trainer, pl_module, reading)
 
     def state_dict(self) -> dict[str, Any]:
-        """The monitor's; callbacks that share one all bring it along."""
+        """The monitor's state, also if callbacks share the monitor."""
         return {"monitor": self.monitor.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         self.monitor.load_state_dict(state_dict["monitor"])
 
     def _reading(self, trainer: Trainer, pl_module: LightningModule) -> Reading:
@@ -74,9 +75,9 @@ class ReadoutCheckpoint(_ReadoutCallback):
         monitor: reads the module, whose ``forward`` must take the monitor's inputs.
         folder: for the state dicts of the module; see ``CheckpointSelector``.
         start: first optimizer step of the window that counts.
-        smoothing: an odd number of readings that a value is averaged over.
-        save_top_k: how many to keep, −1 for all.
-        every_n_epochs: between readings.
+        smoothing: how many readings a value is averaged over; an odd number.
+        save_top_k: how many checkpoints to keep, −1 for all.
+        every_n_epochs: epochs from one reading to the next.
     """
 
     def __init__(
@@ -98,11 +99,11 @@ class ReadoutCheckpoint(_ReadoutCallback):
         self.selector.update(reading, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """Stands in Lightning's own checkpoints, so that a resumed run goes on."""
+        """The state in Lightning's own checkpoints, from which a resumed run continues."""
         return {"selector": self.selector.state_dict(), **super().state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         super().load_state_dict(state_dict)
         self.selector.load_state_dict(state_dict["selector"])
 
@@ -113,9 +114,9 @@ class ReadoutEarlyStopping(_ReadoutCallback):
     Args:
         monitor: reads the module.
         readout: one of the monitor's; by default its first.
-        patience: readings without improvement, at least.
+        patience: least number of readings without improvement after which training stops.
         min_delta: smallest improvement that counts.
-        every_n_epochs: between readings.
+        every_n_epochs: epochs from one reading to the next.
         **arguments: of ``prescreen.EarlyStopping``.
     """
 
@@ -138,14 +139,14 @@ class ReadoutEarlyStopping(_ReadoutCallback):
         )
 
     def _decide(self, trainer: Trainer, pl_module: LightningModule, reading: Reading) -> None:
-        # All processes have the same reading, and so decide alike.
+        # All processes have the same reading and therefore decide alike.
         trainer.should_stop = self.stopping.update(reading) or trainer.should_stop
 
     def state_dict(self) -> dict[str, Any]:
-        """Stands in Lightning's own checkpoints, so that a resumed run goes on."""
+        """The state in Lightning's own checkpoints, from which a resumed run continues."""
         return {"stopping": self.stopping.state_dict(), **super().state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         super().load_state_dict(state_dict)
         self.stopping.load_state_dict(state_dict["stopping"])

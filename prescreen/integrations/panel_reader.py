@@ -1,4 +1,4 @@
-"""PanelReader: readings of one model in training, which a failing readout must not end."""
+"""PanelReader: readings of one model in training, which continues if a readout fails."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 from torch import nn
 
+from prescreen.checks import require_one_of
 from prescreen.predictions import Link
 from prescreen.probe import Probe
 from prescreen.reading import Reading
@@ -17,20 +18,20 @@ OnError = Literal["warn", "raise"]
 
 
 class PanelReader:
-    """What the readers of Optuna and Ray have in common.
+    """The common part of the readers of Optuna and Ray.
 
     Args:
-        model: what is trained. Measures of the untrained network are taken now.
+        model: the model to train. Measures of the untrained network are taken now.
         inputs: the unlabelled probe batch.
         readouts: the panel.
-        who: what the warning calls the trial.
-        head: dotted name of the prediction head, where it cannot be found.
+        who: the name of the trial in the warning.
+        head: dotted name of the prediction head, if it is not found.
         link: how logits become predictions.
         batch_statistics: as in ``Probe``.
-        on_error: ``"warn"`` once if a readout fails and let the trial go on, or ``"raise"``.
+        on_error: if a readout fails, ``"warn"`` once and let the trial continue, or ``"raise"``.
 
     Raises:
-        ValueError: ``on_error`` is something else.
+        ValueError: ``on_error`` is neither.
     """
 
     def __init__(
@@ -45,10 +46,7 @@ class PanelReader:
         batch_statistics: bool,
         on_error: OnError,
     ) -> None:
-        if on_error not in get_args(OnError):
-            raise ValueError(
-                f"`on_error` must be one of {', '.join(get_args(OnError))}, got {on_error!r}"
-            )
+        require_one_of("on_error", on_error, get_args(OnError))
         self._model = model
         self._who = who
         self._on_error = on_error
@@ -64,14 +62,14 @@ class PanelReader:
         self._probe.read_untrained(model)
 
     def read(self, step: int) -> Reading | None:
-        """The panel now; NaN where the model has diverged, None if a readout failed."""
+        """The panel now, with NaN if the model has diverged; None if a readout failed."""
         try:
             return self._probe.read(self._model, step)
-        except Exception as error:  # a readout must not end a search, whatever it stumbles over
+        except Exception as error:  # no error of a readout may end a search
             if self._on_error == "raise":
                 raise
             if not self._warned:
-                line = f"{self._who} goes on without a reading: {named_line(error)}"
+                line = f"{self._who} continues without a reading: {named_line(error)}"
                 warnings.warn(line, stacklevel=3)
             self._warned = True
             return None

@@ -10,13 +10,14 @@ from torch import nn
 from prescreen.checkpoints.monitor import Monitor
 from prescreen.checkpoints.selector import CheckpointSelector
 from prescreen.checkpoints.stopping import EarlyStopping
+from prescreen.checks import require_at_least
 from prescreen.files import load_state, save_state
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 except ImportError as error:
     raise ImportError(
-        "prescreen.integrations.transformers needs transformers: "
+        "prescreen.integrations.transformers needs the 'transformers' extra: "
         "pip install 'prescreen[transformers]'"
     ) from error
 
@@ -24,7 +25,7 @@ _FILE = "prescreen.pt"
 
 
 class ReadoutCallback(TrainerCallback):
-    """Reads the model at the end of every epoch, or every so many steps; keeps, and stops.
+    """Reads the model every epoch or every few steps, keeps the best checkpoints, and stops training.
 
     ::
 
@@ -34,17 +35,17 @@ class ReadoutCallback(TrainerCallback):
         trainer.train()
         model.load_state_dict(selector.load())
 
-    Where Trainer resumes from a checkpoint of its own, so do the selector (from its folder), and
-    the monitor and the stopping rule (from a file in that checkpoint).
+    If Trainer resumes from one of its checkpoints, the selector resumes from its folder, and the monitor
+    and the stopping rule from a file in that checkpoint.
 
     Args:
         monitor: reads the model; its inputs are a dict of keywords, such as ``input_ids``.
-        selector: what keeps state dicts, beside Trainer's own checkpoints; None for none.
-        stopping: what ends training; None to train to the end.
-        every_n_steps: optimizer steps between readings; None for one an epoch.
+        selector: keeps state dicts, in addition to Trainer's checkpoints; None to keep none.
+        stopping: ends training; None to train to the end.
+        every_n_steps: optimizer steps from one reading to the next; None for one reading per epoch.
 
     Raises:
-        ValueError: ``every_n_steps`` below 1.
+        ValueError: ``every_n_steps`` is below 1.
     """
 
     def __init__(
@@ -55,8 +56,8 @@ class ReadoutCallback(TrainerCallback):
         *,
         every_n_steps: int | None = None,
     ) -> None:
-        if every_n_steps is not None and every_n_steps < 1:
-            raise ValueError(f"`every_n_steps` must be at least 1, got {every_n_steps}")
+        if every_n_steps is not None:
+            require_at_least("every_n_steps", every_n_steps, 1)
         self.monitor = monitor
         self.selector = selector
         self.stopping = stopping
@@ -65,7 +66,7 @@ class ReadoutCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Take up monitor and rule where the checkpoint that training resumes from left them."""
+        """Restore monitor and rule from the checkpoint that training resumes from."""
         file = _checkpoint(args, state) / _FILE
         if state.global_step == 0 or not file.is_file():
             return
@@ -77,7 +78,7 @@ class ReadoutCallback(TrainerCallback):
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Put the state of monitor and rule beside what Trainer has just saved."""
+        """Save the state of monitor and rule in the checkpoint that Trainer has just saved."""
         folder = _checkpoint(args, state)
         if state.is_world_process_zero and folder.is_dir():
             stopping = {} if self.stopping is None else self.stopping.state_dict()
@@ -87,14 +88,14 @@ class ReadoutCallback(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Read every so many steps."""
+        """Read every ``every_n_steps`` steps."""
         if self.every_n_steps is not None and state.global_step % self.every_n_steps == 0:
             self._read(state, control, kwargs["model"])
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Read at the end of every epoch."""
+        """Read at the end of every epoch, unless ``every_n_steps`` is given."""
         if self.every_n_steps is None:
             self._read(state, control, kwargs["model"])
 

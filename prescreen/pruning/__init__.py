@@ -1,8 +1,8 @@
-"""Pruning: decisions over many trials' readings, the same for Optuna and Ray, and free of both.
+"""Pruning: decisions on the readings of many trials, the same for Optuna and Ray.
 
-A host tells a ``Population`` what was read of its trials and how they ended, and asks ``decide``: a
-rule (``Median``, ``Halving``) says which trial is poor, a ``Guard`` whether the rule may be believed.
-All of them are small, pickle, and depend on nothing but what they were given.
+A host tells a ``Population`` the readings of its trials and how they ended, and asks ``decide``. A rule
+(``Median``, ``Halving``) says which trial is poor; a ``Guard`` says whether to trust the rule. All of
+them are small, can be pickled, and know nothing of the host.
 """
 
 from prescreen.panel import Panel

@@ -1,4 +1,4 @@
-"""Agreement: how well one order of trials agrees with another."""
+"""Agreement: how well two orders of trials agree."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def agreement(now: Floats, later: Floats) -> float:
     """
     if len(now) < 4:
         return -1.0
-    # Ranks over one readout: NaN cannot occur in scores, ties share their mean rank.
+    # Ranks of one readout: scores are never NaN, and ties share their mean rank.
     ranks = np.stack([aggregate(order[:, None]) for order in (now, later)])
     spread = ranks.std(axis=1)
     if not spread.all():
-        return -1.0  # all the same: there is no order
+        return -1.0  # all scores are equal: there is no order
     ranks = (ranks - ranks.mean(axis=1, keepdims=True)) / spread[:, None]
     rho = min(float((ranks[0] * ranks[1]).mean()), 1 - 1e-12)
     return math.tanh(math.atanh(max(rho, -1 + 1e-12)) - 1 / math.sqrt(len(now) - 3))

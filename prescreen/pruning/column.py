@@ -1,4 +1,4 @@
-"""Column: readings that are compared with each other, ranked without ranking all of them anew."""
+"""Column: readings that are compared with each other, with ranks that are updated incrementally."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 
 from prescreen.ranks import Floats, aggregate
 
-# As many new members are ranked one by one; for more, ranking all anew takes less time.
+# Up to this many new members are ranked one by one; for more, ranking all of them is faster.
 _FEW = 8
 
 
 class Column:
-    """Readings (higher is better) of distinct trials, as they came and sorted.
+    """Readings (higher is better) of distinct trials, in the order of arrival and sorted.
 
-    Every score is that of ``prescreen.ranks.aggregate``: the mean over readouts of how many others a
-    reading beats, a tie counting half, divided by their number. NaN loses to every number.
+    Scores are those of ``prescreen.ranks.aggregate``: the share of other readings that a reading beats,
+    averaged over readouts. A tie counts half. NaN loses to every number.
 
     Args:
         width: readouts in a reading, R.
@@ -42,13 +42,13 @@ class Column:
         self.members.append(member)
         self._values.extend(reading)
         for rising, value in zip(self._rising, reading, strict=True):
-            if value == value:  # NaN has no place in an order
+            if value == value:  # NaN cannot be sorted
                 insort(rising, value)
 
     def score(self, reading: Sequence[float]) -> float:
-        """Score of one more reading among the members, 1 if there are none.
+        """Score of another reading among the members; 1 if there are none.
 
-        The cost is a logarithm of their number.
+        The cost is logarithmic in their number.
         """
         return self._beaten(reading) / (self._width * len(self)) if len(self) else 1.0
 
@@ -57,7 +57,7 @@ class Column:
         return int(np.argmax(np.frombuffer(self.members, dtype=np.int64) == member))
 
     def scores(self, reading: Sequence[float] | None = None) -> Floats:
-        """The members' scores among themselves or, if it is given, with one more reading.
+        """The members' scores among themselves or, if given, together with another reading.
 
         Equal readings have equal scores to the last bit.
 
@@ -71,7 +71,7 @@ class Column:
         return self._among_members() / most if most > 0 else np.ones(len(self))
 
     def scores_of(self, members: set[int]) -> Floats:
-        """The scores of some of the members among these alone, in the order of ``members``."""
+        """The scores of some members among themselves, in the order of ``members``."""
         if len(members) == len(self):
             return self.scores()
         return aggregate(self._rows()[[member in members for member in self.members]])
@@ -100,7 +100,7 @@ class Column:
         return self._wins
 
     def _rows(self) -> Floats:
-        # A view that shares memory with the array would keep it from growing, were it kept.
+        # Do not keep this view: while it shares memory with the array, the array cannot grow.
         return np.frombuffer(self._values).reshape(-1, self._width)
 
 

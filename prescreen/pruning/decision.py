@@ -1,4 +1,4 @@
-"""Decision: whether a trial should end, from what a population was told and nothing else."""
+"""Decision: whether a trial should end, from a population alone."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from prescreen.pruning.rules import Halving, Rule
 def decide(rule: Rule, guard: Guard, population: Population, trial: int, step: int) -> bool:
     """Whether a trial should end, as of its reading at a step.
 
-    A reading of a network that has diverged (NaN in all readouts of the trained network) ends its
-    trial at the next check. Any other does if the rule wants to and the guard believes it.
+    A reading of a network that has diverged (NaN in all readouts of the trained network) ends its trial
+    at the next check. Any other reading ends it if the rule says so and the guard trusts the rule.
 
     Args:
         rule: ``Median``, over trials that completed, or ``Halving``, over all trials at a rung.
-        guard: when the rule is asked, and when it is believed.
-        population: what is known; every host that knows the same decides alike.
+        guard: when the rule is asked, and when it is trusted.
+        population: the readings; hosts with the same population decide alike.
         trial: its number in the population.
-        step: at which it was read.
+        step: the step of its reading.
 
     Raises:
         KeyError: the population has no reading of the trial at that step.
@@ -53,7 +53,7 @@ def _wants(rule: Rule, population: Population, trial: int, step: int) -> bool:
         column = population.at_rung(rule, rule.rung(step) or step)
         scores, own = column.scores(), column.index(trial)
         return rule.prunes(scores[own], np.delete(scores, own))
-    # Scores at different steps can be compared where the same trials were read at all of them.
+    # Scores at different steps can be compared, if the same trials were read at all of them.
     scored = [
         column.score(population.reading(trial, one))
         for one in population.steps(trial)
@@ -64,7 +64,7 @@ def _wants(rule: Rule, population: Population, trial: int, step: int) -> bool:
 
 
 def _tolerates(rule: Rule, guard: Guard, population: Population, step: int) -> bool:
-    """What the rule would have done here to completed trials, of which it is known how they ended."""
+    """Whether the rule would have pruned few enough of the completed trials that ended best."""
     if isinstance(rule, Halving):
         column = population.at_rung(rule, rule.rung(step) or step)
     else:

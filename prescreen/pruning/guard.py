@@ -1,24 +1,26 @@
-"""Guard: when a pruning rule may be asked, and whether it may be believed."""
+"""Guard: when a pruning rule is asked, and whether it is trusted."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from prescreen.checks import require_at_least, require_number
+
 
 @dataclass(frozen=True)
 class Guard:
-    """What has to hold before a trial is pruned, whatever the rule.
+    """Conditions for pruning a trial, the same for all rules.
 
     Args:
         n_startup_trials: completed trials that must have been read at the step.
-        n_warmup_steps: no pruning before this step.
+        n_warmup_steps: trials are not pruned before this step.
         interval_steps: distance in steps between the checks, counted from ``n_warmup_steps``.
         min_agreement: rank correlation that the order of the completed trials at this step must have
             with their order at the latest step that they share; None to prune unchecked. The
-            correlation is lowered by one standard error, so that few trials must agree better.
-        max_false_prune: largest tolerated share, among the completed trials that the rule would have
-            pruned at this step, of those that ended among the best; None to tolerate all.
-        best_share: which share of the completed trials counts as the best.
+            correlation is lowered by one standard error: fewer trials must agree better.
+        max_false_prune: of the completed trials that the rule would have pruned at this step, the
+            largest share that may have ended among the best; None to allow any.
+        best_share: the share of the completed trials that counts as the best.
 
     Raises:
         ValueError: an argument is out of its range; the message names it.
@@ -34,15 +36,14 @@ class Guard:
     def __post_init__(self) -> None:
         for name, least in (("n_startup_trials", 0), ("n_warmup_steps", 0), ("interval_steps", 1)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"`{name}` must be an integer of at least {least}, got {value!r}")
+            require_at_least(name, value, least)
         for name, low in (("min_agreement", -1), ("max_false_prune", 0), ("best_share", 0)):
             value = getattr(self, name)
-            if value is not None and not low <= value <= 1:
-                raise ValueError(f"`{name}` must be from {low} to 1, got {value!r}")
+            if value is not None:
+                require_number(name, value, low, 1)
 
     def is_due(self, step: int, previous: int | None) -> bool:
-        """Whether a reading is the first of its interval, warm-up being over.
+        """Whether a reading is the first of its interval, after the warm-up.
 
         Args:
             step: of the latest reading.
@@ -58,7 +59,7 @@ class Guard:
         return n_read >= self.n_startup_trials
 
     def trusts_order(self, agreement: float) -> bool:
-        """Whether the completed trials' order at this step agrees with the one that they end in.
+        """Whether the order of the completed trials at this step agrees with their final order.
 
         Args:
             agreement: of the two orders; see ``Population.agreement``.
@@ -66,10 +67,10 @@ class Guard:
         return self.min_agreement is None or agreement >= self.min_agreement
 
     def tolerates(self, would_prune: int, ended_best: int) -> bool:
-        """Whether so few of the trials that the rule would have pruned ended among the best.
+        """Whether few enough of the trials that the rule would have pruned ended among the best.
 
-        One more of each is counted: the trial in question could be the next. Nothing seen is
-        therefore no evidence, and α needs at least 1/α − 1 trials that ran on.
+        One is added to both counts, because the trial in question could be the next such case. Without
+        evidence the answer is therefore no, and α needs at least 1/α − 1 trials that ran on.
         """
         if self.max_false_prune is None:
             return True

@@ -1,4 +1,4 @@
-"""Hindsight: what a rule would have done to trials whose end is known."""
+"""Hindsight: which trials with a known end a rule would have pruned."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def hindsight(
 ) -> tuple[int, int]:
     """How many completed trials a rule would have pruned at a step, and how many of them ended best.
 
-    The rule must prune a worse score wherever it prunes a better one: its bound is found by halving
-    the range of scores, with a logarithm of their number of questions.
+    If the rule prunes a score, it must also prune every worse one: its bound is found by bisection, with
+    logarithmically many questions.
 
     Args:
         scores: of the completed trials at the step, higher is better, shape (trials,).
@@ -37,10 +37,10 @@ def hindsight(
 
 
 def ended_best(objectives: Sequence[tuple[float, ...]], share: float) -> NDArray[np.bool_]:
-    """Which completed trials ended among the best; one that failed in all objectives never did.
+    """Which completed trials ended among the best; one that failed in all objectives did not.
 
     Args:
-        objectives: final values, higher is better, as many for every trial; NaN and −∞ are failures.
+        objectives: final values of every trial, higher is better; NaN and −∞ are failures.
         share: as in ``among_best``.
 
     Returns:
@@ -59,10 +59,10 @@ def among_best(values: Floats, share: float) -> NDArray[np.bool_]:
 
     Args:
         values: final objective values, higher is better, shape (trials, objectives).
-        share: of the trials, for one objective; at least one trial counts as best.
+        share: with one objective, the share of trials that are best; at least one is.
 
     Returns:
-        Shape (trials,). With several objectives, those that no other trial dominates.
+        Shape (trials,). With several objectives, the trials that are not dominated by another.
     """
     if values.shape[1] == 1:
         best = max(1, math.ceil(share * len(values)))
@@ -70,7 +70,7 @@ def among_best(values: Floats, share: float) -> NDArray[np.bool_]:
         return values[:, 0] >= top.min() if len(values) else np.zeros(0, dtype=bool)
     front = np.zeros(len(values), dtype=bool)
     kept = np.empty((0, values.shape[1]))
-    # Nothing dominates what comes before it in descending order.
+    # In descending order, a trial cannot dominate one that comes before it.
     for index in np.lexsort(-values.T[::-1]):
         one = values[index]
         dominated = ((kept >= one).all(axis=1) & (kept > one).any(axis=1)).any()

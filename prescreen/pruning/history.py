@@ -1,4 +1,4 @@
-"""History: what is known of one trial."""
+"""History: the readings of one trial, and how it ended."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Values = tuple[float, ...]
 class History:
     """A trial's readings in the order of their steps, and how it ended.
 
-    They are kept flat: objects for every reading of 100,000 trials would fill the memory.
+    They are kept in flat arrays: one object per reading would fill the memory with 100,000 trials.
 
     Args:
         width: readouts in a reading, R.
-        architecture: what trials of the same architecture have in common; empty if unknown.
-        objective: its final values, higher is better, empty if unknown; None until it completes.
+        architecture: a string that is equal for trials of one architecture; empty if unknown.
+        objective: its final values, higher is better; empty if unknown, None until it completes.
     """
 
     width: int
@@ -46,14 +46,14 @@ class History:
         return index if index < len(self.steps) and self.steps[index] == step else None
 
     def insert(self, step: int, row: Values) -> int:
-        """Add a reading at a step at which there is none; its index."""
+        """Add a reading at a step without one; returns its index."""
         index = bisect_left(self.steps, step)
         self.steps.insert(index, step)
         self._values[index * self.width : index * self.width] = array("d", row)
         return index
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Arrays pickle with a header each, which would be a third of all.
+        # Pickled arrays have a header each, which would make up a third of the size.
         bytes_of = self.steps.tobytes(), self._values.tobytes()
         return _restored, (self.width, self.architecture, self.objective, *bytes_of)
 

@@ -1,4 +1,4 @@
-"""Population: the readings of many trials, where a decision can compare them."""
+"""Population: the readings of many trials, for a decision to compare."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from prescreen.pruning.ties import Ties
 class Population:
     """The readings of trials and how these ended; everything else is derived from that.
 
-    What it derives does not depend on the order in which it was told, so that processes which know
-    the same decide alike. Trials need not be read at the same steps. It pickles as what it was told.
+    The result does not depend on the order in which readings come in: processes with the same readings
+    decide alike. Trials need not be read at the same steps. Only readings and ends are pickled.
 
-    Trials of one architecture tie in measures of the untrained network, and all do where such a
-    measure is undefined for one of them; see ``Ties``.
+    Trials of one architecture tie in measures of the untrained network. If such a measure is undefined
+    for one trial, all trials tie in it; see ``Ties``.
 
     Args:
         panel: the readouts that are compared.
@@ -35,16 +35,16 @@ class Population:
     def read(
         self, trial: int, step: int, values: Mapping[str, float | str], architecture: str = ""
     ) -> None:
-        """Take in a trial's reading; a second one at the same step changes nothing.
+        """Take a trial's reading; a second one at the same step is ignored.
 
         Args:
-            trial: its number; where trials of one architecture tie, the lowest stands for all.
-            step: at which it was read.
+            trial: its number. Trials that tie all get the value of the lowest number.
+            step: the step of the reading.
             values: readout name to value, in the readouts' own directions.
-            architecture: what all trials of the same architecture have in common; empty if unknown.
+            architecture: a string that is equal for trials of one architecture; empty if unknown.
 
         Raises:
-            KeyError: the values lack a readout of the panel.
+            KeyError: a readout of the panel is missing from the values.
         """
         row = self.panel.oriented(values)
         known = self._trials.setdefault(trial, History(len(row)))
@@ -61,9 +61,9 @@ class Population:
                 self._enter(rule, trial, known, index)
 
     def complete(self, trial: int, objective: Values = ()) -> None:
-        """A trial ran to its end: others are compared with it.
+        """Note that a trial ran to its end: other trials are compared with it from now on.
 
-        They are not if it was never read, or if its last reading shows that it had diverged.
+        Exceptions are a trial that was never read, and one that had diverged at its last reading.
 
         Args:
             trial: its number.
@@ -91,7 +91,7 @@ class Population:
         return trial in self._trials and self._trials[trial].index(step) is not None
 
     def reading(self, trial: int, step: int) -> Values:
-        """A trial's reading as it is compared: oriented, and tied where the class says.
+        """A trial's reading as it is compared: oriented, and with ties.
 
         Raises:
             KeyError: it was not read at that step.
@@ -106,7 +106,7 @@ class Population:
         return self._ties.diverged(self.reading(trial, step))
 
     def objective(self, trial: int) -> Values:
-        """Final values of a trial that completed; empty where they are unknown."""
+        """Final values of a trial that completed; empty if unknown."""
         return self._trials[trial].objective or ()
 
     def completed(self, step: int) -> Column:
@@ -129,15 +129,15 @@ class Population:
         return index is not None and self._entered(rule, known, index) is not None
 
     def agreement(self, step: int) -> float:
-        """How well the order of the completed trials here agrees with the one in which they end."""
+        """How well the order of the completed trials at a step agrees with their final order."""
         if step not in self._agreements:
             self._agreements[step] = self._agreement(step)
         return self._agreements[step]
 
     def _agreement(self, step: int) -> float:
-        """With the latest other step at which half of the trials of this one were read.
+        """Agreement with the latest other step at which at least half of these trials were read.
 
-        That is a later step unless this one is the last.
+        That is a later step, unless this one is the last.
         """
         here = self.completed(step)
         for other in sorted(self._completed, reverse=True):
@@ -148,7 +148,7 @@ class Population:
                 return agreement(here.scores(), there.scores())
             shared = set(here.members) & set(there.members)
             if 2 * len(shared) >= len(here):
-                # Every trial joins all of its columns at once: their orders are the same.
+                # A trial joins all its columns at the same time: their members are in one order.
                 return agreement(here.scores_of(shared), there.scores_of(shared))
         return -1.0
 
@@ -161,7 +161,7 @@ class Population:
         self._derive()
 
     def _derive(self) -> None:
-        """Work out anew what follows from the trials; where they tie has changed, which is rare."""
+        """Derive everything from the trials again. Needed when ties change, which is rare."""
         self._ties = Ties(self.panel)
         self._completed: dict[int, Column] = {}
         self._agreements: dict[int, float] = {}
@@ -173,7 +173,7 @@ class Population:
                 self._add(trial, known)
 
     def _compare(self, trial: int, known: History, rows: Iterable[tuple[int, Values]]) -> bool:
-        """Let ties know the readings that are compared; whether they are others from now on."""
+        """Tell ties the readings that are compared; returns whether earlier readings change."""
         if not self._ties.of_network:
             return False
         changed = False
@@ -183,21 +183,21 @@ class Population:
         return changed
 
     def _add(self, trial: int, known: History) -> None:
-        """Let a completed trial be compared with."""
+        """Add a completed trial to the columns."""
         for step, row in known:
             if step not in self._completed:
                 self._completed[step] = Column(len(self.panel))
             self._completed[step].add(trial, self._ties.tied(known.architecture, row))
 
     def _enter(self, rule: Halving, trial: int, known: History, index: int) -> None:
-        """Let a trial be compared with at the rung that it enters with a reading, if it does."""
+        """Add a trial to the column of the rung that it enters with a reading, if it enters one."""
         rung = self._entered(rule, known, index)
         if rung is not None:
             column = self._rungs[rule].setdefault(rung, Column(len(self.panel)))
             column.add(trial, self._ties.tied(known.architecture, known.row(index)))
 
     def _entered(self, rule: Halving, known: History, index: int) -> int | None:
-        """The rung of a reading that is the trial's first there; one that diverged enters none."""
+        """The rung of a reading that is the trial's first there; None if not, or if it diverged."""
         rung = rule.rung(known.steps[index])
         if rung is None or self._ties.diverged(known.row(index)):
             return None

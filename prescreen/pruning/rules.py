@@ -1,4 +1,4 @@
-"""Rules: which of two stopping rules prunes a trial, given its score among those of others."""
+"""Rules: whether a trial is pruned, given its score and those of others."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prescreen.checks import require_at_least, require_number
 from prescreen.ranks import Floats
 
 
@@ -14,11 +15,11 @@ class Median:
     """Prune a trial whose best score so far is below a percentile of the completed trials'.
 
     Args:
-        percentile: share of the best completed trials, in percent, that a trial has to reach: 50
-            is their median, 25 keeps what would be among their best quarter.
+        percentile: the percentage of best completed trials that a trial must belong to: 50 for the
+            median, 25 for the best quarter.
 
     Raises:
-        ValueError: a percentile outside of 0 to 100.
+        ValueError: the percentile is not from 0 to 100.
 
     Reference: Golovin et al. 2017, "Google Vizier".
     """
@@ -26,24 +27,25 @@ class Median:
     percentile: float = 50.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.percentile <= 100:
-            raise ValueError(f"`percentile` must be from 0 to 100, got {self.percentile!r}")
+        require_number("percentile", self.percentile, 0, 100)
 
     def prunes(self, score: float, others: Floats) -> bool:
         """Whether a score, higher is better, is too low among those of completed trials."""
         if not len(others):
             return False
         bound = np.percentile(others, 100 - self.percentile)
-        return bool(score < bound - 1e-12)  # interpolation rounds: equals must stay equal
+        return bool(
+            score < bound - 1e-12
+        )  # despite rounding in the interpolation, equals must stay equal
 
 
 @dataclass(frozen=True)
 class Halving:
-    """Asynchronous successive halving: at every rung only the best share of all trials goes on.
+    """Asynchronous successive halving: at every rung only the best share of all trials continues.
 
     Args:
-        grace_period: the first rung, in steps; no trial is pruned before.
-        reduction_factor: 1 of so many goes on, and the next rung is so many times later.
+        grace_period: the first rung, in steps; trials are not pruned before it.
+        reduction_factor: one in this many trials continues, to a rung that is this many times later.
 
     Raises:
         ValueError: an argument is out of its range; the message names it.
@@ -56,9 +58,7 @@ class Halving:
 
     def __post_init__(self) -> None:
         for name, least in (("grace_period", 1), ("reduction_factor", 2)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"`{name}` must be an integer of at least {least}, got {value!r}")
+            require_at_least(name, getattr(self, name), least)
 
     def rung(self, step: int) -> int | None:
         """The latest rung that has been reached at a step; None before the first."""
@@ -71,8 +71,8 @@ class Halving:
 
     def prunes(self, score: float, others: Floats) -> bool:
         """Whether a score, higher is better, is too low among those of all others at its rung."""
-        go_on = max(1, (len(others) + 1) // self.reduction_factor)
-        return int((others > score).sum()) >= go_on
+        kept = max(1, (len(others) + 1) // self.reduction_factor)
+        return int((others > score).sum()) >= kept
 
 
 Rule = Median | Halving

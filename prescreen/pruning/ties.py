@@ -1,4 +1,4 @@
-"""Ties: where measures of the untrained network must not tell trials apart."""
+"""Ties: measures of the untrained network that must not tell trials apart."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from prescreen.pruning.history import Values
 
 
 class Ties:
-    """What stands in a reading for its measures of the untrained network.
+    """Replaces the measures of the untrained network in readings.
 
-    These tell architectures apart and nothing else: for trials of one architecture they differ by
-    chance alone. The value of the trial with the lowest number stands for all of them. A measure
-    that is undefined for one trial counts for no one: all tie in it. That is the readout left out,
-    as a tie of all adds the same to every score, and decisions only ask which score is higher.
+    These measures only tell architectures apart: for trials of one architecture they differ by chance.
+    All of these get the value of the trial with the lowest number. If a measure is undefined for one
+    trial, all trials tie in it. This is the same as leaving it out: a tie of all trials adds the same
+    to every score, and decisions only compare scores.
 
     Args:
         panel: the readouts in a reading.
@@ -32,10 +32,10 @@ class Ties:
         return bool(self._trained) and all(math.isnan(row[index]) for index in self._trained)
 
     def note(self, trial: int, architecture: str, row: Values) -> bool:
-        """Take note of a reading that is compared.
+        """Note a reading that is compared.
 
         Returns:
-            Whether ``tied`` gives something else for readings that were noted before.
+            Whether ``tied`` changes for readings that were noted before.
         """
         undefined = {index for index in self.of_network if math.isnan(row[index])}
         changed = not undefined <= self._undefined
@@ -48,7 +48,7 @@ class Ties:
         return changed
 
     def tied(self, architecture: str, row: Values) -> Values:
-        """A reading as it is compared; an empty architecture is unknown, and one of its own."""
+        """A reading as it is compared; an unknown architecture (empty) differs from all others."""
         if not self.of_network:
             return row
         _, stands = self._first.get(architecture, (0, row))

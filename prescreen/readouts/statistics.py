@@ -117,7 +117,7 @@ def mano(capture: Capture) -> Tensor:
 
 
 def cot(capture: Capture) -> Tensor:
-    """Optimal transport, cost ½‖e_k − p_i‖₁, from uniformly many labels a class to predictions.
+    """Optimal transport, cost ½‖e_k − p_i‖₁, from equally many labels per class to predictions.
 
     Exact by assignment, O(N³). Each class gets N/K labels; the most predicted ones get the remainder.
 

@@ -1,4 +1,4 @@
-"""Screening: a candidate is built, trained briefly and read at even intervals."""
+"""Screening: build a candidate, train it briefly and read it at even intervals."""
 
 from prescreen.screening.plan import Extra, Plan, require_head
 from prescreen.screening.run import Screening, screen

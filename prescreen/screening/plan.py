@@ -1,4 +1,4 @@
-"""Plan: how candidates are screened, the same for all of them; and how their networks are built."""
+"""Plan: how candidates are screened, the same for all of them, and how their networks are built."""
 
 from __future__ import annotations
 

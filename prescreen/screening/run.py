@@ -1,4 +1,4 @@
-"""Screening: build a candidate, train it briefly and read it at even intervals."""
+"""Run: the iterator over the readings of one candidate."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Training:
         steps: the budget in optimizer steps, if ``seconds`` is None.
         seconds: the budget in seconds of training, without the time between steps. Such runs depend on
             the machine's speed and are not reproducible.
-        batch_size: samples a step; a user's own DataLoader keeps its own.
+        batch_size: samples per step; a user's own DataLoader keeps its own.
         optimizer: ``"sgd"`` (Nesterov) or ``"adamw"``.
         lr: peak learning rate; None means 0.1 for SGD and 0.002 for AdamW.
         momentum: of SGD.

@@ -20,7 +20,7 @@ RULES = [Median(), Median(25.0), Halving(2, 2)]
 
 
 class Optuna:
-    """A study whose trials are asked for and told in the order of the recording."""
+    """A study whose trials are asked and told in the order of the recording."""
 
     def __init__(self, study, readouts):
         self.study, self.readouts = study, readouts
@@ -45,7 +45,7 @@ class Optuna:
 
 
 class Forgetful(Optuna):
-    """Every decision is made by who has just opened the study."""
+    """Every decision is made by a process that has just opened the study."""
 
     storage = None
 
@@ -81,7 +81,7 @@ class Ray:
         )
 
     def pruned(self, number):
-        # Tune tells of the end of a trial that its scheduler stopped as of any other.
+        # Tune reports the end of a stopped trial like that of any other.
         self.scheduler.on_trial_complete(None, self._trial(number), self.last[number])
 
     def ends(self, number, objective):
@@ -117,7 +117,7 @@ def test_every_decision_of_both_hosts_is_the_same(kind, guard, rule):
 
 @pytest.mark.parametrize("storage", ["sqlite", "journal"])
 @pytest.mark.parametrize("host", [Optuna, Forgetful])
-def test_it_does_not_matter_where_readings_are_stored_and_who_asks(host, storage, tmp_path):
+def test_storage_and_process_do_not_matter(host, storage, tmp_path):
     recorded = recording("some architectures", seed=4, trials=20)
     rule, guard = Halving(2, 2), "agreement"
     expected = replay(recorded, Direct(rule, Guard(**GUARDS[guard]), recorded.readouts))

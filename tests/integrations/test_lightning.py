@@ -75,7 +75,7 @@ def fit(tmp_path, callbacks, epochs=6, ckpt_path=None, checkpointing=False):
 def test_the_pair_shares_readings_keeps_the_best_and_stops(tmp_path):
     monitor = Counting(UNSEEN, readouts=["entropy", "confidence"])
     keep = ReadoutCheckpoint(monitor, tmp_path / "best", smoothing=1)
-    # Entropy falls all along, by less than min_delta.
+    # Entropy falls all the time, by less than min_delta.
     stop = ReadoutEarlyStopping(
         monitor, patience=2, min_delta=5.0, smoothing=1, patience_share=0.0, n_warmup_steps=12
     )
@@ -83,7 +83,7 @@ def test_the_pair_shares_readings_keeps_the_best_and_stops(tmp_path):
     assert monitor.calls == trainer.global_step // 4 < 9
     waited = monitor.calls - 1
     assert stop.stopping.reason == f"entropy has not improved in {waited} readings, since step 4"
-    assert keep.selector.best.step == trainer.global_step  # both improve all along
+    assert keep.selector.best.step == trainer.global_step  # both improve all the time
     state = keep.selector.load()
     assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
     last = monitor.read(module, 0).values
@@ -92,15 +92,15 @@ def test_the_pair_shares_readings_keeps_the_best_and_stops(tmp_path):
         assert logged[f"prescreen/{name}"].item() == pytest.approx(value)
 
 
-def test_readings_come_every_so_many_epochs(tmp_path):
+def test_readings_come_every_few_epochs(tmp_path):
     monitor = Counting(UNSEEN, view=negative)
     fit(tmp_path, [ReadoutCheckpoint(monitor, tmp_path / "best", every_n_epochs=2)], epochs=5)
     assert monitor.calls == 2
-    with pytest.raises(ValueError, match="`every_n_epochs` must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"^`every_n_epochs` must be at least 1, got 0$"):
         ReadoutEarlyStopping(monitor, every_n_epochs=0)
 
 
-def test_a_resumed_fit_goes_on_with_its_readings(tmp_path):
+def test_a_resumed_fit_continues_with_its_readings(tmp_path):
     def callbacks(folder):
         monitor = Monitor(UNSEEN, view=negative)
         keep = ReadoutCheckpoint(monitor, tmp_path / folder, save_top_k=-1, smoothing=1)
@@ -121,4 +121,7 @@ def test_a_missing_extra_is_named():
     code = "import sys; sys.modules['lightning'] = None; import prescreen.integrations.lightning"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
-    assert "needs Lightning: pip install 'prescreen[lightning]'" in done.stderr.splitlines()[-1]
+    assert (
+        "needs the 'lightning' extra: pip install 'prescreen[lightning]'"
+        in done.stderr.splitlines()[-1]
+    )

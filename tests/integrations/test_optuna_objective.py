@@ -122,13 +122,13 @@ def test_costs_are_returned_and_limits_are_constraints():
 
 
 class Stubborn(nn.Module):
-    """Reads a value, which no meta tensor has."""
+    """Reads a value, which meta tensors do not have."""
 
     def forward(self, x):
         return x * float(x.sum() + 1)
 
 
-def test_costs_where_the_meta_device_does_not_serve():
+def test_costs_if_the_meta_device_fails():
     task = make_task()
     state = torch.get_rng_state()
     plain = costs_of(Candidate("a", {}, lambda: mlp(8)), task, ["parameters", "flops"])
@@ -178,9 +178,12 @@ def test_it_runs_on_a_fixed_trial():
             {"training": Training(seconds=1.0)},
             "`training` must have a budget in steps, got seconds=1.0",
         ),
-        ({"full_training": BRIEF}, "`full_training` must have more steps than .* 6, got 6"),
+        (
+            {"full_training": BRIEF},
+            "`full_training` must have more steps than brief training .6., got 6",
+        ),
         ({"readouts": ["entropie"]}, "`readouts` must be .* got 'entropie'"),
-        ({"space": "no_such_space"}, "`space` must .* got 'no_such_space'"),
+        ({"space": "no_such_space"}, "`space` must be a built-in one .*, got 'no_such_space'"),
     ],
 )
 def test_arguments_are_checked_before_a_study_begins(changes, message):
@@ -198,7 +201,11 @@ def test_arguments_are_checked_before_a_study_begins(changes, message):
     ("directions", "costs", "message"),
     [
         (["minimize"], [], "`directions` must be maximize, got minimize"),
-        (["maximize"], ["flops"], "`directions` must be 2, of the value and flops, got 1"),
+        (
+            ["maximize"],
+            ["flops"],
+            "`directions` must be 2 in number, for the value and flops, got 1",
+        ),
         (["maximize"] * 2, ["flops"], "`directions` must be maximize, minimize, got maximize, m"),
     ],
 )

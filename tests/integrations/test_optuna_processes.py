@@ -67,7 +67,7 @@ def assert_ends_well(process):
 
 
 def assert_whole(study):
-    """Every trial that ended holds its own readings, at rising steps, and pruned ones were poor."""
+    """Trials that ended have their own readings, at rising steps, and pruned ones were poor."""
     for trial in study.trials:
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
             read = trajectory(trial)
@@ -96,7 +96,7 @@ def test_two_processes_share_a_study_and_it_can_be_resumed(kind, tmp_path):
         assert_ends_well(process)
     assert len(study.trials) == 24
     assert_whole(study)
-    # Who has watched the study from its beginning and who opens it now decide alike.
+    # A pruner that has seen the whole study and one that opens it now decide alike.
     again = optuna.load_study(
         study_name=name, storage=open_storage(kind, tmp_path), pruner=ReadoutPruner()
     )
@@ -130,7 +130,7 @@ def test_a_killed_worker_loses_and_corrupts_nothing(tmp_path):
     study = optuna.create_study(
         study_name=name, storage=storage, directions=["maximize", "minimize"]
     )
-    # Experimental parts warn in the worker; there, warnings are no errors.
+    # Experimental features warn in the worker, where warnings are not errors.
     victim = worker("sqlite", tmp_path, name, 1000, seed=1, pause=0.1, options=options)
     deadline = time.monotonic() + 60
     running = None

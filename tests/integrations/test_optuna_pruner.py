@@ -1,4 +1,4 @@
-"""Pruning by readings: when the pruner is believed, what it composes with, wrong use."""
+"""Pruning by readings: when the pruner is trusted, composition with others, wrong use."""
 
 import math
 
@@ -63,7 +63,7 @@ def test_trial_should_prune_works_as_well():
 
 
 def test_nothing_is_pruned_before_the_order_is_stable():
-    """Step 1 orders the trials upside down, step 5 as they end."""
+    """Step 1 orders the trials in reverse, step 5 as they end."""
     study = optuna.create_study(pruner=ReadoutPruner(MedianPruner(n_startup_trials=1)))
     for value in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7):
         trial = study.ask()
@@ -102,7 +102,7 @@ def test_warm_up_startup_and_interval():
 @pytest.mark.parametrize("rule", [Median(), MedianPruner()])
 @pytest.mark.parametrize(("alpha", "pruned"), [(None, True), (0.3, True), (0.1, False)])
 def test_max_false_prune_holds_back_for_lack_of_evidence(alpha, pruned, rule):
-    """A median rule would have pruned three of six: one more counted, that is evidence for 1/4."""
+    """A median rule would have pruned three of six: with one added, evidence for 1/4."""
     study = optuna.create_study(
         direction="maximize", pruner=ReadoutPruner(rule, max_false_prune=alpha)
     )
@@ -110,7 +110,7 @@ def test_max_false_prune_holds_back_for_lack_of_evidence(alpha, pruned, rule):
     assert judged(study, 0.1) is pruned
 
 
-def test_max_false_prune_knows_trials_that_ended_well_in_spite_of_their_readings():
+def test_max_false_prune_counts_trials_that_ended_well_despite_their_readings():
     pruner = ReadoutPruner(max_false_prune=0.3)
     study = optuna.create_study(directions=["maximize", "minimize"], pruner=pruner)
     for value in (0.2, 0.4, 0.6, 0.8, 0.9, 1.0):
@@ -118,12 +118,12 @@ def test_max_false_prune_knows_trials_that_ended_well_in_spite_of_their_readings
         recorder = Recorder(trial)
         for step in (1, 10):
             recorder.record(step, panel(value))
-        study.tell(trial, [value, value])  # small and poor is on the front as large and good is
+        study.tell(trial, [value, value])  # small and poor is on the front, like large and good
     assert not judged(study, 0.1)
 
 
 def test_halving_learns_from_trials_as_they_were():
-    """Of eight that ran on, halving would have pruned the worse half at step 1."""
+    """Halving would have pruned the worse half of eight trials at step 1, but they ran on."""
     pruner = ReadoutPruner(Halving(grace_period=1, reduction_factor=2), max_false_prune=0.3)
     study = optuna.create_study(direction="maximize", pruner=pruner)
     filled(study, (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2))
@@ -145,7 +145,7 @@ def test_halving_compares_with_trials_that_were_pruned():
 
 
 def test_trials_of_one_architecture_are_not_told_apart_by_the_untrained_network():
-    """Their trained heads say the opposite of what was drawn with the first weights."""
+    """Trained heads order them in the opposite way of the measures, which chance has drawn."""
     study = optuna.create_study(direction="maximize", pruner=ReadoutPruner())
     kept = {}
     for architecture in ("", "a"):
@@ -198,7 +198,7 @@ def test_one_nan_ranks_worst_and_can_be_an_error():
         strict.should_prune()
 
 
-def test_a_study_made_anew_under_the_same_ids_is_not_mixed_up(tmp_path):
+def test_a_new_study_with_reused_ids_is_not_confused_with_the_old_one(tmp_path):
     storage = optuna.storages.get_storage(f"sqlite:///{tmp_path}/study.db")
     for values in ([0.2, 0.4, 0.6, 0.8, 0.9, 1.0], [1.2, 1.4, 1.6, 1.8, 1.9, 2.0]):
         study = optuna.create_study(storage=storage, study_name="s", pruner=ReadoutPruner())
@@ -236,10 +236,16 @@ def test_pruners_compose():
             lambda: ReadoutPruner(patient(SuccessiveHalvingPruner())),
             r"`rule` must be Halving\(grace_period, reduction_factor\) .* got SuccessiveHalvingPruner",
         ),
-        (lambda: AnyOf(MedianPruner(), HyperbandPruner()), "`pruners` must not have Hyperband"),
-        (lambda: AllOf(), "`pruners` must be at least one, got none"),
+        (
+            lambda: AnyOf(MedianPruner(), HyperbandPruner()),
+            "`pruners` must not contain Hyperband, got HyperbandPruner; use",
+        ),
+        (lambda: AllOf(), "`pruners` must have at least one, got none"),
         (lambda: AllOf(MedianPruner), "`pruners` must be .* got the class MedianPruner"),
-        (lambda: ReadoutPruner(AnyOf(ReadoutPruner())), "`rule` must have no ReadoutPruner"),
+        (
+            lambda: ReadoutPruner(AnyOf(ReadoutPruner())),
+            "`rule` must not contain a ReadoutPruner, got one",
+        ),
         (lambda: ReadoutPruner(readouts=["entropie"]), ".* got 'entropie'"),
         (lambda: ReadoutPruner(on_nan="drop"), "`on_nan` must be .* raise, got 'drop'"),
         (lambda: ReadoutPruner(max_false_prune=2), "`max_false_prune` must be .* got 2"),
@@ -262,7 +268,7 @@ def test_wrong_use_is_named_before_a_trial_starts(make, message):
         make()
 
 
-def test_hyperband_as_the_studys_pruner_is_refused_when_it_is_asked():
+def test_hyperband_as_the_studys_pruner_is_refused_at_the_first_check():
     study = optuna.create_study(pruner=HyperbandPruner())
     recorder = Recorder(study.ask())
     recorder.record(1, panel(0.5))
@@ -270,7 +276,7 @@ def test_hyperband_as_the_studys_pruner_is_refused_when_it_is_asked():
         recorder.should_prune()
 
 
-def test_a_pruner_that_looks_at_what_is_not_read_says_so():
+def test_a_pruner_of_readouts_that_are_not_read_is_refused():
     study = optuna.create_study(pruner=ReadoutPruner(readouts=["cot"]))
     recorder = Recorder(study.ask(), ["entropy"])
     recorder.record(1, {"entropy": 0.5})
@@ -278,5 +284,5 @@ def test_a_pruner_that_looks_at_what_is_not_read_says_so():
         ValueError, match=r"^`readouts` must be among those that trial 0 .*\(entropy\), got cot$"
     ):
         recorder.should_prune()
-    with pytest.raises(ValueError, match=r"^`values` must have entropy, got none of entropy"):
+    with pytest.raises(ValueError, match=r"^`values` must have entropy, got none for entropy"):
         recorder.record(2, {"cot": 0.5})

@@ -1,4 +1,4 @@
-"""Reading trials: what is stored, what goes wrong, what is reported."""
+"""Reading trials: stored readings, errors, and reports."""
 
 import json
 import math
@@ -93,7 +93,7 @@ def test_a_failing_readout_warns_once_and_keeps_the_trial():
     study = optuna.create_study(pruner=ReadoutPruner(**FREE))
     reader = Reader(study.ask(), make_model(), INPUTS[:, :3])
     with pytest.warns(
-        UserWarning, match="trial 0 goes on without a reading: ValueError: `inputs` must"
+        UserWarning, match=r"^trial 0 continues without a reading: ValueError: `inputs` must be "
     ):
         assert reader.read(1) is None
     with warnings.catch_warnings():
@@ -101,7 +101,7 @@ def test_a_failing_readout_warns_once_and_keeps_the_trial():
         assert reader.read(2) is None
         assert not reader.should_prune()
     strict = Reader(study.ask(), make_model(), INPUTS[:, :3], on_error="raise")
-    with pytest.raises(ValueError, match=r"^`inputs` must"):
+    with pytest.raises(ValueError, match=r"^`inputs` must be "):
         strict.read(1)
 
 
@@ -169,7 +169,7 @@ def test_a_storage_that_is_gone_is_named():
         recorder.record(1, panel(0.5))
 
 
-def test_what_a_panel_wants_of_the_untrained_network_is_measured_before_training():
+def test_the_untrained_network_is_measured_before_training():
     model = make_model()
     network = Network(model, INPUTS)
     before = {name: READOUTS[name](network) for name in ("isotropy", "synflow")}

@@ -42,7 +42,7 @@ def curves(trials=25, steps=8, seed=0):
 
 
 def decisions(study, tell, judge):
-    """Run the curves through a study; at which step each trial was pruned."""
+    """Run the curves through a study; returns the step at which each trial was pruned."""
     pruned = []
     for quality, curve in curves():
         trial = study.ask()
@@ -77,7 +77,7 @@ def by_readings(study, readout, tell):
 
 
 def shown_to(study, judged, readouts=DEFAULT_PANEL):
-    """What a stock pruner would be shown."""
+    """The study that a stock pruner is shown."""
     memory = memory_of(study, ReadoutPruner(readouts=readouts).panel)
     return StudyOfReadings(study, judged, memory.update(study, judged))
 
@@ -93,7 +93,7 @@ def test_decisions_are_those_of_a_native_study(name, readout, direction):
     pruner = ReadoutPruner(STOCK[name](), [readout], **UNGUARDED)
     same = optuna.create_study(direction=direction, pruner=pruner)
     assert by_readings(same, readout, lambda quality: quality) == expected
-    # The study's own direction plays no part, except that its best trial is Wilcoxon's reference.
+    # The study's direction does not matter, except that its best trial is Wilcoxon's reference.
     other = {"maximize": "minimize", "minimize": "maximize"}[direction]
     turned = optuna.create_study(direction=other, pruner=pruner)
     assert by_readings(turned, readout, lambda quality: -quality) == expected

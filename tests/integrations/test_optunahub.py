@@ -1,4 +1,4 @@
-"""The folder for OptunaHub has what its registry asks for, and its example runs."""
+"""The folder for OptunaHub is complete for its registry, and its example runs."""
 
 import importlib.util
 import re

@@ -1,4 +1,4 @@
-"""Experiments whose driver is killed: what was stopped stays so, what was read counts on."""
+"""Experiments whose driver is killed: stopped trials stay stopped, and readings still count."""
 
 import signal
 import subprocess
@@ -26,11 +26,11 @@ def ends(results):
     }
 
 
-def test_what_was_stopped_stays_so_and_what_was_read_counts_on(ray_session, tmp_path):
+def test_stopped_trials_stay_stopped_and_readings_still_count(ray_session, tmp_path):
     before, results = killed_and_restored("constant", tmp_path)
     assert before[10] == "TERMINATED"
     assert before.get(80) != "TERMINATED"
-    # Two complete trials are needed to stop one: those before the crash are known after it.
+    # Two complete trials are needed to stop one: those from before the crash still count.
     assert ends(results) == {
         50: (4, False), 60: (4, False), 10: (1, True), 70: (4, False), 20: (1, True), 80: (4, False),
     }  # fmt: skip

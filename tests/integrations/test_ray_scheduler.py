@@ -34,7 +34,7 @@ PANEL = ("confidence", "entropy")
 
 
 def result(step, quality, **others):
-    """A flattened result; entropy is good where it is low."""
+    """A flattened result; low entropy is good."""
     reading = {"prescreen/confidence": quality, "prescreen/entropy": -quality}
     return {"step": step, "training_iteration": 1, **reading, **others}
 
@@ -70,11 +70,11 @@ def test_the_worse_half_is_stopped_whichever_way_a_readout_is_good():
     assert "1 trials stopped" in made.debug_string()
 
 
-def test_the_objective_stays_the_searchers():
-    # A metric of the scheduler's own and one in TuneConfig is what Tune refuses.
+def test_the_searcher_keeps_the_objective():
+    # Tune refuses a metric in both the scheduler and TuneConfig.
     assert not ASHAScheduler(metric="prescreen/score", mode="max").set_search_properties("a", "max")
     assert ReadoutScheduler().set_search_properties("a", "max")
-    assert scheduler().metric is None  # no result has to hold one
+    assert scheduler().metric is None  # results need not contain one
 
 
 def test_halving_compares_with_all_trials_at_a_rung():
@@ -87,7 +87,7 @@ def test_halving_compares_with_all_trials_at_a_rung():
     assert decisions == ["CONTINUE", "STOP", "CONTINUE", "STOP", "CONTINUE"]
 
 
-def test_steps_are_counted_and_not_reports():
+def test_steps_are_counted_not_reports():
     made = scheduler(n_warmup_steps=10)
     for number in range(3):
         run(made, number, [result(5, 0.5), result(10, 0.5)])
@@ -97,7 +97,7 @@ def test_steps_are_counted_and_not_reports():
     assert run(custom, 0, [{**result(1, 0.5), "epoch": epoch} for epoch in (1, 2, 3, 4)]) == [
         "CONTINUE", "CONTINUE", "STOP",
     ]  # fmt: skip
-    assert custom.stopped == {}  # its end is no pruning
+    assert custom.stopped == {}  # ending is not pruning
 
 
 def test_the_gate_keeps_trials_while_the_order_changes():
@@ -147,14 +147,14 @@ def test_nan_is_the_worst():
         {**result(1, 0.5), "step": None},
     ],
 )
-def test_a_result_without_a_whole_reading_is_noted_once_and_the_trial_goes_on(broken, caplog):
+def test_a_result_without_a_whole_reading_is_noted_once_and_the_trial_continues(broken, caplog):
     made = scheduler()
     with caplog.at_level(logging.WARNING):
         assert run(made, "a", [broken, broken]) == ["CONTINUE", "CONTINUE"]
         assert run(made, "b", [broken]) == ["CONTINUE"]
     (record,) = caplog.records
     assert "\n" not in record.getMessage()
-    assert "ReadoutScheduler: trial a goes on" in record.getMessage()
+    assert "ReadoutScheduler: trial a continues" in record.getMessage()
     assert run(made, "c", [result(1, 0.5)]) == ["CONTINUE"]
 
 
@@ -162,13 +162,13 @@ def test_a_trainable_that_reports_no_reading_is_told_what_to_report(caplog):
     run(scheduler(), "a", [{"step": 1, "accuracy": 0.5}])
     (record,) = caplog.records
     assert record.getMessage() == (
-        "ReadoutScheduler: trial a goes on, its result has no confidence, entropy; report "
+        "ReadoutScheduler: trial a continues, its result has no confidence, entropy; report "
         '{"step": …, "prescreen": {"confidence": …}}, as Reader.read(step) returns it'
     )
 
 
 def test_trials_are_numbered_as_tune_makes_them():
-    """The first of an architecture stands for all of it, whichever of them is read first."""
+    """All trials of an architecture get the first one's value, whichever is read first."""
     panel = ("confidence", "isotropy")
     for added, stops in ((["a", "b"], False), (["b", "a"], True)):
         made = ReadoutScheduler(Median(), panel, **FREE)
@@ -192,11 +192,11 @@ def test_hooks_take_whatever_tune_does():
     assert made.choose_trial_to_run(SimpleNamespace(get_trials=list)) is None
 
 
-def test_equal_results_in_equal_order_are_decided_on_alike_and_state_survives():
+def test_equal_results_in_equal_order_give_equal_decisions_and_state_survives():
     one, other = scheduler(), scheduler()
     for number, quality in enumerate(np.random.default_rng(3).random(50)):
         results = [result(step, quality + step / 100) for step in (1, 2, 3)]
-        # The other one is a new scheduler for every trial, which was given the state.
+        # The other one is a new scheduler for every trial, with the saved state.
         again = scheduler()
         ReadoutCallback(again).set_state(
             pickle.loads(pickle.dumps(ReadoutCallback(other).get_state()))
@@ -207,7 +207,7 @@ def test_equal_results_in_equal_order_are_decided_on_alike_and_state_survives():
     assert one.stopped == other.stopped
 
 
-def test_a_trial_that_was_stopped_stays_so():
+def test_a_stopped_trial_stays_stopped():
     made = scheduler()
     for number in range(3):
         run(made, number, [result(2, 0.5)])
@@ -215,7 +215,7 @@ def test_a_trial_that_was_stopped_stays_so():
     assert made.on_trial_result(None, as_trial("poor"), result(4, 0.9)) == "STOP"
 
 
-def test_another_experiment_begins_anew():
+def test_a_new_experiment_starts_without_old_state():
     made = scheduler()
     for number in range(3):
         run(made, number, [result(2, 0.5)])
@@ -238,8 +238,8 @@ def test_a_scheduler_is_small_when_pickled():
     ("arguments", "message"),
     [
         ({"rule": "median"}, "`rule` must be a Median or a Halving, got 'median'"),
-        ({"max_t": 0}, "`max_t` must be at least 1, or None, got 0"),
-        ({"interval_steps": 0}, "`interval_steps` must be an integer of at least 1, got 0"),
+        ({"max_t": 0}, "`max_t` must be at least 1, got 0"),
+        ({"interval_steps": 0}, "`interval_steps` must be at least 1, got 0"),
         ({"readouts": ["entropie"]}, "`readouts` must .* got 'entropie'.*"),
     ],
 )
@@ -248,7 +248,7 @@ def test_wrong_settings_are_named(arguments, message):
         ReadoutScheduler(**arguments)
 
 
-def test_the_callback_marks_what_was_stopped():
+def test_the_callback_marks_stopped_trials():
     made = scheduler()
     for number in range(3):
         run(made, number, [result(2, 0.5)])
@@ -259,7 +259,7 @@ def test_the_callback_marks_what_was_stopped():
 
 
 class Recorded(Searcher):
-    """A searcher that writes down what it is told."""
+    """A searcher that records its calls."""
 
     def __init__(self, metric="accuracy"):
         super().__init__(metric=metric, mode="max")
@@ -293,7 +293,7 @@ def test_a_searcher_does_not_see_stopped_and_failed_trials_as_completed():
 
 
 class Patience:
-    """Stops once a readout has not risen twice."""
+    """Stops when a readout has failed to rise twice."""
 
     def __init__(self):
         self.best, self.waited = -math.inf, 0
@@ -377,9 +377,9 @@ def test_asha_stops_what_diverged_by_its_score_and_not_by_nan():
         assert (decision == "STOP") == stops
 
 
-def test_a_readout_that_fails_warns_once_and_the_trial_goes_on():
+def test_a_readout_that_fails_warns_once_and_the_trial_continues():
     reader = Reader(make_model(), INPUTS[:, :3], ["confidence"])
-    with pytest.warns(UserWarning, match="^the trial goes on without a reading: ") as warned:
+    with pytest.warns(UserWarning, match="^the trial continues without a reading: ") as warned:
         assert [reader.read(step) for step in (1, 2)] == [{"step": 1}, {"step": 2}]
     assert len(warned) == 1
     reader = Reader(make_model(), INPUTS[:, :3], ["confidence"], on_error="raise")

@@ -1,4 +1,4 @@
-"""The Ray integration on a real Ray of this machine."""
+"""The Ray integration on a real Ray cluster on this machine."""
 
 import json
 import math
@@ -34,7 +34,7 @@ STEPS = [2, 4, 6, 8]
 
 
 def fit(what, folder, scheduler=None, *, stop=None, callbacks=(), **config):
-    """Run an experiment; the readings of every trial in the order of their results."""
+    """Run an experiment; returns the readings of every trial in the order of results."""
     param_space = config.pop("param_space", None)
     tuner = tune.Tuner(
         what,
@@ -111,7 +111,7 @@ def test_optunas_search_learns_which_trials_were_stopped(ray_session, tmp_path):
 
 
 def test_a_stopped_trial_is_complete_to_optunas_search_alone(ray_session, tmp_path):
-    # What PrunedSearch is there for; should Tune change it, the wrapper can go.
+    # The reason for PrunedSearch: if Tune changes this, the wrapper can go.
     class StopsAll(FIFOScheduler):
         def on_trial_result(self, controller, trial, result):
             return self.STOP
@@ -122,7 +122,7 @@ def test_a_stopped_trial_is_complete_to_optunas_search_alone(ray_session, tmp_pa
     assert [trial.state.name for trial in search._ot_study.trials] == ["COMPLETE"]
 
 
-def test_a_trainable_of_the_users_own_reports_readings(ray_session, tmp_path):
+def test_a_custom_trainable_reports_readings(ray_session, tmp_path):
     def own(config):
         model = small_model()
         reader = Reader(model, INPUTS, ["confidence"])
@@ -170,7 +170,7 @@ def test_a_trainable_of_the_users_own_reports_readings(ray_session, tmp_path):
 
 
 @pytest.mark.parametrize("stop", [1, 3, 4])
-def test_a_trial_goes_on_from_its_checkpoint_bit_for_bit(ray_session, tmp_path, stop):
+def test_a_trial_continues_from_its_checkpoint_bit_for_bit(ray_session, tmp_path, stop):
     make = trainable(SPACE, make_task(), BRIEF)
     first = make({"width": 8})
     begun = [first.train() for _ in range(stop)]
@@ -183,7 +183,7 @@ def test_a_trial_goes_on_from_its_checkpoint_bit_for_bit(ray_session, tmp_path, 
     while not (rest or begun)[-1]["done"] or not rest:
         rest.append(resumed.train())
     resumed.stop()
-    if stop == 4:  # nothing was left, and the last reading is reported again
+    if stop == 4:  # nothing is left, and the last reading is reported again
         begun.pop()
     found = [[result["prescreen"][name] for name in DEFAULT_PANEL] for result in begun + rest]
     assert found == expected(8)
@@ -196,8 +196,8 @@ def test_a_trial_goes_on_from_its_checkpoint_bit_for_bit(ray_session, tmp_path, 
         ({"training": Training(seconds=1.0)}, "`training` must have a budget in steps"),
         ({"readings": 0}, "`readings` must be at least 1, got 0"),
         ({"readouts": ["entropie"]}, "`readouts` must .* got 'entropie'"),
-        ({"space": "no_such_space"}, "`space` must .* got 'no_such_space'"),
-        ({"task": "no_such_data"}, "`data` must .* got 'no_such_data'"),
+        ({"space": "no_such_space"}, "`space` must be a built-in one .*, got 'no_such_space'"),
+        ({"task": "no_such_data"}, "`data` must be a folder, .*, got 'no_such_data'"),
         ({"extra": {"step": abs}}, "`extra` must have names that no result has, got step"),
     ],
 )

@@ -90,7 +90,7 @@ def test_it_stops_training(tmp_path):
     assert "has not improved" in one.stopping.reason
 
 
-def test_a_resumed_training_goes_on_with_its_readings(tmp_path):
+def test_a_resumed_training_continues_with_its_readings(tmp_path):
     whole = callback(tmp_path / "whole")
     train(tmp_path / "a", whole, 3)
     train(tmp_path / "b", callback(tmp_path / "parts"), 2)
@@ -101,7 +101,7 @@ def test_a_resumed_training_goes_on_with_its_readings(tmp_path):
 
 
 def test_bad_arguments_are_refused():
-    with pytest.raises(ValueError, match="`every_n_steps` must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"^`every_n_steps` must be at least 1, got 0$"):
         ReadoutCallback(Monitor(UNSEEN, view=reversed_words), every_n_steps=0)
 
 
@@ -111,5 +111,5 @@ def test_a_missing_extra_is_named():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
-    named = "needs transformers: pip install 'prescreen[transformers]'"
+    named = "needs the 'transformers' extra: pip install 'prescreen[transformers]'"
     assert named in done.stderr.splitlines()[-1]

@@ -23,7 +23,7 @@ def test_scores_are_those_of_ranking_all_together(seed, every):
     *rows, newcomer = random_readings(seed, 41)
     column = Column(3)
     for member, row in enumerate(rows):
-        if member % every == 0:  # one by one, few and many at once
+        if member % every == 0:  # one by one, a few at once, and many at once
             together = aggregate(np.array([*rows[:member], newcomer]))
             assert column.scores(newcomer) == pytest.approx(together[:-1])
             assert column.score(newcomer) == pytest.approx(together[-1])

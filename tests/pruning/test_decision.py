@@ -1,4 +1,4 @@
-"""The decision against an oracle in the plainest words, and what it must not depend on."""
+"""Decisions against a plain oracle, and things that they must not depend on."""
 
 import math
 import pickle
@@ -22,7 +22,7 @@ def panel_of(*names):
 @pytest.mark.parametrize("rule", RULES, ids=str)
 @pytest.mark.parametrize("guard", GUARDS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_decisions_are_those_of_the_oracle(kind, guard, rule):
+def test_decisions_equal_the_oracle(kind, guard, rule):
     recorded = recording(kind, seed=0, trials=30)
     guarded = Guard(**GUARDS[guard])
     decisions = replay(recorded, Direct(rule, guarded, recorded.readouts))
@@ -40,7 +40,7 @@ def test_the_recordings_leave_something_to_decide():
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_of_one_architecture_measures_of_the_network_decide_nothing(rule):
+def test_measures_of_the_network_decide_nothing_within_one_architecture(rule):
     recorded = recording("one architecture", seed=5)
     guard = Guard(**GUARDS["agreement"])
     alone = replay(recorded, Direct(rule, guard, HEAD))
@@ -67,7 +67,7 @@ def test_a_decision_asks_and_changes_nothing(rule):
     assert replay(recorded, host) == expected
 
 
-def test_a_reading_that_is_nan_throughout_ends_its_trial_once_warm_up_is_over():
+def test_a_reading_of_nan_only_ends_its_trial_after_the_warm_up():
     for rule in (Median(), Halving(4)):
         population = Population(panel_of("confidence", "isotropy"))
         for step in (2, 4):
@@ -75,12 +75,12 @@ def test_a_reading_that_is_nan_throughout_ends_its_trial_once_warm_up_is_over():
         guard = Guard(n_warmup_steps=3)
         assert not decide(rule, guard, population, 0, 2)
         assert decide(rule, guard, population, 0, 4)
-        population.complete(0)  # it is not compared with
+        population.complete(0)  # others are not compared with it
         assert len(population.completed(4)) == 0
 
 
 def bounded(rule, guard, reading, objective=lambda quality: (quality,)):
-    """Trials of rising and falling quality, one after the other; the decisions on them."""
+    """The decisions on trials of rising and falling quality, one after the other."""
     population = Population(panel_of("confidence"))
     decisions = []
     for number in range(60):
@@ -101,9 +101,9 @@ def test_a_bound_on_false_prunes_needs_evidence_and_bounds(rule):
 
 
 @pytest.mark.parametrize("rule", [Median(), Halving(1, 2)])
-def test_a_bound_on_false_prunes_refuses_what_it_cannot_know(rule):
+def test_a_bound_on_false_prunes_refuses_without_evidence(rule):
     guard = Guard(**FREE, max_false_prune=0.1)
-    assert not any(bounded(rule, guard, lambda quality: -quality))  # upside down
+    assert not any(bounded(rule, guard, lambda quality: -quality))  # inverted
     assert not any(bounded(rule, guard, lambda quality: quality, lambda quality: ()))
 
 

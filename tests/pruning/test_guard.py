@@ -10,7 +10,7 @@ from prescreen.pruning import Guard
 def test_checks_are_due_where_optuna_makes_them(warmup, interval):
     guard = Guard(n_warmup_steps=warmup, interval_steps=interval)
     steps = [1, 2, 5, 6, 7, 11, 12, 15, 30, 31]
-    # This pruner prunes whatever it is asked about, whenever it looks.
+    # This pruner always prunes when it checks.
     pruner = optuna.pruners.ThresholdPruner(upper=0, n_warmup_steps=warmup, interval_steps=interval)
     study = optuna.create_study(pruner=pruner)
     trial = study.ask()
@@ -41,9 +41,9 @@ def test_a_tolerated_share_counts_the_trial_in_question():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_startup_trials": -1}, "`n_startup_trials` must be an integer of at least 0, got -1"),
-        ({"n_warmup_steps": 0.5}, "`n_warmup_steps` must be an integer of at least 0, got 0.5"),
-        ({"interval_steps": 0}, "`interval_steps` must be an integer of at least 1, got 0"),
+        ({"n_startup_trials": -1}, "`n_startup_trials` must be at least 0, got -1"),
+        ({"n_warmup_steps": 0.5}, "`n_warmup_steps` must be an integer, got 0.5"),
+        ({"interval_steps": 0}, "`interval_steps` must be at least 1, got 0"),
         ({"min_agreement": 2}, "`min_agreement` must be from -1 to 1, got 2"),
         ({"max_false_prune": math.nan}, "`max_false_prune` must be from 0 to 1, got nan"),
         ({"best_share": -0.1}, "`best_share` must be from 0 to 1, got -0.1"),

@@ -30,7 +30,7 @@ def test_the_best_of_one_objective_are_a_share_at_least_one():
     assert among_best(np.empty((0, 1)), 0.1).tolist() == []
 
 
-def test_what_failed_never_ended_among_the_best():
+def test_failed_trials_did_not_end_among_the_best():
     assert ended_best([(math.nan,), (1.0,), (-math.inf,)], 1.0).tolist() == [False, True, False]
     assert ended_best([(math.nan,), (-math.inf,)], 1.0).tolist() == [False, False]
     several = [(1.0, -math.inf), (-math.inf, -math.inf), (0.5, -math.inf)]

@@ -23,7 +23,7 @@ def population(columns, names=("confidence",), ended=True):
     return made
 
 
-def test_it_keeps_what_it_is_told_by_trial_and_by_step():
+def test_readings_are_kept_by_trial_and_step():
     made = population({1: {4: 1.0, 5: 3.0}, 9: {5: 5.0}})
     made.read(6, 9, {"confidence": 0.5, "other": 1.0})
     assert list(made.completed(1).members) == [4, 5]
@@ -38,7 +38,7 @@ def test_it_keeps_what_it_is_told_by_trial_and_by_step():
         made.read(7, 1, {"other": 1.0})
 
 
-def test_a_second_reading_at_a_step_changes_nothing():
+def test_a_second_reading_at_a_step_is_ignored():
     made = population({1: {4: 1.0}, 2: {4: 2.0}}, ended=False)
     made.read(4, 1, {"confidence": 9.0})
     assert made.reading(4, 1) == (1.0,)
@@ -65,7 +65,7 @@ def test_agreement_is_with_the_latest_step_that_most_trials_share():
     assert made.agreement(20) < -0.9  # the last one that is shared is compared with the one before
     assert population({10: rising, 20: rising}).agreement(10) > 0.9
     assert population({10: rising}).agreement(10) == -1.0
-    # Of partly shared trials the same are compared.
+    # If trials are partly shared, only the shared ones are compared.
     part = {trial: rising[trial] for trial in (5, 3, 2, 0)}
     assert population({10: rising, 20: part}).agreement(10) > 0.8
 
@@ -76,7 +76,7 @@ def test_a_trial_enters_the_rungs_that_it_was_read_at():
     assert [step for step in (1, 3, 9) if made.enters(rule, 0, step)] == [3, 9]
     assert list(made.at_rung(rule, 2).members) == [0, 1]
     assert list(made.at_rung(rule, 4).members) == []
-    assert list(made.at_rung(rule, 8).members) == [0]  # NaN throughout comes to no rung
+    assert list(made.at_rung(rule, 8).members) == [0]  # a reading of NaN only does not enter a rung
     made.read(1, 4, {"confidence": 1.4})
     made.read(1, 5, {"confidence": 1.5})
     assert list(made.at_rung(rule, 4).members) == [1]
@@ -97,13 +97,13 @@ def test_trials_of_one_architecture_tie_in_measures_of_the_network():
     made = told([(3, 1, network(0.3), "a"), (7, 1, network(0.7), "a"), (5, 1, network(0.5), "b")])
     assert made.reading(3, 1) == made.reading(7, 1) == (0.5, 0.3, 3.0)
     assert made.reading(5, 1) == (0.5, 0.5, 5.0)
-    made.read(2, 1, network(0.2), "a")  # the lowest number stands for all, whenever it comes
+    made.read(2, 1, network(0.2), "a")  # all get the value of the lowest number, whenever it comes
     assert made.reading(7, 1) == (0.5, 0.2, 2.0)
     unknown = told([(0, 1, network(0.3)), (1, 1, network(0.7))])
     assert unknown.reading(0, 1) != unknown.reading(1, 1)
 
 
-def test_an_undefined_measure_counts_for_no_one_from_then_on():
+def test_an_undefined_measure_no_longer_counts():
     made = told([(0, 1, network(0.3)), (0, (1.0,)), (1, 1, network(0.7)), (1, (1.0,))])
     assert made.completed(1).scores().tolist() == [1 / 6, 5 / 6]
     made.read(2, 1, {**network(0.9), "synflow": math.nan})
@@ -120,7 +120,7 @@ def test_a_network_that_diverged_is_not_compared_and_leaves_measures_as_they_are
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_it_does_not_matter_in_which_order_it_is_told(seed):
+def test_the_order_of_readings_does_not_matter(seed):
     rng = random.Random(seed)
     readings = {
         (trial, step): {
@@ -138,7 +138,7 @@ def test_it_does_not_matter_in_which_order_it_is_told(seed):
     rng.shuffle(events)
     rng.shuffle(ends)
     other = told(events[:20])
-    other.at_rung(rule, 1)  # what was derived before must be derived anew
+    other.at_rung(rule, 1)  # what was derived before must be derived again
     for trial, step, values, architecture in events[20:]:
         other.read(trial, step, values, architecture)
     for trial, objective in ends:

@@ -47,8 +47,8 @@ def test_rungs_lie_a_factor_apart():
     ("make", "message"),
     [
         (lambda: Median(101), "`percentile` must be from 0 to 100, got 101"),
-        (lambda: Halving(0), "`grace_period` must be an integer of at least 1, got 0"),
-        (lambda: Halving(1, 1), "`reduction_factor` must be an integer of at least 2, got 1"),
+        (lambda: Halving(0), "`grace_period` must be at least 1, got 0"),
+        (lambda: Halving(1, 1), "`reduction_factor` must be at least 2, got 1"),
     ],
 )
 def test_wrong_settings_are_named(make, message):

@@ -1,7 +1,7 @@
 """Optuna: read trials, prune them by their readings, or let Optuna search a whole space.
 
-``Reader`` goes into an objective of the user's own, ``ReadoutPruner`` into the study, and
-``objective`` is a complete objective over a search space.
+``Reader`` is for your own objective, ``ReadoutPruner`` is for the study, and ``objective`` makes a
+complete objective for a search space.
 """
 
 from prescreen.integrations.optuna.attributes import trajectory

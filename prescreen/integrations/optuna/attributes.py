@@ -1,10 +1,9 @@
-"""Attributes: how readings lie in a trial's user attributes, one attribute a reading.
+"""Attributes: readings in a trial's user attributes, one attribute per reading.
 
-Optuna's own place, ``intermediate_values``, takes one number a step, steers samplers and becomes the
-value of a pruned trial; readings must do none of that. One attribute a reading is one write, and no
-attribute outgrows the 64 KB that MySQL gives a text column. The key holds the trial's number: a
-trial that is retried after its worker died inherits the attributes of the dead attempt, whose number
-is another, and those are not its own readings.
+Optuna's ``intermediate_values`` take one number per step, steer samplers and become the value of a
+pruned trial, which readings must not. With one attribute per reading, a reading is one write, and no
+attribute exceeds the 64 KB of a text column in MySQL. The key contains the trial's number: if a worker
+dies, the retried trial inherits the attributes of the dead attempt, which has another number.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ def write_reading(trial: BaseTrial, reading: Reading) -> None:
     """Store a reading with the trial: one write.
 
     Raises:
-        RuntimeError: the trial has ended, or the storage takes no writes.
+        RuntimeError: the trial has ended, or the storage cannot be written.
     """
     write_attribute(trial, str(reading.step), reading.to_json())
 
 
 def write_attribute(trial: BaseTrial, key: str, value: Any) -> None:
-    """Store something with the trial's present attempt.
+    """Store a value with the present attempt of the trial.
 
     Raises:
-        RuntimeError: the trial has ended, or the storage takes no writes.
+        RuntimeError: the trial has ended, or the storage cannot be written.
     """
     try:
         trial.set_user_attr(f"{_PREFIX}:{trial.number}:{key}", value)
@@ -43,8 +42,8 @@ def write_attribute(trial: BaseTrial, key: str, value: Any) -> None:
         raise RuntimeError(
             f"`trial` must be running, got trial {trial.number}, which has ended"
         ) from None
-    except Exception as error:  # whatever a storage raises when it is closed, gone or read-only
-        raise RuntimeError(f"`storage` must take writes, got {named_line(error)}") from error
+    except Exception as error:  # storages raise many kinds when closed, gone or read-only
+        raise RuntimeError(f"`storage` must be writable, got {named_line(error)}") from error
 
 
 def trajectory(trial: BaseTrial) -> Trajectory:
@@ -54,7 +53,7 @@ def trajectory(trial: BaseTrial) -> Trajectory:
 
 
 def stored_readings(number: int, attributes: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
-    """Step to reading as JSON, of the attempt with this trial number."""
+    """Step to reading as JSON, for the attempt with this trial number."""
     prefix = f"{_PREFIX}:{number}:"
     start = len(prefix)
     return {
@@ -76,5 +75,5 @@ def latest_state(trial: optuna.trial.Trial) -> FrozenTrial:
     ``Trial.should_prune`` gives pruners the same object, and cannot be called in a study with several
     objectives.
     """
-    # There is no public way to it (Optuna 5.0).
+    # There is no public access to it (Optuna 5.0).
     return trial._get_latest_trial()

@@ -1,4 +1,4 @@
-"""Composition: pruners made of pruners, and what may be one."""
+"""Composition: pruners made of pruners."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from optuna.trial import FrozenTrial
 class _Composition(BasePruner):
     """Several pruners that are asked together.
 
-    All are asked every time: a pruner may note in the storage that it was. A ``ReadoutPruner``
-    among them looks at readings, a pruner of Optuna's at reported values.
+    All are asked every time, since a pruner may note this in the storage. A ``ReadoutPruner`` among them
+    looks at readings, one of Optuna's pruners at reported values.
 
     Args:
         pruners: at least one.
 
     Raises:
-        ValueError: there is none, or one is not a pruner, or is Hyperband.
+        ValueError: there are none, or one is not a pruner, or is Hyperband.
     """
 
     def __init__(self, *pruners: BasePruner) -> None:
         if not pruners:
-            raise ValueError("`pruners` must be at least one, got none")
+            raise ValueError("`pruners` must have at least one, got none")
         for pruner in pruners:
             _require_part(pruner)
         self.pruners = pruners
@@ -60,7 +60,7 @@ def parts(pruner: BasePruner) -> Iterator[BasePruner]:
     if isinstance(pruner, _Composition):
         inside = pruner.pruners
     elif isinstance(pruner, PatientPruner):
-        # There is no public way to it (Optuna 5.0).
+        # There is no public access to it (Optuna 5.0).
         inside = (pruner._wrapped_pruner,)
     for part in inside:
         if part is not None:
@@ -77,6 +77,6 @@ def _require_part(pruner: object) -> None:
     # Samplers look for Hyperband as the study's own pruner.
     if any(isinstance(part, HyperbandPruner) for part in parts(pruner)):
         raise ValueError(
-            "`pruners` must not have Hyperband in them, use SuccessiveHalvingPruner (one of its "
-            "brackets) instead, got HyperbandPruner"
+            "`pruners` must not contain Hyperband, got HyperbandPruner; use SuccessiveHalvingPruner, "
+            "one of its brackets, instead"
         )

@@ -1,4 +1,4 @@
-"""Costs: what a candidate's network needs, known before it is trained."""
+"""Costs: the size and operations of a candidate's network, known before training."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Cost = Literal["parameters", "flops"]
 def costs_of(candidate: Candidate, task: Task, wanted: Sequence[str]) -> dict[str, float]:
     """Trainable parameters, and floating-point operations of one forward pass of one sample.
 
-    Operations are counted as the readout ``flops`` does. Nothing is computed: the network is built on
-    the meta device, or on the CPU where its code does not run there.
+    Operations are counted as the readout ``flops`` does. The network is built on the meta device, where
+    nothing is computed, or on the CPU if its code does not run there.
 
     Raises:
         CandidateFailed: it does not run on the CPU either.
@@ -33,7 +33,7 @@ def costs_of(candidate: Candidate, task: Task, wanted: Sequence[str]) -> dict[st
         return {}
     try:
         return _measured(candidate, task, wanted, "meta")
-    except Exception:  # the candidate is foreign code; on the CPU it has to run in any case
+    except Exception:  # the candidate's code is not ours; on the CPU it must run anyway
         pass
     try:
         return _measured(candidate, task, wanted, "cpu")
@@ -42,9 +42,10 @@ def costs_of(candidate: Candidate, task: Task, wanted: Sequence[str]) -> dict[st
 
 
 def set_limits(trial: BaseTrial, costs: Mapping[str, float], limits: Mapping[str, float]) -> bool:
-    """Note the limits as constraints of the trial; whether it is within all of them.
+    """Set the limits as constraints of the trial; returns whether it is within all of them.
 
-    A constraint is the logarithm of cost over limit: samplers compare violations of unlike costs.
+    A constraint is the logarithm of cost over limit, because samplers compare violations of unlike
+    costs.
     """
     for name, limit in limits.items():
         trial.set_constraint(name, math.log(max(costs[name], 1.0) / limit))

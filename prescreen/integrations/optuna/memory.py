@@ -1,7 +1,6 @@
-"""Memory: what the storage says of a study's trials, read once, as a population.
+"""Memory: the readings in a study's storage, read once, as a population.
 
-What is kept here saves time and decides nothing: a process that starts anew reads the same from the
-storage.
+It is only a cache: a new process reads the same from the storage.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from prescreen.pruning import Panel, Population
 class Memory:
     """The readings of one study's trials, for one panel.
 
-    It belongs to whoever holds ``lock``, from ``update`` to the decision.
+    Hold ``lock`` from ``update`` to the decision.
 
     Args:
-        panel: the readouts that are kept; a reading that lacks one of them is left out.
+        panel: the readouts that are kept; readings without one of them are left out.
     """
 
     def __init__(self, panel: Panel) -> None:
@@ -32,11 +31,11 @@ class Memory:
         self._forget()
 
     def update(self, study: Study, judged: FrozenTrial) -> Population:
-        """Take in what is new in the storage.
+        """Take new readings from the storage.
 
         Args:
-            study: the one whose memory this is.
-            judged: the trial in question, which may know more than the storage's copy of it.
+            study: the study of this memory.
+            judged: the trial in question, which may have more readings than its copy in the storage.
         """
         trials = [*study.get_trials(deepcopy=False), judged]
         if any(self._is_another(trial) for trial in trials):
@@ -47,7 +46,7 @@ class Memory:
         return self.population
 
     def _is_another(self, trial: FrozenTrial) -> bool:
-        """Whether the study was deleted and made anew: SQLite gives its ids away again."""
+        """Whether the study was deleted and made again: SQLite reuses its ids."""
         return self._begun.get(trial.number, trial.datetime_start) != trial.datetime_start
 
     def _take_in(self, trial: FrozenTrial, directions: list[StudyDirection]) -> None:
@@ -73,7 +72,7 @@ class Memory:
 
 
 def _objective(trial: FrozenTrial, directions: list[StudyDirection]) -> tuple[float, ...]:
-    """Final values, higher is better; a trial that breaks a constraint has failed in all of them."""
+    """Final values, higher is better; a trial that violates a constraint has failed in all of them."""
     if any(violation > 0 for violation in trial.constraints.values()):
         return (float("-inf"),) * len(directions)
     return tuple(
@@ -89,7 +88,7 @@ _lock = threading.Lock()
 def memory_of(study: Study, panel: Panel) -> Memory:
     """The memory that all pruners of a study object with this panel share.
 
-    A stand-in for a study that takes no weak reference has a new one every time, which takes longer.
+    A stand-in for a study without weak references gets a new memory every time, which takes longer.
     """
     with _lock:
         try:

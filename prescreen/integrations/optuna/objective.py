@@ -1,4 +1,4 @@
-"""Objective: brief training, pruning by readings and full training, over a whole search space."""
+"""Objective: brief training, pruning by readings and full training, for a whole search space."""
 
 from __future__ import annotations
 
@@ -44,30 +44,30 @@ def objective(
 ) -> Callable[[BaseTrial], float | tuple[float, ...]]:
     """A complete objective: sample a config, train it briefly, prune it or train it in full.
 
-    A candidate that cannot be built or run, diverges or collapses is pruned; Optuna's log and the
-    user attribute ``prescreen:<trial>:failure`` say why.
+    A candidate that cannot be built or run, diverges or collapses is pruned. Optuna's log and the user
+    attribute ``prescreen:<trial>:failure`` give the reason.
 
     Args:
         space: a search space, as in ``rank``.
-        task: what to train on, and the probe batch.
+        task: the training data and the probe batch.
         training: budget and recipe of brief training, in steps.
-        value: what the objective returns. The name of a readout: its score (higher is better, the
-            study's direction must be ``"maximize"``) at the last reading. Or a function of the
-            trained model, such as its validation accuracy; the study's direction is then your own.
-        full_training: budget and recipe for trials that were not pruned, from new initial weights;
-            None to leave it at brief training. It ends with one more reading.
-        costs: what is returned after the value, to be minimized: ``"parameters"``, ``"flops"``.
-        limits: largest allowed costs, set as constraints of the trial. A trial above one is pruned
-            before it is trained.
-        readouts: what is read; those that the study's ``ReadoutPruner`` looks at must be among them.
+        value: the value of the objective: the name of a readout, for its score at the last reading
+            (higher is better; the study's direction must be ``"maximize"``), or a function of the
+            trained model, such as its validation accuracy, for any direction of the study.
+        full_training: budget and recipe for trials that are not pruned, from new initial weights; None
+            for brief training only. It ends with another reading.
+        costs: returned after the value, to be minimized: ``"parameters"``, ``"flops"``.
+        limits: largest allowed costs, set as constraints of the trial. A trial above one of them is
+            pruned before it is trained.
+        readouts: names or a mapping; they must include those of the study's ``ReadoutPruner``.
         readings: how often a candidate is read during brief training.
-        head: dotted name of the prediction head, where it cannot be found.
+        head: dotted name of the prediction head, if it is not found.
 
     Returns:
-        What ``study.optimize`` takes.
+        A function for ``study.optimize``.
 
     Raises:
-        ValueError: an argument is not what is allowed.
+        ValueError: an argument is not allowed.
     """
     plan = Plan(task, training or Training(), resolve_readouts(readouts), readings, head)
     full = None if full_training is None else replace(plan, training=full_training, readings=1)
@@ -83,7 +83,7 @@ def objective(
 
 @dataclass(frozen=True)
 class Objective:
-    """What ``objective`` returns; its arguments are described there."""
+    """The function that ``objective`` returns; see there."""
 
     space: Space
     plan: Plan = field(repr=False)
@@ -112,14 +112,14 @@ class Objective:
         brief, full = self.plan.training.steps, self.full.training.steps
         if full <= brief:
             raise ValueError(
-                f"`full_training` must have more steps than brief training, {brief}, got {full}"
+                f"`full_training` must have more steps than brief training ({brief}), got {full}"
             )
 
     def __call__(self, trial: BaseTrial) -> float | tuple[float, ...]:
         """Run one trial.
 
         Raises:
-            TrialPruned: the pruner, a limit or the candidate's own failure ends it.
+            TrialPruned: the pruner, a limit or a failure of the candidate ends it.
             ValueError: the study does not fit the objective.
         """
         self._require_directions(trial)
@@ -134,7 +134,7 @@ class Objective:
                 if recorder.should_prune():
                     raise TrialPruned(f"by its readings at step {reading.step}")
             if self.full is not None:
-                # The last checkpoint is evaluated; a selector of checkpoints goes here.
+                # The last checkpoint is evaluated; a selector of checkpoints would go here.
                 (reading,) = Screening(candidate, self.full)
                 recorder.store(reading)
         except CandidateFailed as failure:
@@ -166,8 +166,8 @@ class Objective:
         directions = trial.study.directions
         if len(directions) != 1 + len(self.costs):
             raise ValueError(
-                f"`directions` must be {1 + len(self.costs)}, of the value and "
-                f"{', '.join(self.costs) or 'no cost'}, got {len(directions)}"
+                f"`directions` must be {1 + len(self.costs)} in number, for "
+                f"{' and '.join(['the value', *self.costs])}, got {len(directions)}"
             )
         wanted = [
             StudyDirection.MAXIMIZE if isinstance(self.value, str) else directions[0],

@@ -1,4 +1,4 @@
-"""ReadoutPruner: prunes a study's trials by their readings."""
+"""ReadoutPruner: prunes the trials of a study by their readings."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from optuna.pruners import BasePruner
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
+from prescreen.checks import require_one_of
 from prescreen.integrations.optuna.attributes import values_by_step
 from prescreen.integrations.optuna.composition import parts
 from prescreen.integrations.optuna.memory import memory_of
@@ -23,34 +24,34 @@ OnNan = Literal["prune", "keep", "raise"]
 
 
 class ReadoutPruner(BasePruner):
-    """Prune by readings: a rule says which trial is poor, a guard when the rule may be believed.
+    """Prune by readings: a rule says which trial is poor, and a guard when to trust the rule.
 
-    The readings come from ``Reader``. They are ranked among those of other trials at the same step; the
-    mean of the ranks over the panel is the trial's score. The study's own direction plays no part, so
-    that it may have several objectives. Nothing is kept between calls that the storage does not hold:
-    threads, processes and resumed studies agree, and so does Ray's ``ReadoutScheduler``.
+    The readings come from ``Reader``. They are ranked among those of other trials at the same step; a
+    trial's score is the mean of its ranks over the panel. The study's direction does not matter: it may
+    have several objectives. All state is in the storage: threads, processes and resumed studies agree,
+    and so does Ray's ``ReadoutScheduler``.
 
     Args:
         rule: ``Median(percentile=50.0)``, over trials that completed, ``Halving(grace_period,
-            reduction_factor=4)``, over all trials at a rung, or a pruner of Optuna's that does not
-            halve, such as ``PatientPruner``, ``ThresholdPruner`` or ``WilcoxonPruner``: it is shown the
-            scores, or one readout as it is, with its own direction.
-        readouts: names or a mapping to ``Readout``; what is compared.
+            reduction_factor=4)``, over all trials at a rung, or one of Optuna's pruners that do not
+            halve, such as ``PatientPruner``, ``ThresholdPruner`` or ``WilcoxonPruner``. These are shown
+            the scores or, with one readout, its values and direction.
+        readouts: the readouts to compare: names or a mapping to ``Readout``.
         n_startup_trials: completed trials that must have been read at the step.
-        n_warmup_steps: no pruning before this step.
+        n_warmup_steps: trials are not pruned before this step.
         interval_steps: distance in steps between pruning checks.
         min_agreement: how well the completed trials' order at this step must agree with their order
             at the latest step that they share (Spearman's ρ less a standard error); None to prune
-            unchecked. A readout's order may be meaningless, or upside down, in the first steps.
-        max_false_prune: largest tolerated share, among the completed trials that the rule would
-            have pruned at this step, of those whose objective ended in the best tenth (in the front
-            of several objectives). α needs at least 1/α − 1 such trials before anything is pruned.
+            unchecked. In the first steps a readout's order may be meaningless or inverted.
+        max_false_prune: of the completed trials that the rule would have pruned at this step, the
+            largest share that may have ended in the best tenth (with several objectives: in the front).
+            α needs at least 1/α − 1 such trials before any trial is pruned.
         on_nan: what to do with a trial whose latest reading is NaN in all readouts of the trained
-            network: ``"prune"``, ``"keep"``, or ``"raise"``, which a single NaN of the panel is enough
-            for. Among others, a NaN ranks worst in its readout.
+            network: ``"prune"``, ``"keep"`` or ``"raise"``. ``"raise"`` also applies to a single NaN in
+            the panel. Otherwise a single NaN ranks worst in its readout.
 
     Raises:
-        ValueError: an argument is not what is allowed; ``SuccessiveHalvingPruner`` among them.
+        ValueError: an argument is not allowed, such as ``SuccessiveHalvingPruner`` as the rule.
     """
 
     def __init__(
@@ -66,10 +67,7 @@ class ReadoutPruner(BasePruner):
         on_nan: OnNan = "prune",
     ) -> None:
         _require_rule(rule)
-        if on_nan not in get_args(OnNan):
-            raise ValueError(
-                f"`on_nan` must be one of {', '.join(get_args(OnNan))}, got {on_nan!r}"
-            )
+        require_one_of("on_nan", on_nan, get_args(OnNan))
         self.rule = rule
         self.readouts = resolve_readouts(readouts)
         self.panel = Panel.of(self.readouts)
@@ -86,8 +84,8 @@ class ReadoutPruner(BasePruner):
         """Whether the trial should end, as of its latest reading.
 
         Raises:
-            ValueError: the reading lacks a readout of the panel, or holds a NaN with
-                ``on_nan="raise"``.
+            ValueError: the reading lacks a readout of the panel, or has a NaN and ``on_nan`` is
+                ``"raise"``.
         """
         readings = values_by_step(trial)
         step = max(readings, default=None)
@@ -106,9 +104,9 @@ class ReadoutPruner(BasePruner):
             return decide(self.rule, self.guard, population, trial.number, step)
 
     def score(self, study: Study, trial: FrozenTrial) -> tuple[float, StudyDirection]:
-        """One number of the latest reading, and which way it is good.
+        """One number for the latest reading, and which way it is good.
 
-        One readout is its own; several are the mean rank among the completed trials.
+        With one readout it is its value, with several the mean rank among the completed trials.
         """
         memory = memory_of(study, self.panel)
         with memory.lock:
@@ -128,24 +126,24 @@ class ReadoutPruner(BasePruner):
         nan = [n for n, v in zip(self.panel.names, oriented, strict=True) if math.isnan(v)]
         if nan:
             raise ValueError(
-                f"`on_nan` must be prune or keep where readings have NaN, got raise and NaN for "
+                "`on_nan` must be prune or keep if readings have NaN, got raise and NaN for "
                 f"{', '.join(nan)} at step {step} of trial {number}"
             )
 
 
 def _require_rule(rule: object) -> None:
-    """Refuse what cannot decide over readings.
+    """Refuse a rule that cannot decide on readings.
 
     Raises:
-        ValueError: it is neither a rule of ours nor a pruner that can be shown readings.
+        ValueError: it is neither a Median or Halving nor a pruner that can be shown readings.
     """
     if isinstance(rule, Rule):
         return
     if not isinstance(rule, BasePruner):
         got = f"the class {rule.__name__}" if inspect.isclass(rule) else repr(rule)
         raise ValueError(
-            f"`rule` must be Median(), Halving(grace_period) or a pruner of Optuna's, got {got}"
+            f"`rule` must be Median(), Halving(grace_period) or one of Optuna's pruners, got {got}"
         )
     if any(isinstance(part, ReadoutPruner) for part in parts(rule)):
-        raise ValueError("`rule` must have no ReadoutPruner in it, got one")
+        raise ValueError("`rule` must not contain a ReadoutPruner, got one")
     require_stock(rule)

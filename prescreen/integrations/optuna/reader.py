@@ -1,4 +1,4 @@
-"""Reader: reads a trial's model in a training loop of the user's own."""
+"""Reader: reads a trial's model in your own training loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from prescreen.readouts import Readouts
 
 
 class Reader:
-    """Readings of one trial: made from its model, stored with it, judged by a pruner.
+    """Reads the model of a trial, stores the readings with the trial, and asks a pruner.
 
     ::
 
@@ -28,28 +28,28 @@ class Reader:
                 if reader.should_prune():
                     raise optuna.TrialPruned()
 
-    It also serves studies with several objectives, where Optuna itself can neither report nor
-    prune. In data-parallel training let one process read and ask, and broadcast the answer.
+    It also works in studies with several objectives, where Optuna itself can neither report nor prune.
+    In data-parallel training let one process read and ask, and broadcast the answer.
 
     Args:
-        trial: the running trial; a ``FixedTrial`` is read and never pruned.
-        model: what is trained; reading leaves it exactly as it was. What a panel needs of the
-            untrained network is measured when the reader is made: make it before training.
-        inputs: the unlabelled probe batch, the same in all trials: whatever the model takes.
-        readouts: names or a mapping, as in ``screen``; by default those that the study's pruner looks
-            at, or ``DEFAULT_PANEL``.
-        pruner: what decides; by default the study's own pruner. If that is one of Optuna's, it
-            is shown the readings: ``ReadoutPruner(study.pruner, readouts)``.
-        head: dotted name of the prediction head, where it cannot be found.
+        trial: the running trial; a ``FixedTrial`` is read but never pruned.
+        model: the model that is trained; reading leaves it exactly as it was. Make the reader before
+            training: it measures the untrained network, if the panel needs that.
+        inputs: the unlabelled probe batch, the same in all trials, in the form that the model takes.
+        readouts: names or a mapping, as in ``screen``; by default those of the study's pruner, or
+            ``DEFAULT_PANEL``.
+        pruner: decides; by default the study's own pruner. If that is one of Optuna's, it is shown the
+            readings: ``ReadoutPruner(study.pruner, readouts)``.
+        head: dotted name of the prediction head, if it is not found.
         link: how logits become predictions.
         batch_statistics: as in ``read``.
-        mirror: also report what the pruner is shown, turned to the study's direction, so that
-            optuna-dashboard and ``plot_intermediate_values`` have something to draw. It is a second
-            write, steers samplers and becomes the value of a pruned trial.
-        on_error: ``"warn"`` once if a readout fails and let the trial go on, or ``"raise"``.
+        mirror: also report the score that the pruner is shown, in the study's direction, for
+            optuna-dashboard and ``plot_intermediate_values``. This is a second write, steers samplers
+            and becomes the value of a pruned trial.
+        on_error: if a readout fails, ``"warn"`` once and let the trial continue, or ``"raise"``.
 
     Raises:
-        ValueError: an argument is not what is allowed, such as an unknown readout.
+        ValueError: an argument is not allowed, such as an unknown readout.
     """
 
     def __init__(
@@ -82,17 +82,17 @@ class Reader:
     def read(self, step: int) -> Reading | None:
         """Read the model and store the reading with the trial: one write to the storage.
 
-        A model that has diverged gives NaN, which the pruner's ``on_nan`` decides about.
+        A model that has diverged gives NaN; the pruner's ``on_nan`` decides what follows.
 
         Args:
-            step: optimizer steps taken so far; higher than at the reading before.
+            step: optimizer steps taken so far; higher than at the previous reading.
 
         Returns:
             The reading; None if it failed and ``on_error`` is ``"warn"``.
 
         Raises:
-            ValueError: a step that does not come after the last one.
-            RuntimeError: the trial has ended, or the storage takes no writes.
+            ValueError: the step is not after the last one.
+            RuntimeError: the trial has ended, or the storage cannot be written.
         """
         self._recorder.require_later(step)
         reading = self._panel.read(step)
@@ -102,5 +102,5 @@ class Reader:
         return self._recorder.record(step, reading.values, reading.architecture)
 
     def should_prune(self) -> bool:
-        """Whether the trial should end, as of its latest reading; if that failed, it goes on."""
+        """Whether the trial should end, as of its latest reading; if that failed, it continues."""
         return not self._failed and self._recorder.should_prune()

@@ -20,14 +20,14 @@ from prescreen.readouts import Readouts, resolve_readouts
 
 
 class Recorder:
-    """Readings of one trial that were made elsewhere; ``Reader`` makes them as well.
+    """Stores readings of one trial that were made elsewhere; ``Reader`` also makes them.
 
     Args:
         trial: the running trial; a ``FixedTrial`` is never pruned.
-        readouts: what a reading holds; by default what the pruner looks at, or ``DEFAULT_PANEL``.
-        pruner: what decides; by default the study's own pruner. One of Optuna's is shown the
+        readouts: the readouts in a reading; by default those of the pruner, or ``DEFAULT_PANEL``.
+        pruner: decides; by default the study's own pruner. If that is one of Optuna's, it is shown the
             readings: ``ReadoutPruner(study.pruner, readouts)``.
-        mirror: also report what the pruner is shown; see ``Reader``.
+        mirror: also report the score that the pruner is shown; see ``Reader``.
 
     Raises:
         ValueError: an unknown readout; ``mirror`` in a study with several objectives.
@@ -45,7 +45,7 @@ class Recorder:
         self._study: Study | None = trial.study if isinstance(trial, Trial) else None
         if mirror and self._study is not None and len(self._study.directions) > 1:
             raise ValueError(
-                "`mirror` must be False in a study with several objectives, where Optuna takes no "
+                "`mirror` must be False in a study with several objectives, where Optuna does not take "
                 f"reports, got {mirror!r} and {len(self._study.directions)} objectives"
             )
         self._mirror = mirror
@@ -59,17 +59,17 @@ class Recorder:
         """Store values that were read at a step: one write.
 
         Args:
-            step: optimizer steps taken so far; higher than at the reading before.
+            step: optimizer steps taken so far; higher than at the previous reading.
             values: readout name to value.
-            architecture: what all trials of the same architecture have in common, empty if unknown;
-                measures of the untrained network do not tell such trials apart.
+            architecture: a string that is equal for trials of one architecture, which measures of the
+                untrained network do not tell apart; empty if unknown.
 
         Raises:
-            ValueError: a step that does not come after the last one, or values that lack a readout.
-            RuntimeError: the trial has ended, or the storage takes no writes.
+            ValueError: the step is not after the last one, or a readout is missing from the values.
+            RuntimeError: the trial has ended, or the storage cannot be written.
         """
         self.require_later(step)
-        # NumPy's numbers are not JSON: the in-memory storage takes them, others do not.
+        # NumPy's numbers are not JSON: only the in-memory storage accepts them.
         plain = {name: float(value) for name, value in values.items()}
         seconds = time.perf_counter() - self._start
         reading = Reading(int(step), plain, seconds, architecture=architecture)
@@ -80,13 +80,13 @@ class Recorder:
         """Store a reading: one write.
 
         Raises:
-            ValueError: a step that does not come after the last one, or values that lack a readout.
-            RuntimeError: the trial has ended, or the storage takes no writes.
+            ValueError: the step is not after the last one, or a readout is missing from the values.
+            RuntimeError: the trial has ended, or the storage cannot be written.
         """
         self.require_later(reading.step)
         if lacking := [name for name in self.readouts if name not in reading.values]:
             raise ValueError(
-                f"`values` must have {', '.join(self.readouts)}, got none of {', '.join(lacking)}"
+                f"`values` must have {', '.join(self.readouts)}, got none for {', '.join(lacking)}"
             )
         write_reading(self._trial, reading)
         self._trajectory.append(reading)
@@ -100,10 +100,10 @@ class Recorder:
         return self._judge().prune(self._trial.study, latest_state(self._trial))
 
     def require_later(self, step: int) -> None:
-        """Refuse a step that does not lie after the latest reading.
+        """Refuse a step that is not after the latest reading.
 
         Raises:
-            ValueError: it does not, or is not an integer.
+            ValueError: it is not after the latest reading, or not an integer.
         """
         after = self._trajectory.last.step if len(self._trajectory) else -1
         if not hasattr(step, "__index__") or isinstance(step, bool) or step <= after:

@@ -1,4 +1,4 @@
-"""Stock: pruners of Optuna, or in its form, that judge readings as if these had been reported."""
+"""Stock: Optuna's pruners, and others in the same form, that judge readings like reported values."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from prescreen.pruning import Guard, Population
 from prescreen.pruning.decision import believes
 from prescreen.pruning.hindsight import ended_best, hindsight
 
-# Two ways lead to a score: rounding keeps equal readings equal to the last bit.
+# Scores are computed in two ways: rounding makes those of equal readings equal.
 _DECIMALS = 12
 
 
 def require_stock(pruner: BasePruner) -> None:
-    """Refuse pruners that note in the storage what they saw: ranks change as trials come in.
+    """Refuse pruners that note scores in the storage, because ranks change as trials come in.
 
     Raises:
         ValueError: successive halving or Hyperband, alone or inside another pruner.
@@ -36,14 +36,14 @@ def require_stock(pruner: BasePruner) -> None:
 def decide_by(
     base: BasePruner, guard: Guard, population: Population, study: Study, trial: FrozenTrial
 ) -> bool:
-    """Whether a trial should end: what ``prescreen.pruning.decide`` is to our own rules.
+    """Whether a trial should end: ``prescreen.pruning.decide`` with a pruner as the rule.
 
     Args:
-        base: the pruner; it is asked first, as it may keep notes of its own.
-        guard: whether it is believed.
-        population: the study's readings, the trial's among them.
-        study: the real one.
-        trial: the one in question.
+        base: the pruner; it is asked first, as it may keep notes.
+        guard: whether it is trusted.
+        population: the study's readings, including the trial's.
+        study: the real study.
+        trial: the trial in question.
     """
     shown = StudyOfReadings(study, trial, population)
     step = population.steps(trial.number)[-1]
@@ -55,7 +55,7 @@ def decide_by(
 
 
 def _tolerates(base: BasePruner, guard: Guard, shown: StudyOfReadings, step: int) -> bool:
-    """What the pruner would have done to completed trials, each as it was at this step."""
+    """Whether the pruner would have pruned few enough of the completed trials that ended best."""
     population = shown.population
     complete = {
         trial.number: trial for trial in shown.get_trials(False, (TrialState.COMPLETE,))
@@ -80,9 +80,9 @@ def _tolerates(base: BasePruner, guard: Guard, shown: StudyOfReadings, step: int
 class StudyOfReadings:
     """A stand-in for a study, whose trials have scores of readings as their reported values.
 
-    One readout is its own score, in its own direction. Several are shown as the mean rank of a reading
-    among those of the completed trials at the same step, from 0 to 1, to be maximized: the trial in
-    question is ranked among the same at all steps. All else is the study's own.
+    With one readout the score is its value, in its own direction. With several it is the mean rank of a
+    reading among those of the completed trials at the same step, from 0 to 1, to be maximized. The
+    trial in question is ranked among the same trials at all steps. All else is as in the study.
 
     Args:
         study: the real study.
@@ -101,7 +101,7 @@ class StudyOfReadings:
         self.directions = [self.direction]
 
     def __getattr__(self, name: str) -> Any:
-        # Asked for only where it is not defined here.
+        # Called only for attributes that are not defined here.
         return getattr(self._study, name)
 
     @property
@@ -122,7 +122,7 @@ class StudyOfReadings:
 
     @property
     def best_trial(self) -> FrozenTrial:
-        """The best trial by the study's objective; with several, by its last score.
+        """The best trial by the study's objective or, if there are several, by its last score.
 
         Raises:
             ValueError: no trial has completed.
@@ -137,7 +137,7 @@ class StudyOfReadings:
         return max(read, key=lambda trial: sign * trial.intermediate_values[trial.last_step or 0])
 
     def twin(self, trial: FrozenTrial, until: int | None = None) -> FrozenTrial:
-        """A trial with scores; with ``until``, as it was when it was read at that step."""
+        """A trial with scores; with ``until``, as it was at its reading at that step."""
         twin = object.__new__(FrozenTrial)  # several times as fast as copy.copy
         twin.__dict__.update(trial.__dict__)
         twin.intermediate_values = _Scores(self, trial.number, until)  # type: ignore[assignment]
@@ -146,7 +146,7 @@ class StudyOfReadings:
         return twin
 
     def score(self, number: int, step: int) -> float:
-        """What is shown of a trial's reading."""
+        """The score of a trial's reading."""
         if len(self.population.panel) == 1:
             return self.population.panel.published(self.population.reading(number, step))
         if number != self._judged:
@@ -158,7 +158,7 @@ class StudyOfReadings:
         return round(self.population.completed(step).score(reading), _DECIMALS)
 
     def _rank(self, step: int) -> dict[int, float]:
-        """Scores of the completed trials, ranked together with the one in question."""
+        """Scores of the completed trials, ranked together with the trial in question."""
         column, among = self.population.completed(step), None
         if self.population.was_read(self._judged, step):
             among = self.population.reading(self._judged, step)
@@ -168,7 +168,7 @@ class StudyOfReadings:
 
 
 class _Scores(Mapping[int, float]):
-    """A trial's step-to-score table; to rank all trials at all steps would take longest."""
+    """A trial's step-to-score table, computed when read: ranking everything would take longest."""
 
     __slots__ = ("_number", "_study", "_until")
 

@@ -1,11 +1,11 @@
 """Ray Tune: stop trials by their readings, or let Tune search a whole space.
 
-``Reader`` goes into a trainable of the user's own, ``ReadoutScheduler`` and ``ReadoutCallback`` into
-the tuner, and ``trainable`` is a complete trainable over a search space.
+``Reader`` is for your own trainable, ``ReadoutScheduler`` and ``ReadoutCallback`` are for the tuner, and
+``trainable`` makes a complete trainable for a search space.
 """
 
 try:
-    import ray.tune  # noqa: F401  # the lines below would fail less clearly
+    import ray.tune  # noqa: F401  # the imports below would fail less clearly
 except ImportError as error:
     raise ImportError(
         "prescreen.integrations.ray needs the 'ray' extra: pip install 'prescreen[ray]'"

@@ -1,4 +1,4 @@
-"""ReadoutCallback: keeps what a scheduler knows, which Tune itself loses on restore."""
+"""ReadoutCallback: saves the state of a scheduler, which Tune itself loses on restore."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from prescreen.integrations.ray.scheduler import ReadoutScheduler
 
 
 class ReadoutCallback(Callback):
-    """Keeps a scheduler's state with the experiment's, and marks the trials that it stops.
+    """Saves a scheduler's state with the experiment, and marks the trials that the scheduler stops.
 
-    ``RunConfig(callbacks=[ReadoutCallback(scheduler)])``. Tune saves the state of callbacks, not of
-    schedulers (ray#30838, still so in Ray 2.60), at the same time as that of trials: what both knew
-    is restored together. The last result of a stopped trial has ``prescreen/stopped``.
+    Used as ``RunConfig(callbacks=[ReadoutCallback(scheduler)])``. Tune saves the state of callbacks but
+    not of schedulers (ray#30838, unchanged in Ray 2.60). It does so at the same time as for trials: both
+    are restored together. The last result of a stopped trial has ``prescreen/stopped``.
 
     Args:
-        scheduler: the one of ``TuneConfig``.
+        scheduler: the scheduler of ``TuneConfig``.
     """
 
     def __init__(self, scheduler: ReadoutScheduler) -> None:
@@ -32,9 +32,9 @@ class ReadoutCallback(Callback):
             result[PREFIX] = {**result.get(PREFIX, {}), STOPPED: True}
 
     def get_state(self) -> dict[str, Any]:
-        """What Tune saves."""
+        """The state that Tune saves."""
         return self._scheduler.state_dict()
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Give the scheduler back what Tune had saved."""
+        """Restore the scheduler from the state that Tune saved."""
         self._scheduler.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""Reader: reads a trial's model in a trainable of the user's own."""
+"""Reader: reads a trial's model in your own trainable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prescreen.readouts import Readouts, resolve_readouts
 
 
 class Reader:
-    """Readings of one trial's model, as what the trial reports.
+    """Reads the model of a trial, in the form that the trial reports.
 
     ::
 
@@ -27,18 +27,17 @@ class Reader:
     In data-parallel training let one process read and report.
 
     Args:
-        model: what is trained; reading leaves it exactly as it was. What a panel needs of the
-            untrained network is measured when the reader is made: make it before training.
-        inputs: the unlabelled probe batch, the same in all trials: whatever the model takes.
-        readouts: names or a mapping, as in ``screen``; those that the scheduler looks at must be
-            among them.
-        head: dotted name of the prediction head, where it cannot be found.
+        model: the model that is trained; reading leaves it exactly as it was. Make the reader before
+            training: it measures the untrained network, if the panel needs that.
+        inputs: the unlabelled probe batch, the same in all trials, in the form that the model takes.
+        readouts: names or a mapping, as in ``screen``; they must include those of the scheduler.
+        head: dotted name of the prediction head, if it is not found.
         link: how logits become predictions.
         batch_statistics: as in ``read``.
-        on_error: ``"warn"`` once if a readout fails and let the trial go on, or ``"raise"``.
+        on_error: if a readout fails, ``"warn"`` once and let the trial continue, or ``"raise"``.
 
     Raises:
-        ValueError: an argument is not what is allowed, such as an unknown readout.
+        ValueError: an argument is not allowed, such as an unknown readout.
     """
 
     def __init__(
@@ -75,9 +74,9 @@ class Reader:
 
         Returns:
             ``{"step": step, "prescreen": {readout: value, …, "score": score}}``, to be reported with
-            whatever else. The score is the panel's first readout, its sign turned so that higher is
-            better. With measures of the untrained network ``"architecture"`` tells whose they are.
-            Without ``"prescreen"`` if a readout failed and ``on_error`` is ``"warn"``.
+            other results. The score is the panel's first readout, oriented so that higher is better.
+            With measures of the untrained network, ``"architecture"`` identifies that network. If a
+            readout failed and ``on_error`` is ``"warn"``, there is no ``"prescreen"``.
         """
         reading = self._panel.read(step)
         return {STEP: int(step)} if reading is None else as_result(reading, self._readouts)

@@ -1,11 +1,11 @@
-"""Results: how readings stand in what a trial reports to Tune.
+"""Results: readings in the results that a trial reports to Tune.
 
 ::
 
     {"step": 100, "prescreen": {"sample_gradient": 0.31, "isotropy": 2.3, "score": 0.31, …}}
 
-Tune shows results to stoppers as they are, and to schedulers and searchers flattened: there the key
-of a readout is ``prescreen/sample_gradient``.
+Stoppers see results like this. Schedulers and searchers see them flattened, with
+``prescreen/sample_gradient`` as the key of a readout.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ _OURS = (SCORE, STOPPED, FAILURE, ARCHITECTURE)
 
 
 def as_result(reading: Reading, readouts: Mapping[str, Readout]) -> dict[str, Any]:
-    """What a trial reports of a reading.
+    """The result that a trial reports for a reading.
 
     Args:
-        reading: its architecture is reported where it is known.
-        readouts: which of its values are; the first of them is the score.
+        reading: its architecture is reported if known.
+        readouts: the values to report; the first of them is the score.
     """
     values = {name: float(reading.values[name]) for name in readouts}
     first, readout = next(iter(readouts.items()))
     value = readout.score(values[first])
-    # ASHA compares with "<", which holds for no NaN: it would never stop a network that diverged.
+    # ASHA compares with "<", which is false for NaN: it would never stop a network that diverged.
     score = -math.inf if math.isnan(value) else value
     architecture = {ARCHITECTURE: reading.architecture} if reading.architecture else {}
     return {STEP: int(reading.step), PREFIX: {**values, SCORE: score, **architecture}}
 
 
 def require_free_names(readouts: Mapping[str, Readout]) -> None:
-    """Refuse names that stand for something else in a result.
+    """Refuse readouts with names that have another meaning in a result.
 
     Raises:
         ValueError: a readout has such a name.

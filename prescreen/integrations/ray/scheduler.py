@@ -8,6 +8,7 @@ from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler
 
+from prescreen.checks import require_at_least
 from prescreen.integrations.ray.results import FAILURE, PREFIX, STEP, reading_in
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.pruning import Guard, Median, Panel, Population, Rule, decide
@@ -20,32 +21,32 @@ logger = logging.getLogger(__name__)
 class ReadoutScheduler(FIFOScheduler):
     """Stop trials by their readings, ranked among those of other trials at the same step.
 
-    Readings come from ``Reader`` or ``trainable``. The metric and mode of ``TuneConfig`` are the
-    objective's and go to the searcher; they play no part here, except in ``max_false_prune``. What
-    the scheduler knows is lost on ``Tuner.restore`` unless ``ReadoutCallback(scheduler)`` keeps it.
-    Nothing is drawn at random: results that come in the same order are decided on alike.
+    Readings come from ``Reader`` or ``trainable``. The metric and mode of ``TuneConfig`` are for the
+    objective and the searcher; here they only matter for ``max_false_prune``. The scheduler's state is
+    lost on ``Tuner.restore`` unless ``ReadoutCallback(scheduler)`` saves it. Decisions are deterministic
+    if results come in the same order.
 
     Args:
         rule: ``Median(percentile=50.0)``, over trials that ran to their end, or
             ``Halving(grace_period, reduction_factor=4)``, over all trials at a rung.
-        readouts: names or a mapping to ``Readout``; what is compared, as the mean of ranks.
-        time_attr: the result's own count of optimizer steps.
-        max_t: trials end here, as complete ones; None to leave it to the trainable.
+        readouts: the readouts to compare, by the mean of ranks: names or a mapping to ``Readout``.
+        time_attr: the entry of a result that counts optimizer steps.
+        max_t: trials end at this step and count as complete; None to leave this to the trainable.
         n_startup_trials: complete trials that must have been read at the step.
-        n_warmup_steps: no trial is stopped before this step.
+        n_warmup_steps: trials are not stopped before this step.
         interval_steps: distance in steps between the checks.
         min_agreement: how well the complete trials' order at this step must agree with their order
             at the latest step that they share (Spearman's ρ less a standard error); None to stop
             trials unchecked.
-        max_false_prune: largest tolerated share, among the complete trials that the rule would have
-            stopped at this step, of those whose objective ended in the best tenth; needs
-            ``TuneConfig(metric=…, mode=…)`` and at least 1/α − 1 such trials.
+        max_false_prune: of the complete trials that the rule would have stopped at this step, the
+            largest share that may have ended in the best tenth of the objective. Needs
+            ``TuneConfig(metric=…, mode=…)``, and α needs at least 1/α − 1 such trials.
 
     Raises:
-        ValueError: an argument is not what is allowed.
+        ValueError: an argument is not allowed.
 
     Attributes:
-        stopped: id of every trial that was stopped, and the step of the reading that did it.
+        stopped: the id of every stopped trial, with the step of the reading that stopped it.
     """
 
     stopped: dict[str, int]
@@ -67,8 +68,8 @@ class ReadoutScheduler(FIFOScheduler):
         super().__init__()
         if not isinstance(rule, Rule):
             raise ValueError(f"`rule` must be a Median or a Halving, got {rule!r}")
-        if max_t is not None and max_t < 1:
-            raise ValueError(f"`max_t` must be at least 1, or None, got {max_t!r}")
+        if max_t is not None:
+            require_at_least("max_t", max_t, 1)
         self._rule = rule
         self._guard = Guard(
             n_startup_trials=n_startup_trials,
@@ -84,12 +85,12 @@ class ReadoutScheduler(FIFOScheduler):
         self._begin()
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """Take in the objective; it stays the searcher's as well.
+        """Take the objective; the searcher gets it as well.
 
         Raises:
-            ValueError: ``max_false_prune`` is on, and there is no objective.
+            ValueError: ``max_false_prune`` needs an objective, and there is none.
         """
-        self._begin()  # nothing of an earlier experiment counts
+        self._begin()  # drops the state of an earlier experiment
         self._objective = None if metric is None else (metric, -1.0 if mode == "min" else 1.0)
         if self._objective is None and self._guard.max_false_prune is not None:
             raise ValueError(
@@ -103,26 +104,26 @@ class ReadoutScheduler(FIFOScheduler):
         self._number(trial.trial_id)
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Whether a trial goes on, as of its latest result; never raises."""
+        """Whether a trial continues, as of its latest result; never raises."""
         try:
             return self._decision(trial.trial_id, result)
-        except Exception as error:  # here it would end the whole experiment
-            self._note_once(f"{trial.trial_id} goes on, {named_line(error)}")
+        except Exception as error:  # it would end the whole experiment
+            self._note_once(f"{trial.trial_id} continues, {named_line(error)}")
             return str(self.CONTINUE)
 
     def on_trial_complete(self, controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Take in a trial's last result; never raises."""
+        """Take a trial's last result; never raises."""
         try:
             self._complete(trial.trial_id, result)
         except Exception as error:
-            self._note_once(f"{trial.trial_id} is not compared with, {named_line(error)}")
+            self._note_once(f"{trial.trial_id} is left out of comparisons, {named_line(error)}")
 
     def debug_string(self) -> str:
-        """What Tune prints of the scheduler."""
+        """The line that Tune prints for the scheduler."""
         return f"Using ReadoutScheduler: {len(self.stopped)} trials stopped by readings."
 
     def state_dict(self) -> dict[str, Any]:
-        """All that decisions depend on, settings excepted."""
+        """All that decisions depend on, except settings."""
         return {
             "population": self._population,
             "numbers": self._numbers,
@@ -130,7 +131,7 @@ class ReadoutScheduler(FIFOScheduler):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what ``state_dict`` gave."""
+        """Continue from a saved state."""
         self._population, self._numbers = state["population"], state["numbers"]
         self.stopped = state["stopped"]
 
@@ -160,12 +161,12 @@ class ReadoutScheduler(FIFOScheduler):
         self._population.complete(self._number(trial_id), objective)
 
     def _take_in(self, trial_id: str, result: Mapping[str, Any]) -> int | None:
-        """Take in a result's reading; its step, None if the result has no whole reading."""
+        """Take a result's reading; returns its step, None if the reading is missing or incomplete."""
         reading = reading_in(result, self._time_attr)
         lacking = self._panel.names if reading is None else self._panel.lacking(reading.values)
         if reading is None or lacking:
             self._note_once(
-                f"{trial_id} goes on, its result has no {', '.join(lacking)}; report "
+                f"{trial_id} continues, its result has no {', '.join(lacking)}; report "
                 f'{{"{self._time_attr}": …, "{PREFIX}": {{"{self._panel.names[0]}": …}}}}, as '
                 "Reader.read(step) returns it"
             )

@@ -1,4 +1,4 @@
-"""PrunedSearch: tells a searcher which trials did not end by themselves."""
+"""PrunedSearch: tells a searcher which trials were stopped or failed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from prescreen.integrations.ray.results import FAILURE, PREFIX, STOPPED
 class PrunedSearch(Searcher):
     """A searcher that does not see stopped and failed trials as completed.
 
-    Tune gives a searcher the last result of a trial that a scheduler stopped as that of any other:
-    ``OptunaSearch`` then takes its value after few steps for its final one, and a trial that ends
-    with NaN for one that is still running. Here the searcher gets no final result of these; a trial
-    counts as pruned in ``OptunaSearch``, where Optuna's samplers know how to use it.
+    If a scheduler stops a trial, Tune still gives the searcher its last result as the final one:
+    ``OptunaSearch`` takes the value after few steps for the final value, and a trial that ends with NaN
+    for one that is still running. With this class the searcher does not get such results. In
+    ``OptunaSearch`` the trials then count as pruned, which Optuna's samplers can use.
 
     Args:
         searcher: such as ``OptunaSearch(space.sample, metric="prescreen/score", mode="max")``. The
@@ -30,7 +30,7 @@ class PrunedSearch(Searcher):
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
     ) -> bool:
-        """Pass on what ``TuneConfig`` says."""
+        """Pass on the metric and mode of ``TuneConfig``."""
         taken = bool(self._searcher.set_search_properties(metric, mode, config, **spec))
         self._metric, self._mode = self._searcher.metric, self._searcher.mode
         return taken
@@ -40,7 +40,7 @@ class PrunedSearch(Searcher):
         return bool(self._searcher.set_max_concurrency(max_concurrent))
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """What the searcher suggests."""
+        """The suggestion of the searcher."""
         suggestion: dict[str, Any] | None = self._searcher.suggest(trial_id)
         return suggestion
 
@@ -51,7 +51,7 @@ class PrunedSearch(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Pass on the final result of a trial that ended by itself."""
+        """Pass on the end of a trial, and its result if it was neither stopped nor failed."""
         final = None if result is None or self._cut_short(result) else result
         self._searcher.on_trial_complete(trial_id, result=final, error=error)
 

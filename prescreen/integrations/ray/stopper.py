@@ -1,4 +1,4 @@
-"""ReadoutStopper: ends trials by their own readings, each on its own."""
+"""ReadoutStopper: ends each trial by its own readings."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ class StoppingRule(Protocol):
     """A decision over one trial's readings."""
 
     def update(self, reading: Reading) -> bool:
-        """Take in the latest reading; whether to stop."""
+        """Take the latest reading; returns whether to stop."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What it knows."""
+        """The state of the rule."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what ``state_dict`` gave."""
+        """Continue from a saved state."""
 
 
 class ReadoutStopper(Stopper):
-    """Ends a trial once a rule over its own readings wants to: ``RunConfig(stop=…)``.
+    """Ends a trial when a rule on its own readings says so: ``RunConfig(stop=…)``.
 
-    Such a trial is complete: its last result is its final one. Tune saves a stopper with the
-    experiment and restores it. A reading that a resumed trial makes again is not looked at again.
+    Such a trial is complete, and its last result is final. Tune saves a stopper with the experiment and
+    restores it. Readings that a resumed trial repeats are ignored.
 
     Args:
-        make_rule: makes a new rule; every trial gets its own.
-        time_attr: the result's own count of optimizer steps.
+        make_rule: makes a new rule; it is called for every trial.
+        time_attr: the entry of a result that counts optimizer steps.
     """
 
     def __init__(self, make_rule: Callable[[], StoppingRule], *, time_attr: str = STEP) -> None:
@@ -42,7 +42,7 @@ class ReadoutStopper(Stopper):
         self._last: dict[str, int] = {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Whether the trial should end; one without a reading goes on."""
+        """Whether the trial should end; without a reading it continues."""
         reading = reading_in(result, self._time_attr)
         if reading is None or reading.step <= self._last.get(trial_id, -1):
             return False
@@ -52,7 +52,7 @@ class ReadoutStopper(Stopper):
         return self._rules[trial_id].update(reading)
 
     def stop_all(self) -> bool:
-        """Never: only trials are ended."""
+        """Never: the stopper only ends single trials."""
         return False
 
     def __getstate__(self) -> dict[str, Any]:

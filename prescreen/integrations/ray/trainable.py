@@ -1,4 +1,4 @@
-"""Trainable: brief training with readings, of whatever a search space builds."""
+"""Trainable: brief training, with readings, of the networks of a search space."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from prescreen.training.recipe import Training
 
 _FILE = "screening.pt"
 
-# What a result says of a reading besides its readouts.
+# Entries of a result apart from the readouts.
 _OTHERS = ("training_loss", "parameters", "seconds")
 
 
@@ -40,29 +40,29 @@ def trainable(
     """A complete trainable: build a trial's config, train it briefly, read it, report.
 
     Every reading is a result: ``step``, ``prescreen/<readout>``, ``prescreen/score``, and
-    ``training_loss``, ``parameters`` and ``seconds``. Every result but a failure's has a checkpoint,
-    from which a trial goes on bit for bit on a CPU. With ``TuneConfig(reuse_actors=True)`` a worker
-    process serves many trials.
+    ``training_loss``, ``parameters`` and ``seconds``. Every result, except that of a failure, has a
+    checkpoint, from which a trial continues bit for bit on a CPU. With
+    ``TuneConfig(reuse_actors=True)`` a worker process serves many trials.
 
-    A candidate that cannot be built or run, runs out of memory, diverges or collapses ends with a
-    result whose readings are NaN and whose ``prescreen/failure`` says why; that is not an error.
+    If a candidate cannot be built or run, runs out of memory, diverges or collapses, the readings of its
+    last result are NaN and ``prescreen/failure`` gives the reason. This is not an error.
 
     Args:
         space: a search space, as in ``rank``; its config is the trial's.
-        task: what to train on, and the probe batch, or what ``load_task`` takes. It goes through
+        task: the training data and the probe batch, or an argument for ``load_task``. It goes through
             Ray's object store once.
         training: budget and recipe, in steps.
-        readouts: what is read, measures of the untrained network among them; the first is the score.
-        readings: into how many equal parts readings divide the budget.
-        head: dotted name of the prediction head, where it cannot be found.
-        extra: measurements of your own, as in ``screen``, such as a validation accuracy. They stand
-            in the result under their own names.
+        readouts: names or a mapping, also of measures of the untrained network; the first is the score.
+        readings: the number of readings; they divide the budget into equal parts.
+        head: dotted name of the prediction head, if it is not found.
+        extra: your own measurements, as in ``screen``, such as a validation accuracy. They are in the
+            result under their own names.
 
     Returns:
-        What ``Tuner`` and ``Tuner.restore`` take.
+        A class for ``Tuner`` and ``Tuner.restore``.
 
     Raises:
-        ValueError: an argument is not what is allowed.
+        ValueError: an argument is not allowed.
     """
     table = resolve_readouts(readouts)
     loaded = load_task(task) if isinstance(task, str | Path) else task
@@ -81,7 +81,7 @@ def trainable(
 
 
 class ScreeningTrainable(tune.Trainable):
-    """What ``trainable`` returns; a step of it goes to the next reading."""
+    """The base of the class that ``trainable`` returns; one step goes to the next reading."""
 
     def setup(  # type: ignore[override]  # with_parameters adds the other two
         self, config: dict[str, Any], space: Space, plan: Plan
@@ -100,11 +100,11 @@ class ScreeningTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train to the next reading, and say whether it was the last."""
+        """Train to the next reading; the result says whether it was the last."""
         reading = None if self._failure else self._next_reading()
         if self._failure:
             return self._failed(self._failure)
-        if reading is None:  # resumed where nothing was left
+        if reading is None:  # resumed after the last reading
             return {**self._result, "done": True}
         self._result = {
             **as_result(reading, self._readouts),
@@ -118,13 +118,13 @@ class ScreeningTrainable(tune.Trainable):
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Write what the next step depends on; Tune wants it of a failed candidate as well."""
+        """Save all that the next step depends on; Tune also asks for this after a failure."""
         screening = None if self._failure else self._screening.state_dict()
         state = {"screening": screening, "result": self._result, "failure": self._failure}
         torch.save(state, Path(checkpoint_dir) / _FILE)
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a checkpoint."""
         device = self._plan.training.device
         state = torch.load(Path(checkpoint) / _FILE, map_location=device, weights_only=True)
         self._result, self._failure = state["result"], state["failure"]
@@ -139,7 +139,7 @@ class ScreeningTrainable(tune.Trainable):
             return None
 
     def _at_end(self, step: int) -> bool:
-        """Whether nothing follows; a failure that shows at the end is the next result."""
+        """Whether this was the last reading; a failure found at the end is the next result."""
         if step < self._plan.training.steps:
             return False
         self._next_reading()
