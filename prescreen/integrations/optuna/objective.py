@@ -19,7 +19,7 @@ from prescreen.integrations.optuna.costs import costs_of, require_costs, set_lim
 from prescreen.integrations.optuna.recorder import Recorder
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.reading import Reading
-from prescreen.readouts import Readouts, resolve_readouts
+from prescreen.readouts import Readouts
 from prescreen.screening import Plan, Screening
 from prescreen.spaces.candidate import Candidate, candidate_of
 from prescreen.spaces.space import Space, resolve_space
@@ -69,7 +69,7 @@ def objective(
     Raises:
         ValueError: an argument is not allowed.
     """
-    plan = Plan(task, training or Training(), resolve_readouts(readouts), readings, head)
+    plan = Plan(task, training or Training(), readouts, readings, head)
     full = None if full_training is None else replace(plan, training=full_training, readings=1)
     return Objective(
         space=resolve_space(space),
@@ -98,8 +98,8 @@ class Objective:
         for name, limit in self.limits.items():
             if not limit > 0:
                 raise ValueError(f"`limits` must be above 0, got {limit!r} for {name}")
-        names = ", ".join(self.plan.readouts)
-        if isinstance(self.value, str) and self.value not in self.plan.readouts:
+        names = ", ".join(self.plan.table)
+        if isinstance(self.value, str) and self.value not in self.plan.table:
             raise ValueError(
                 f"`value` must be a function or one of the readouts {names}, got {self.value!r}"
             )
@@ -124,7 +124,7 @@ class Objective:
         """
         self._require_directions(trial)
         candidate, built = self._candidate(trial)
-        recorder = Recorder(trial, self.plan.readouts)
+        recorder = Recorder(trial, self.plan.table)
         try:
             costs = costs_of(candidate, self.plan.task, (*self.costs, *self.limits))
             if not set_limits(trial, costs, self.limits):
@@ -156,7 +156,7 @@ class Objective:
 
     def _value(self, reading: Reading, model: nn.Module) -> float:
         if isinstance(self.value, str):
-            readout = resolve_readouts(self.plan.readouts)[self.value]
+            readout = self.plan.table[self.value]
             return readout.score(reading.values[self.value])
         return float(self.value(model))
 

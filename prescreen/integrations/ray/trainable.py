@@ -14,7 +14,7 @@ from prescreen.failures import CandidateFailed
 from prescreen.integrations.ray.results import FAILURE, PREFIX, STEP, as_result, require_free_names
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.reading import Reading
-from prescreen.readouts import Readouts, resolve_readouts
+from prescreen.readouts import Readouts
 from prescreen.screening import Extra, Plan, Screening
 from prescreen.spaces.candidate import Candidate, builders
 from prescreen.spaces.space import Space, resolve_space
@@ -64,14 +64,13 @@ def trainable(
     Raises:
         ValueError: an argument is not allowed.
     """
-    table = resolve_readouts(readouts)
     loaded = load_task(task) if isinstance(task, str | Path) else task
-    plan = Plan(loaded, training or Training(), table, readings, head, extra or {})
+    plan = Plan(loaded, training or Training(), readouts, readings, head, extra or {})
     if plan.training.seconds is not None:  # readings are compared at equal steps
         raise ValueError(
             f"`training` must have a budget in steps, got seconds={plan.training.seconds}"
         )
-    require_free_names(table)
+    require_free_names(plan.table)
     if taken := [name for name in plan.extra if name in (STEP, PREFIX, *_OTHERS)]:
         raise ValueError(f"`extra` must have names that no result has, got {', '.join(taken)}")
     made: type[tune.Trainable] = tune.with_parameters(
@@ -88,7 +87,6 @@ class ScreeningTrainable(tune.Trainable):
     ) -> None:
         """Begin the actor's first trial."""
         self._space, self._plan = space, plan
-        self._readouts = resolve_readouts(plan.readouts)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -107,7 +105,7 @@ class ScreeningTrainable(tune.Trainable):
         if reading is None:  # resumed after the last reading
             return {**self._result, "done": True}
         self._result = {
-            **as_result(reading, self._readouts),
+            **as_result(reading, self._plan.table),
             **{name: reading.values[name] for name in self._plan.extra},
             **{name: getattr(reading, name) for name in _OTHERS},
         }
@@ -146,7 +144,7 @@ class ScreeningTrainable(tune.Trainable):
         return not self._failure
 
     def _failed(self, failure: str) -> dict[str, Any]:
-        nan = Reading(self._result.get(STEP, 0), dict.fromkeys(self._readouts, math.nan))
-        result = as_result(nan, self._readouts)
+        nan = Reading(self._result.get(STEP, 0), dict.fromkeys(self._plan.table, math.nan))
+        result = as_result(nan, self._plan.table)
         result[PREFIX][FAILURE] = failure
         return {**result, **dict.fromkeys(self._plan.extra, math.nan), "done": True}
