@@ -1,1 +1,1 @@
-"""What README and docs/ quote, measured: a folder a question. README.md here says what to run."""
+"""The measurements that README and docs/ quote, one folder per question; see README.md here."""

@@ -1,4 +1,4 @@
-"""What is measured of an architecture: proxies at initialisation, and readouts in brief training."""
+"""What is measured for an architecture: proxies at initialisation, and readouts in brief training."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def score_untrained(
 
 
 def _score(given: tuple[list[Labelled], Mapping[str, Any]], candidate: Candidate) -> list[Reading]:
-    """All proxies of one candidate; NaN for what is not defined for a network of its kind."""
+    """All proxies of one candidate; NaN where one is undefined for this kind of network."""
     pairs, sizes = given
     torch.manual_seed(SEED)
     inputs, labels = pairs[0]
@@ -52,7 +52,7 @@ def _score(given: tuple[list[Labelled], Mapping[str, Any]], candidate: Candidate
     for name, baseline in AT_INITIALISATION.items():
         try:
             value = baseline.function(**{need: needs[need] for need in baseline.needs})
-        except Exception:  # each family has its own way to say that a proxy does not fit it
+        except Exception:  # each family signals in its own way that a proxy does not apply
             value = dict.fromkeys(PARTS, math.nan) if baseline.aggregate else math.nan
         parts = value.items() if isinstance(value, dict) else [("", value)]
         values |= {f"{name}.{part}".rstrip("."): float(v) for part, v in parts}
@@ -68,7 +68,7 @@ def train_briefly(
     seen: Labelled,
     **options: Any,
 ) -> Ranking:
-    """The package's own `rank`, with what only baselines need; ``options`` go to it."""
+    """The package's own `rank`, plus what only baselines need; ``options`` are passed to it."""
 
     def share(of: Labelled, batch_statistics: bool) -> Any:
         inputs, labels = of
@@ -86,15 +86,15 @@ def train_briefly(
 
 
 def progress(event: Any) -> None:
-    """Print how far a ranking is."""
+    """Print the progress of a ranking."""
     print(f"{event.share:6.1%}  {event.finished} of {event.candidates}", flush=True)
 
 
 def last_values(trajectory: Trajectory) -> Row:
-    """The last values, and the training losses: their sum, second half and last; none if it failed."""
+    """The last values, and the training losses: their sum, second half and last; empty if it failed."""
     losses = [reading.training_loss for reading in trajectory]
     if not losses:
         return {}
-    # Equally many steps lie between readings: sums of their means are sums of losses.
+    # Readings are equally far apart, so sums of their means are proportional to sums of losses.
     late = float(np.mean(losses[-len(losses) // 2 :]))
     return {**trajectory.last.values, "tse": sum(losses), "tse_e": late, "last_loss": losses[-1]}

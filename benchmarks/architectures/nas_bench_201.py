@@ -6,8 +6,8 @@
 
 DATA is a folder of CIFAR-10 in parquet files, TRUTH a CSV with columns arch, params, mflops and
 test_accuracy (percent, of the full networks after 200 epochs). Choices are made on the cells of
-`tune` only. `train` resumes where it was ended; it writes all that was measured of a list of cells to
-results/, and of the first --limit cells to --out. `table` reads results/.
+`tune` only. `train` resumes if it is interrupted. It writes everything measured for a list of cells to
+results/, or for the first --limit cells to --out. `table` reads results/.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from benchmarks.common.results import read, write
 from prescreen import Candidate, Processes, Training, load_task
 
 # Rows of TRUTH after a shuffle with this seed. Rows 300 to 499 were reported on once; the panel was
-# changed after that, so that they no longer count as unseen.
+# changed after that, so they no longer count as unseen.
 SHUFFLE = 20261124
 CELLS = {"tune": slice(0, 300), "report": slice(500, 700)}
 
@@ -107,7 +107,7 @@ def choose_cells(truth: Path, cells: str) -> list[dict[str, str]]:
 
 
 def reduced_candidate(arch: str) -> Candidate:
-    """A small network of one cell a stage, whose building starts the clock."""
+    """A small network of one cell per stage; building it starts the clock."""
     config = {"arch": arch}
     return Candidate(
         arch,

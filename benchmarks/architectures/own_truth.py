@@ -7,11 +7,10 @@
 DATA is a folder of CIFAR-10 in parquet files. `timm` is a list of small convolutional networks,
 hybrids and Transformers at 32×32, chosen for their speed; `vit` a seeded sample of
 search_spaces/vit.py at 28×28. The truth is the accuracy on 5,000 labelled test images after one
-training of so many steps (`SPACES`) with one seed: a short one, far from convergence, and noisy
-between near equals. The brief run has a tenth of the steps, the same recipe and another seed. Its
-probe, the validation images of the baselines and the test images have no image in common. `train`
-resumes; with --limit (the first so many candidates) or --steps (of the truth) it is a trial, whose
-results go to --out.
+training with one seed (steps in `SPACES`). It is short, far from convergence, and noisy between near
+equals. The brief run has a tenth of the steps, the same recipe and another seed. Its probe, the
+validation images of the baselines and the test images are disjoint. `train` resumes. With --limit
+(number of candidates) or --steps (of the truth) it is a trial, whose results go to --out.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ def main() -> None:
 
 
 def train(args: Namespace) -> list[Row]:
-    """A row a candidate: measured without training, after brief and after full training."""
+    """One row per candidate: measured without training, after brief and after full training."""
     space = SPACES[args.space]
     steps = args.steps or space.steps
     task = load_task(args.data, probe_size=PROBE, image_size=space.image_size)
@@ -132,7 +131,7 @@ def train(args: Namespace) -> list[Row]:
 
 
 def print_tables(space: str, rows: list[Row]) -> None:
-    """A line a score, best first; of timm networks also what normalization does."""
+    """One line per score, best first; for timm networks also the effect of normalization."""
     table, silent = score_table(rows, undefined=True)
     known = int((~np.isnan(column(rows, "test_accuracy"))).sum())
     full, brief = (np.nanmax(column(rows, f"{run}.steps")) for run in ("full", "brief"))

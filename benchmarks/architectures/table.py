@@ -37,7 +37,7 @@ GRID = [f"{point}/{scale}" for point in POINTS.values() for scale in SCALES]
 
 
 class Score(NamedTuple):
-    """A line of the table: whose labels it uses, a value a run (higher is better), CPU seconds."""
+    """A line of the table: whose labels it uses, one value per run (higher is better), CPU seconds."""
 
     labels: str
     values: Floats
@@ -68,20 +68,20 @@ def scores(rows: Sequence[Row]) -> dict[tuple[str, str], Score]:
 
 
 def default_score(rows: Sequence[Row]) -> Floats:
-    """What `rank` orders by, recomputed from the results: what failed comes last."""
+    """What `rank` orders by, recomputed from the results: failed runs come last."""
     good = np.array(["failure" not in row for row in rows])
     oriented = {name: oriented_sign(name) * column(rows, name) for name in PANEL}
-    # As in `rank`, a measure that is not defined for all untrained networks does not count.
+    # As in `rank`, a measure that is undefined for any of the untrained networks is not used.
     kept = [v for n, v in oriented.items() if n not in NETWORK or not np.isnan(v[good]).any()]
     return np.where(good, aggregate(np.stack(kept, axis=1)), -1.0)
 
 
 def score_table(rows: Sequence[Row], undefined: bool = False) -> tuple[str, list[str]]:
-    """A line a score, best first, with 95 % bootstrap intervals; and names of what says nothing.
+    """One line per score, best first, with 95 % bootstrap intervals; and names of uninformative scores.
 
     Args:
-        rows: of all runs; those without a truth are left out after scores are made.
-        undefined: whether a column tells for how many runs a score is not defined.
+        rows: of all runs; those without a truth are dropped once scores are computed.
+        undefined: whether to add a column with the number of runs for which a score is undefined.
     """
     known = ~np.isnan(column(rows, "test_accuracy"))
     truth = column(rows, "test_accuracy")[known]
@@ -105,7 +105,7 @@ def score_table(rows: Sequence[Row], undefined: bool = False) -> tuple[str, list
 
 
 def lead(rows: Sequence[Row]) -> str:
-    """By how much the default panel is ahead of the baseline with the highest ρ, on the same runs."""
+    """The lead of the default panel over the baseline with the highest ρ, on the same runs."""
     truth, found = column(rows, "test_accuracy"), scores(rows)
     baselines = {name: s.values for (name, kind), s in found.items() if kind == "baseline"}
     best = max(baselines, key=lambda name: spearman(baselines[name], truth))
@@ -120,7 +120,7 @@ def lead(rows: Sequence[Row]) -> str:
 
 
 def normalization_table(rows: Sequence[Row]) -> str:
-    """ρ with its interval for each point of the grid, by what is divided out."""
+    """ρ with its interval for each point of the grid, by normalization."""
     known = ~np.isnan(column(rows, "test_accuracy"))
     truth = column(rows, "test_accuracy")[known]
     lines = []

@@ -48,7 +48,7 @@ def test_probe_validation_and_test_have_no_image_in_common(tmp_path):
 
 
 def made_up(count, failed=()):
-    """Better candidates have higher values; a proxy that knows only some, and one that knows none."""
+    """Better candidates have higher values; one proxy is defined for only some, and one for none."""
     measured = [*MEASURED, *table.GRID, "cpu_seconds", "training_accuracy"]
     rows = []
     for i in range(count):

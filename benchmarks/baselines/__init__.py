@@ -1,7 +1,7 @@
-"""The peers' proxies, written from their papers: what the benchmarks compare readouts with.
+"""Proxies implemented from their papers, which the benchmarks compare readouts with.
 
-``BASELINES[name]`` says what a proxy needs besides the model, whether labels are among it, and which
-way is good. No function changes the model that it is given. Everywhere models are classifiers, inputs
+``BASELINES[name]`` says what a proxy needs besides the model, whether it uses labels, and which
+direction is better. No function changes the model that it is given. All models are classifiers, inputs
 are (N, C, H, W), labels (N,) integers, and an image shape is (C, H, W).
 """
 
@@ -28,11 +28,11 @@ class Baseline:
     Args:
         function: called with the arguments in ``needs``, by keyword.
         needs: ``model``; ``image_shape``; ``inputs`` and ``labels``, one batch; ``batches``, several
-            pairs of them; ``losses``, one a training step; ``window``, steps.
+            pairs of them; ``losses``, one per training step; ``window``, steps.
         labels: whose labels it uses, directly or through the losses.
         higher_is_better: which values belong to better architectures.
         source: the paper.
-        aggregate: for a value with several parts: the values of a population to one score each.
+        aggregate: where a value has several parts: turns a population's values into one score each.
     """
 
     function: Callable[..., Any]

@@ -26,7 +26,7 @@ def az_nas(
 ) -> dict[str, float]:
     """The four parts, each higher for better networks; `az_nas_scores` makes a score of them.
 
-    No data: inputs are Gaussian noise. Weights are drawn anew, from He's normal distribution. With
+    No data: inputs are Gaussian noise. Weights are redrawn from He's normal distribution. With
     f_0 what enters the first block and f_l what leaves the l-th, as N·H·W points in C dimensions:
 
     - expressivity Σ_l e_l, e_l = −Σ_c p_c log p_c with p the eigenvalues of f_l's covariance
@@ -111,7 +111,7 @@ def _initialise(model: nn.Module, generator: torch.Generator) -> None:
 
 
 def _cut(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Let every block begin a graph of its own."""
+    """Let every block begin its own graph."""
     return (arguments[0].detach().requires_grad_(), *arguments[1:])
 
 

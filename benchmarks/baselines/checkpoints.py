@@ -1,7 +1,7 @@
-"""What papers choose checkpoints of one run by, or stop it: formulas that need training labels.
+"""Criteria from papers that choose a checkpoint of one run or stop it, from training labels.
 
-Features (N, D) enter the head, logits (N, K) leave it, its weight is (K, D), and labels (N,) are
-integers, of training. Batch statistics stand for train mode: the same forward pass without its side
+Features (N, D) enter the head, logits (N, K) leave it, its weight is (K, D), and training labels (N,)
+are integers. Batch statistics stand for train mode: the same forward pass without its side
 effects.
 """
 
@@ -44,7 +44,7 @@ def gwa(gammas: Tensor) -> float:
 
 
 def prediction_changes(before: Tensor, after: Tensor) -> float:
-    """Share of training samples whose predicted class is another than an epoch ago.
+    """Share of training samples whose predicted class differs from that an epoch ago.
 
     NaN if no sample has been predicted twice.
 
@@ -59,19 +59,19 @@ def prediction_changes(before: Tensor, after: Tensor) -> float:
 
 
 def label_wave(changes: Sequence[float], window: int = 3) -> int:
-    """The first local minimum of the moving mean of `prediction_changes`; the last if none.
+    """The first local minimum of the moving mean of `prediction_changes`; the last checkpoint if none.
 
     The window is our own choice.
 
     Reference: Yuan et al. 2024 (Label Wave), arXiv 2502.07551.
 
     Args:
-        changes: one value a checkpoint; NaN at the beginning.
+        changes: one value per checkpoint; NaN at the beginning.
         window: over how many checkpoints the mean is taken.
     """
     values = np.asarray(changes, float)
     means = [values[i + 1 - window : i + 1].mean() for i in range(window - 1, len(values))]
-    # NaN compares as False: what is not known yet is no minimum.
+    # NaN compares as False, so an unknown value is not a minimum.
     rises = [i for i, (a, b) in enumerate(pairwise(means)) if a < b]
     return window - 1 + rises[0] if rises else len(values) - 1
 
@@ -79,8 +79,8 @@ def label_wave(changes: Sequence[float], window: int = 3) -> int:
 def gradient_disparity(model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> float:
     """Mean over pairs of batches of ‖∇_i − ∇_j‖₂, with respect to all parameters. Lower is better.
 
-    Every loss is the batch's mean over the deviation of its samples' losses, so that the size of
-    losses does not count, as in the paper. With batch statistics.
+    Every loss is the batch's mean divided by the deviation of its samples' losses, so the size of
+    losses does not matter, as in the paper. Uses batch statistics.
 
     Reference: Forouzesh & Thiran 2021, arXiv 2107.06665.
 
@@ -98,8 +98,8 @@ def evidence(features: Tensor, logits: Tensor, labels: Tensor) -> float:
     """1 − (N/D) Σ_k G_k² / Σ̂_k over the head's weights; stop when it is above 0.
 
     G is the mean gradient of the batch and Σ̂_k the variance of one weight's gradient over samples.
-    The paper's sum is over all parameters and ours over the head's weights, whose gradients need
-    no backward pass. Weights whose gradient does not vary are left out.
+    The paper sums over all parameters. We sum over the head's weights, whose gradients do not need
+    a backward pass. Weights whose gradient does not vary are left out.
 
     Reference: Mahsereci et al. 2017, arXiv 1703.09580.
     """

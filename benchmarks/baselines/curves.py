@@ -16,7 +16,7 @@ from prescreen.tasks.base import model_logits
 def tse(losses: Sequence[float]) -> float:
     """Training speed estimate: the sum of all training losses so far. Lower is better.
 
-    The paper sums the mean losses of epochs; the sum over steps is that times the steps an epoch.
+    The paper sums the mean losses of epochs; the sum over steps is that times the steps per epoch.
 
     Reference: Ru et al. 2021, arXiv 2006.04492.
     """
@@ -47,7 +47,7 @@ def loss(
     batch_statistics: bool,
     batch_size: int = 512,
 ) -> float:
-    """Mean cross-entropy. Lower is better. Arguments as of `accuracy`."""
+    """Mean cross-entropy. Lower is better. Arguments as for `accuracy`."""
     logits = _logits(model, inputs, batch_statistics, batch_size)
     return F.cross_entropy(logits, labels).item()
 
@@ -62,14 +62,14 @@ def accuracy(
 ) -> float:
     """Share of samples whose class has the largest logit. Higher is better.
 
-    NaN if a logit is: its largest one would be an accident.
+    NaN if a logit is NaN: the largest one would then be arbitrary.
 
     Args:
         model: a classifier.
         inputs: (N, C, H, W).
         labels: (N,), integers.
         batch_statistics: let BatchNorm use each batch's own statistics instead of its running ones.
-        batch_size: most samples a forward pass; all passes take as equally many as they can.
+        batch_size: at most this many samples per forward pass; passes are as equal as possible.
     """
     logits = _logits(model, inputs, batch_statistics, batch_size)
     if logits.isnan().any():
@@ -78,7 +78,7 @@ def accuracy(
 
 
 def _logits(model: nn.Module, inputs: Tensor, batch_statistics: bool, batch_size: int) -> Tensor:
-    # Equal parts: a small rest would have statistics of its own.
+    # Equal parts: a small remainder would have different statistics.
     parts = inputs.tensor_split(math.ceil(len(inputs) / batch_size))
     with preserve(model, batch_statistics=batch_statistics):
         return torch.cat([model_logits(model(part)) for part in parts])

@@ -37,10 +37,10 @@ def snip(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
 def synflow(model: nn.Module, image_shape: tuple[int, int, int]) -> float:
     """Σ_w w · ∂R/∂w with R = 1ᵀ(Π_l |W_l|)1: the flow through all paths. Higher is better.
 
-    No data: R is the sum of the logits for an image of ones in a network of absolute weights. It
-    is linear as in the paper: without biases, and without BatchNorm, which would divide the flow
-    out again. With functions that are not the identity on positive numbers, as ReLU is, it is not
-    linear. In float64, because R grows exponentially with depth.
+    No data: R is the sum of the logits for an image of ones in a network of absolute weights. As in
+    the paper the network is linear: it has no biases, and no BatchNorm, which would divide the flow
+    out again. Activations break this unless, like ReLU, they are the identity on positive numbers.
+    In float64, because R grows exponentially with depth.
 
     References: Tanaka et al. 2020, arXiv 2006.05467; Abdelfattah et al. 2021, arXiv 2101.08134
     (its sum as a score, and without BatchNorm).
@@ -66,9 +66,9 @@ def synflow(model: nn.Module, image_shape: tuple[int, int, int]) -> float:
 def zico(model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> float:
     """Σ_l log Σ_w mean|∂L/∂w| / std|∂L/∂w|, taken over batches. Higher is better.
 
-    Weights whose gradient is the same in all batches are left out, and layers of only such weights
-    (those that are never executed, say), as their ratio is not defined. The network's weights are
-    the same for all batches.
+    Weights whose gradient is the same in all batches are left out, because their ratio is undefined.
+    So are layers with only such weights, for example layers that are never executed. The network's
+    weights are the same for all batches.
 
     Reference: Li et al. 2023, arXiv 2301.11300.
 

@@ -1,4 +1,4 @@
-"""What several proxies do to a network, and size and cost: the two proxies that others must beat."""
+"""What several proxies do to a network, and the two proxies that others must beat: size and cost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def with_batch_statistics(model: nn.Module) -> nn.Module:
     """A copy whose BatchNorms use the batch at hand, as in training, but without dropout.
 
     The papers score networks in train mode. This is the same forward pass without its two side
-    effects: randomness and a running mean that depends on how often one has looked.
+    effects: randomness and a running mean that depends on the number of forward passes.
     """
     twin = copy.deepcopy(model).eval().requires_grad_()
     for module in twin.modules():
@@ -43,7 +43,7 @@ def flops(model: nn.Module, image_shape: tuple[int, int, int]) -> float:
     """Floating point operations for one image: 2 for a multiply-add. Higher is better.
 
     Convolutions and matrix products that are executed, as `torch.utils.flop_counter` counts them;
-    papers that say FLOPs often mean multiply-adds, which are half of it. Runs on the meta device:
+    papers that say FLOPs often mean multiply-adds, which are half as many. Runs on the meta device:
     nothing is computed, and torch does not fuse a Transformer layer into one operation that would not
     be counted.
     """

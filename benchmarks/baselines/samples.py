@@ -13,8 +13,8 @@ def jacob_cov(model: nn.Module, inputs: Tensor) -> float:
     """−Σ_i [log(λ_i + k) + 1/(λ_i + k)], k = 10⁻⁵. Higher is better.
 
     λ are the eigenvalues of the correlation matrix (N, N) of the input gradients
-    ∂(Σ_k a_nk)/∂x_n, a the logits. NaN if a gradient is zero, as of logits that do not depend on
-    the image.
+    ∂(Σ_k a_nk)/∂x_n, a the logits. NaN if a gradient is zero, as it is when logits do not
+    depend on the image.
 
     Reference: Mellor et al. 2020, arXiv 2006.04647v1.
     """

@@ -1,4 +1,4 @@
-"""The peers' proxies against values computed by hand, and what holds for all of them."""
+"""Proxies from other papers against values computed by hand, and what holds for all of them."""
 
 import copy
 import functools
@@ -19,7 +19,7 @@ approx = functools.partial(pytest.approx, rel=1e-5)
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    """Networks of a few weights: on a busy machine threads would only wait for one another."""
+    """Networks have few weights: on a busy machine threads would only wait for one another."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -37,7 +37,7 @@ class Regime:
     recipe: dict[str, Any]  # part of `prescreen.Training`
 
 
-# Labels are learnt by heart without augmentation and weight decay, at a constant rate.
+# Labels are memorized without augmentation and weight decay, at a constant rate.
 _BY_HEART = {"schedule": "constant", "weight_decay": 0.0}
 _AS_USUAL = {"schedule": "cosine"}
 REGIMES = {
@@ -61,7 +61,7 @@ class Data:
 
 
 def load_data(data: Path) -> Data:
-    """CIFAR-10 from a folder of parquet files; what is not for training is from its test images."""
+    """CIFAR-10 from a folder of parquet files; all but the training images come from its test set."""
     task = load_task(data, probe_size=PROBE, image_size=IMAGE_SIZE)
     validation, test = labelled_images(data, task, VALIDATION, TEST)
     moments, samples = batches_of(task)
@@ -74,7 +74,7 @@ def load_data(data: Path) -> Data:
 
 
 def training_samples(samples: InMemory, regime: str, num_classes: int, seed: int) -> InMemory:
-    """The training set of a regime: another draw for another seed."""
+    """The training set of a regime; every seed has its own draw."""
     drawn = few(samples, REGIMES[regime].images, seed)
     if regime == "noise":
         return wrong_labels(drawn, NOISE, num_classes, seed)
@@ -95,7 +95,7 @@ def corrupt(images: Tensor, seed: int = 0) -> Tensor:
 
     Args:
         images: (N, 3, H, W), uint8.
-        seed: of all that is drawn.
+        seed: of everything that is drawn.
     """
     generator = Generator().manual_seed(seed)
     kinds = torch.randint(len(CORRUPTIONS), (len(images),), generator=generator)

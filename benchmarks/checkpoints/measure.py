@@ -1,4 +1,4 @@
-"""The training runs: what each is, and what is measured on its way."""
+"""The training runs: what each is, and what is measured along the way."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SWA_BATCHES = 40
 # Settings are chosen on the runs of the first two seeds and reported on those of the third.
 SEEDS = {"tune": (0, 1), "report": (2,)}
 
-# What makes two measurements of one run the same, besides the code.
+# Two measurements of one run are the same if these and the code are equal.
 SETTINGS = {
     "batch": BATCH,
     "ema_decay": EMA_DECAY,
@@ -57,7 +57,7 @@ class Plan:
 
 
 def plans() -> list[Plan]:
-    """All runs; those that settings are chosen on come first."""
+    """All runs, with those that settings are chosen on first."""
     return [
         Plan(regime, architecture, seed)
         for seed in chain(*SEEDS.values())
@@ -74,7 +74,7 @@ def measure(data: Data, plan: Plan, steps_share: float = 1.0) -> list[Reading]:
     """
     start = time.process_time()
     samples = training_samples(data.samples, plan.regime, data.task.num_classes, plan.seed)
-    # Not the seed that wrong labels are drawn with: these would be the same samples.
+    # Not the seed of the wrong labels, which would draw the same samples.
     kept = torch.randperm(len(samples), generator=torch.Generator().manual_seed(plan.seed + 1000))
     images, labels = samples.read(kept[:TRAINING_IMAGES])
     training = batches_of(data.task)[0].normalize(images), labels
@@ -100,7 +100,7 @@ def measure(data: Data, plan: Plan, steps_share: float = 1.0) -> list[Reading]:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A network on its way: the step, the mean loss since the one before, what averages reach."""
+    """A network in training: the step, the mean loss since the last one, and what else was measured."""
 
     step: int
     model: nn.Module
@@ -119,7 +119,7 @@ def _checkpoints(
     ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True)
     swa = AveragedModel(model)
     followed = Followed(model, samples.labels)
-    # Numbers of samples go where labels usually go, so that training can be followed.
+    # Sample numbers take the place of labels, so that training can be followed.
     numbered = InMemory(samples.images, torch.arange(len(samples)))
     task = with_samples(data.task, numbered, augment=regime.augment)
     parts = {**architecture.recipe, **regime.recipe}

@@ -111,7 +111,7 @@ class Architecture:
 
     build: Callable[[], Network]
     recipe: dict[str, Any]  # part of `prescreen.Training`
-    by_heart: int = 1  # times as many epochs as others it needs to learn labels by heart
+    by_heart: int = 1  # factor on the epochs that it needs to memorize labels
 
 
 ARCHITECTURES = {

@@ -16,10 +16,10 @@ from prescreen.predictions import Predictions
 from prescreen.readouts import NORMALIZATIONS, Need, compose, get_readout, labels
 from prescreen.tasks.images.views import shifted
 
-# The probe of Wu & Summa 2026: these of the batch gradient with labels of training inputs.
+# The probe of Wu & Summa 2026: the batch gradient with training labels, normalized in these ways.
 PROBE_SCALES = ("none", "head", "feature", "both")
 
-# Points of the grid without labels. Of their normalizations only the divisors are kept.
+# Points of the grid without labels. Only the divisors of their normalizations are kept.
 ANCHORS = ("prior", "uniform", "pseudo")
 GRADIENTS = ("gradient", "batch_gradient", "centred_batch_gradient")
 SCALES = ("head", "feature")
@@ -34,7 +34,7 @@ VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Followed:
-    """What training shows of its own samples, of which it sees these labels (n,): see `values`."""
+    """What training shows of its own samples, whose labels it sees as (n,); see `values`."""
 
     def __init__(self, model: nn.Module, labels: Tensor) -> None:
         self._labels = labels
@@ -45,12 +45,12 @@ class Followed:
         assert isinstance(head.weight, Tensor)
         self._weight = head.weight
         entering: dict[str, Tensor] = {}
-        # Other passes leave their features here, too; training's own comes last before its loss.
+        # Other passes leave features here as well; training's own pass is the last before its loss.
         head.register_forward_pre_hook(lambda _, inputs: entering.update(features=inputs[0]))
         self._entering = entering
 
     def loss(self, logits: Tensor, rows: Tensor) -> Tensor:
-        """Cross-entropy; the samples' numbers come instead of targets."""
+        """Cross-entropy; sample numbers are passed instead of targets."""
         targets = self._labels[rows]
         with torch.no_grad():
             features, weight = self._entering["features"], self._weight
@@ -60,7 +60,7 @@ class Followed:
         return functional.cross_entropy(logits, targets)
 
     def values(self, epoch: int) -> dict[str, float]:
-        """GWA of the last epoch, of so many steps, and the share of predictions that it changed."""
+        """GWA of the last epoch (its steps are given), and the share of predictions that it changed."""
         self._gammas = self._gammas[-epoch:]
         changes = prediction_changes(self._before, self._after)
         return {"gwa.training": gwa(torch.cat(self._gammas)), "label_wave": changes}
@@ -72,7 +72,7 @@ def probes(inputs: Mapping[str, Tensor], seen: Tensor, seen_labels: Tensor) -> l
     Args:
         inputs: unlabelled ones: ``unseen``, and ``corrupted`` in some runs.
         seen: training inputs without augmentation.
-        seen_labels: theirs, as training sees them; only what is compared with readouts uses them.
+        seen_labels: of ``seen``, as training sees them; only methods compared with readouts use them.
     """
     anchor, evaluated = labels(seen_labels), partial(Probe, batch_statistics=False)
     points = [f"{anchor}/{gradient}" for anchor in ANCHORS for gradient in GRADIENTS]

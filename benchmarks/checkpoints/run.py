@@ -6,9 +6,9 @@
 
 Runs differ in regime (clean; 40 % wrong labels; 2,000 images; a long tail of classes), network and
 seed, and are read at 36 checkpoints; clean runs are read and judged on corrupted images as well.
-Seeds 0 and 1 are there to choose settings on (`tune`), seed 2 to report. DATA is a folder of CIFAR-10
-in parquet files. --window is the share of checkpoints, from the end, to choose of. With --only (runs
-whose name contains this), --limit (so many runs) or --steps-share (of every epoch's steps) `train` is
+Settings are chosen on seeds 0 and 1 (`tune`); seed 2 is reported. DATA is a folder of CIFAR-10 in
+parquet files. --window is the share of checkpoints, from the end, to choose from. With --only (runs
+whose name contains it), --limit (number of runs) or --steps-share (of every epoch's steps) `train` is
 a trial.
 """
 
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def results_of(runs: str, out: Path) -> Path:
-    """Where results are: those to report are committed, those of tuning lie beside the journal."""
+    """Where results are: reported ones are committed, those of tuning lie beside the journal."""
     return (RESULTS if runs == "report" else out) / f"{runs}.csv"
 
 
@@ -64,7 +64,7 @@ def train(args: Namespace, planned: list[Plan]) -> dict[str, Record]:
 
 
 def rows(runs: str, planned: list[Plan], records: dict[str, Record]) -> list[Row]:
-    """A row a checkpoint of the runs with one of the seeds."""
+    """One row per checkpoint of the runs with one of the seeds."""
     own = [(plan.name, records[plan.name]) for plan in planned if plan.seed in SEEDS[runs]]
     return [row for name, r in own for row in readings(name, r.status, r.trajectory)]
 

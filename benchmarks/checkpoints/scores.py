@@ -18,7 +18,7 @@ CORRUPTED = "corrupted"
 
 # The anchor `expected` is no longer recorded; the committed results have its columns.
 POINTS = tuple(f"{anchor}/{name}" for anchor in (*ANCHORS, "expected") for name in GRADIENTS)
-# Anchors that say nothing: it is good to be far from them.
+# Uninformative anchors: the farther from them the better.
 HIGHER = ("prior", "uniform")
 
 # The package's own choice, as a score.
@@ -50,19 +50,19 @@ RULES: dict[str, tuple[str, bool, Callable[[Floats], int]]] = {
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """One series of readings, a value a checkpoint."""
+    """One series of readings, one value per checkpoint."""
 
     name: str  # of the readout or method
     kind: str  # how it was read: on what inputs, in which mode, divided by what
     labels: str  # whose it uses
     values: Floats
     higher_is_better: bool
-    # The method's own, from values to a checkpoint's number, instead of the package's.
+    # The method's own way from values to a checkpoint's number, instead of the package's.
     rule: Callable[[Floats], int] | None = None
 
 
 def scores(run: Sequence[Row], regime: str) -> Iterator[Score]:
-    """All series of one run; of the corrupted regime those that were read on corrupted inputs."""
+    """All series of one run; for the corrupted regime those read on corrupted inputs."""
     unseen = CORRUPTED if regime == CORRUPTED else "unseen"
     for name, readout in HEAD.items():
         if f"{unseen}.{name}" not in run[0]:  # newer than the results

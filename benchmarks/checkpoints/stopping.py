@@ -58,7 +58,7 @@ def _methods() -> Iterator[tuple[str, str, Stopping]]:
 
 
 def _by_readout(name: str, kind: str, run: list[Row], regime: str) -> Stopped:
-    """As the package does it, with its defaults."""
+    """Stop as the package does, with its defaults."""
     (score,) = (s for s in scores(run, regime) if (s.name, s.kind) == (name, kind))
     stopping = EarlyStopping(name)
     end = len(run) - 1
@@ -70,7 +70,7 @@ def _by_readout(name: str, kind: str, run: list[Row], regime: str) -> Stopped:
 
 
 def _by_patience(name: str, sign: int, patience: int, run: list[Row], regime: str) -> Stopped:
-    """The best so far, once so many checkpoints have not been better."""
+    """The best so far, once `patience` checkpoints have not been better."""
     values: Floats = sign * column(run, name)
     best = 0
     for i, value in enumerate(values):

@@ -23,7 +23,7 @@ COLUMNS = (*REGIMES, CORRUPTED)
 # Where the last checkpoint is far from the best.
 OVERFITTED = ("noise", "small")
 
-# How a method is called -> its score's name, and how that was read.
+# The name of a method here -> its score's name, and how that was read.
 METHODS = {
     "stable information": STABLE,
     "stable information, mirrored view": ("stable_information", "unseen, mirrored, eval"),
@@ -44,11 +44,11 @@ METHODS = {
 
 
 def print_tables(rows: Sequence[Row], window: float = WINDOW) -> None:
-    """A table a regime, one of all of them, and one with a line a method and a column a regime.
+    """One table per regime, one of all regimes, and one with a line per method and a column per regime.
 
-    Intervals are of resampled runs: of three in a regime they say little. In the table of all regimes
-    clean runs count twice, judged on clean and on corrupted images. The window is the share of the
-    checkpoints, counted from the end, that one is chosen from.
+    Intervals are over resampled runs; with three runs in a regime they say little. In the table of all
+    regimes clean runs count twice, judged on clean and on corrupted images. The window is the share of
+    checkpoints, counted from the end, from which one is chosen.
     """
     found = runs_by_regime(rows)
     every: dict[tuple[str, str, str], list[Choice]] = defaultdict(list)
@@ -135,7 +135,7 @@ def summary(by_regime: Mapping[str, Choices]) -> list[list[str]]:
 
 
 def of(choices: Choices, regime: str, name: str, kind: str) -> Sequence[Choice]:
-    """What a score chose in a regime; of the corrupted one where it was read on such inputs."""
+    """What a score chose in a regime; for the corrupted one, where it was read on such inputs."""
     if regime == CORRUPTED:
         kind = kind.replace("unseen", CORRUPTED)
     (made,) = (made for key, made in choices.items() if key[:2] == (name, kind))

@@ -148,7 +148,7 @@ def test_what_training_shows_of_its_samples():
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """The benchmark's data and budgets in small; every class has a colour of its own."""
+    """The benchmark's data and budgets, scaled down; every class has its own colour."""
     labels = torch.arange(CLASSES).repeat(16)
     coloured = (labels.view(-1, 1, 1, 1) * 20 + images(len(labels)) // 8).to(torch.uint8)
     pool = InMemory(coloured, labels)

@@ -30,7 +30,7 @@ def open_test(data: Path) -> Dataset[Any]:
 
 
 def shuffled(images: Dataset[Any], seed: int = 1) -> Tensor:
-    """Their numbers in the order that benchmarks take them in."""
+    """Their numbers, in the order in which benchmarks take them."""
     return torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))  # type: ignore[arg-type]
 
 
@@ -56,13 +56,13 @@ def labelled(task: ImageTask, images: Dataset[Any], rows: Tensor) -> Labelled:
 def labelled_images(
     data: Path, task: ImageTask, *sizes: int, order: Tensor | None = None
 ) -> list[Labelled]:
-    """Disjoint sets of so many test images each, none of them in the probe batch.
+    """Disjoint sets of test images, none of them in the probe batch.
 
     Args:
         data: folder of parquet files that the task was loaded from.
         task: of `load_task`.
-        sizes: of the sets.
-        order: numbers of all test images in the order that they are taken in; `shuffled` if None.
+        sizes: images in each set.
+        order: numbers of all test images, in the order in which they are taken; `shuffled` if None.
     """
     images = open_test(data)
     # As `load_task` draws it, from its default seed.
@@ -90,5 +90,5 @@ def timed(build: Callable[..., nn.Module], **sizes: Any) -> nn.Module:
 
 
 def cpu_seconds(model: nn.Module) -> float:
-    """Of this process since it built the model: a shared machine does not lengthen them much."""
+    """CPU seconds since the model was built; other work on the machine affects them little."""
     return time.process_time() - _started

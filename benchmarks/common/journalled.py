@@ -23,10 +23,10 @@ class Work:
     """How plans are measured: in processes of one thread that each load the data once.
 
     Args:
-        measure: of the data and a plan; what it raises is a failure of that plan alone.
-        load: of what is given; makes the data.
+        measure: called with the data and a plan; what it raises is a failure of that plan alone.
+        load: called with ``given``; makes the data.
         given: the arguments of ``load``.
-        workers: at most so many processes.
+        workers: the largest number of processes.
     """
 
     measure: Callable[[Any, Any], list[Reading]]
@@ -55,13 +55,13 @@ def journalled(
     planned: Sequence[Any],
     work: Callable[[list[Any]], Iterable[tuple[Any, Outcome]]],
 ) -> dict[str, Record]:
-    """The records of all plans, of which those that are not in the journal yet are measured.
+    """The records of all plans; those that are not in the journal yet are measured.
 
     Args:
         folder: of the journal.
         settings: what makes two measurements the same.
-        planned: with names, each unique.
-        work: gives the outcomes of the plans it is given, in any order.
+        planned: plans with unique names.
+        work: called with plans; yields their outcomes in any order.
     """
     with Journal(folder, settings) as journal:
         waiting = [p for p in planned if not journal.records.get(p.name, Record()).done]
@@ -92,5 +92,5 @@ def _outcome(measure: Callable[[Any, Any], list[Reading]], plan: Any) -> Outcome
         return measure(_data[0], plan)
     except CandidateFailed as error:
         return error.kind, error.reason
-    except Exception as error:  # what a plan cannot do is a result and does not end the other runs
+    except Exception as error:  # a failed plan is a result and does not end the other runs
         return "run", f"{type(error).__name__}: {error}"

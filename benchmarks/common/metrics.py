@@ -73,7 +73,7 @@ def bootstrap(
 ) -> tuple[float, float]:
     """The central 95 % of a metric over resampled candidates; of a difference, if scores are 2-D.
 
-    Samples of which the metric is not defined do not count; NaN if none of them is left.
+    Samples for which the metric is undefined do not count; NaN if none is left.
 
     Args:
         metric: of scores (n,) and truth (n,).

@@ -12,9 +12,9 @@ def command(doc: str | None, **options: Any) -> argparse.ArgumentParser:
 
     Args:
         doc: the docstring.
-        options: a tuple of words is a required argument, one of these. All others are flags: a type
-            has no default and gives None, a list takes several values of its own type, and anything
-            else is the default.
+        options: a tuple of words is a required argument with these choices. All others are flags: a
+            type means that there is no default (None), a list takes several values of its own type,
+            and anything else is the default.
     """
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter

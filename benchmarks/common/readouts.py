@@ -17,5 +17,5 @@ HEAD_PANEL = ("sample_gradient", "mutual_information", "separation")
 
 
 def oriented_sign(name: str) -> float:
-    """1 for what is better when higher and for what is no readout, else -1."""
+    """1 if higher is better or the name is not that of a readout, else -1."""
     return 1.0 if name not in READOUTS or READOUTS[name].higher_is_better else -1.0

@@ -1,8 +1,8 @@
-"""Results: CSV files with a row a reading, one writer and one reader for all of them.
+"""Results: CSV files with one row per reading, and one writer and one reader for all of them.
 
 The first columns tell rows apart: `run` (what was trained or scored), `failure` (its kind, if the run
-failed), `step`, and what the benchmark varies. The others are a column a value. An empty cell was not
-measured, `nan` is not defined.
+failed), `step`, and what the benchmark varies. The others hold one value each. An empty cell was
+not measured; `nan` is undefined.
 
 Files are wide. Rows of (run, step, name, value) would repeat run and name with each of 85,000 values,
 and the files would be six times as long.
@@ -28,7 +28,7 @@ TEXTS = frozenset({"run", "failure", "factor", "probe"})
 
 
 def write(path: Path, rows: Iterable[Row], digits: int = 6) -> None:
-    """Replace a file of results; numbers get so many significant digits."""
+    """Replace a file of results; numbers are rounded to `digits` significant digits."""
     rows = list(rows)
     names = dict.fromkeys(name for row in rows for name in row)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def write(path: Path, rows: Iterable[Row], digits: int = 6) -> None:
 
 
 def read(path: Path) -> list[Row]:
-    """All rows, without the cells that are empty."""
+    """All rows, without empty cells."""
     if not path.exists():
         raise SystemExit(f"no results in {path}; train them first")
     with path.open(newline="") as file:
@@ -59,7 +59,7 @@ def column(rows: Sequence[Row], name: str) -> Floats:
 
 
 def readings(run: str, status: str, trajectory: Trajectory) -> list[Row]:
-    """A row a reading of a journalled run, or one that says how it failed."""
+    """One row per reading of a journalled run, or one row that says how it failed."""
     if status != "finished":
         return [{"run": run, "failure": status}]
     return [
@@ -70,7 +70,7 @@ def readings(run: str, status: str, trajectory: Trajectory) -> list[Row]:
 
 
 def without_failures(rows: Sequence[Row], told: str = "") -> list[Row]:
-    """The rows of runs that did not fail; the others are printed, after what is to be told."""
+    """The rows of runs that did not fail; the others are printed, each after the prefix `told`."""
     for row in rows:
         if "failure" in row:
             print(f"{told}left out, it failed as {row['failure']!r}: {row['run']}")

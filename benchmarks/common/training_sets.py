@@ -20,7 +20,7 @@ def with_samples(task: ImageTask, samples: InMemory, *, augment: bool = True) ->
 
 
 def wrong_labels(samples: InMemory, share: float, num_classes: int, seed: int = 0) -> InMemory:
-    """A share of labels, exactly, becomes one of the other classes at random."""
+    """Change exactly this share of labels, each to one of the other classes at random."""
     generator = Generator().manual_seed(seed)
     chosen = torch.randperm(len(samples), generator=generator)[: round(share * len(samples))]
     labels = samples.labels.clone()
@@ -41,7 +41,7 @@ def long_tail(samples: InMemory, ratio: float = 100.0, seed: int = 0) -> InMemor
 
 
 def few(samples: InMemory, count: int, seed: int = 0) -> InMemory:
-    """So many samples, drawn at random."""
+    """This many samples, drawn at random."""
     order = torch.randperm(len(samples), generator=Generator().manual_seed(seed))
     return rows_of(samples, order[:count])
 

@@ -4,9 +4,9 @@
     python -m benchmarks.cost.readout_cost --heads 64x10 --rounds 50
 
 All rows of a head are measured in turn, round after round, and compared as ratios of medians: the
-machine's speed drifts, and so do all of them together. Memory is the growth of the process's peak
+machine's speed drifts, and all rows drift with it. Memory is the growth of the process's peak
 resident size (Linux), or of the peak allocation on a GPU. --heads are features x classes and --skip
-readouts to leave out, both by commas; after --seconds no round but the second begins.
+readouts to leave out, both separated by commas. After --seconds no round begins except the second.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Work = Callable[[], object]
 
 
 def main() -> None:
-    """Print one table a head, then the share of brief training."""
+    """Print one table per head, then the share of brief training."""
     options = {"samples": 2048, "rounds": 15, "seconds": 60.0, "device": "cpu", "skip": ""}
     threads = torch.get_num_threads()
     args = command(__doc__, heads=HEADS, **options, threads=threads).parse_args()
@@ -73,7 +73,7 @@ def measure_head(args: Namespace, d: int, k: int) -> None:
 
 
 def read(z: Tensor, logits: Tensor, weight: Tensor, names: tuple[str, ...]) -> list[float]:
-    """Readouts on a fresh capture, whose checks are measured apart."""
+    """Readouts on a fresh capture, whose checks are measured separately."""
     taken = Capture.__new__(Capture)
     fields = {"features": z, "logits": logits, "weight": weight, "bias": None, "link": "softmax"}
     vars(taken).update(fields)
@@ -113,7 +113,7 @@ def timed(works: dict[str, Work], rounds: int, device: str, limit: float = 60) -
 
 
 def peak_memory(work: Work, device: str) -> float:
-    """Bytes by which ``work`` raises the peak; NaN where the system does not tell."""
+    """Bytes by which ``work`` raises the peak; NaN where the system does not report it."""
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)

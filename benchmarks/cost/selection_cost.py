@@ -1,11 +1,11 @@
-"""What readings of a run cost, beside its training: ImageNet's case by arithmetic and by a clock.
+"""What readings of a run cost compared with its training: ImageNet by arithmetic and by the clock.
 
     python -m benchmarks.cost.selection_cost        # a few minutes on two cores
 
-An epoch is 1,281,167 images in batches of 256, after it one reading: a probe batch of 512 unseen
-images, and another view of them. By arithmetic a pass forward is one unit an image and a pass
-backward two. By the clock, training steps and readings take turns, on smaller images and so many
-classes; a step is compared with a reading as a ratio of medians.
+An epoch is 1,281,167 images in batches of 256. One reading follows it: a probe batch of 512 unseen
+images, and another view of them. By arithmetic a forward pass is one unit per image and a backward
+pass two. By the clock, training steps and readings take turns, on smaller images and as many
+classes. A step is compared with a reading as a ratio of medians.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from prescreen.heads.capturing import capture
 from prescreen.readouts import get_readout
 from prescreen.tasks.images.probe_batch import probe_shift
 
-# What standard deviation the logits of a sample get.
+# The standard deviation that the logits of a sample get.
 SPREAD = 3.0
 
 SHIFTS = ("prediction", "confidence", "norm", "features", "features_running", "input")
@@ -25,7 +25,7 @@ SHIFTS = ("prediction", "confidence", "norm", "features", "features_running", "i
 def scaled(taken: Capture) -> Capture:
     """The same head at the temperature where the mean deviation of a sample's logits is SPREAD.
 
-    Exactly blind to a temperature: argmax and the order of confidences stay as they are.
+    A temperature makes no difference to the result. Argmax and the order of confidences are kept.
     """
     spread = taken.logits.std(1, correction=0).mean()
     factor = SPREAD / spread if spread > 0 else torch.ones_like(spread)
@@ -34,7 +34,7 @@ def scaled(taken: Capture) -> Capture:
 
 
 def rowwise(taken: Capture) -> Capture:
-    """Every sample's logits with mean zero and a deviation of SPREAD; they are the features, too."""
+    """Every sample's logits with mean zero and a deviation of SPREAD; they also serve as features."""
     logits = taken.logits - taken.logits.mean(1, keepdim=True)
     spread = logits.std(1, correction=0, keepdim=True)
     logits = torch.where(spread > 0, SPREAD * logits / spread, 0.0)
@@ -46,8 +46,8 @@ def _changed(taken: Capture, change: Callable[[Capture], Capture], name: str) ->
     return HEAD[name](change(taken))
 
 
-# Readouts of the head as it would be at other temperatures: of the batch, of each sample. A row that
-# is scaled by itself no longer has the features that the head saw.
+# Readouts of the head as it would be at another temperature, one per batch or one per sample. A row
+# that is scaled by itself no longer has the features that the head saw.
 ROWWISE = ("mutual_information", "nuclear", "confidence", "entropy")
 CORRECTED = {
     f"{change.__name__}.{name}": Readout(
@@ -56,14 +56,14 @@ CORRECTED = {
     for change, names in ((scaled, ("sample_gradient", *ROWWISE)), (rowwise, ROWWISE))
     for name in names
 }
-# What is read of every candidate, the last one with a view in the mirror; what is higher on training
+# READ is read from every candidate, its last readout with a mirrored view. GAPS are higher on training
 # inputs than on unseen ones, and 0 without memorisation.
 READ = HEAD | CORRECTED | {"mirror_agreement": READOUTS["agreement"]}
 GAPS = {f"gap.{name}": get_readout(f"gap/{name}") for name in ("confidence", "mutual_information")}
 
 
 def read(model: nn.Module, inputs: Tensor, seen: Tensor | None = None) -> dict[str, float]:
-    """All of them; gaps if there are training inputs to compare with."""
+    """All readouts, with gaps if there are training inputs to compare with."""
     table = READ if seen is None else READ | GAPS
     probe = Probe(inputs, table, view=lambda images: images.flip(3), seen=seen)
     return dict(probe.read(model, 0).values)
@@ -72,7 +72,7 @@ def read(model: nn.Module, inputs: Tensor, seen: Tensor | None = None) -> dict[s
 def shifts(model: nn.Module, seen: Tensor, probe: Tensor) -> dict[str, float]:
     """How unlike training inputs a probe batch is, in several ways; near 0 where they are alike.
 
-    ``input`` looks at pixels only, and is what a `Task` warns about.
+    ``input`` looks at pixels only, and is the shift that a `Task` warns about.
     """
     a, b = capture(model, seen), capture(model, probe)
     confidence = HEAD["confidence"]

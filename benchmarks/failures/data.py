@@ -35,9 +35,9 @@ class Data:
 
 
 def load_data(data: Path, other: Path | None) -> Data:
-    """CIFAR-10 in small; probes and test images are disjoint parts of its test set.
+    """CIFAR-10 at a small size; probes and test images are disjoint parts of its test set.
 
-    Labels of test images decide on which classes a probe of unequal classes has, and nothing else.
+    Labels of test images decide only which classes a probe of unequal classes has.
     """
     task = load_task(data, probe_size=PROBE, image_size=IMAGE_SIZE)
     source = open_test(data)
@@ -57,7 +57,7 @@ def load_data(data: Path, other: Path | None) -> Data:
 def shifted_probes(pool: InMemory, size: int = PROBE, seed: int = 0) -> dict[str, Tensor]:
     """Probes from a pool of uint8 images: clean ones, their distortions, unequal classes.
 
-    "clean 2" and "clean 3" are other images: what differs between them and "clean" is chance.
+    "clean 2" and "clean 3" are other images; they differ from "clean" by chance only.
     """
     generator = Generator().manual_seed(seed)
     clean = pool.images[:size]

@@ -27,7 +27,7 @@ OVERFIT_IMAGES = 500
 
 TRUTHS = ("truth.batch", "truth.running")
 
-# What makes two measurements of one candidate the same.
+# Two measurements of one candidate are the same if these are equal.
 SETTINGS = {"brief": BRIEF, "long": LONG, "overfit": OVERFIT, "images": OVERFIT_IMAGES}
 
 
@@ -62,7 +62,7 @@ def measure(data: Data, plan: Plan) -> list[Reading]:
 
 
 def unaugmented(task: ImageTask, samples: InMemory) -> Tensor:
-    """A batch of training inputs, as they are without crops and flips."""
+    """A batch of training inputs without crops and flips."""
     return next(with_samples(task, samples, augment=False).batches(PROBE, 1))[0]
 
 
@@ -81,7 +81,7 @@ def _task(data: Data, plan: Plan) -> tuple[ImageTask, InMemory]:
 def _trained(
     plan: Plan, task: ImageTask, steps: int, shares: tuple[float, ...]
 ) -> Iterator[tuple[int, nn.Module]]:
-    """The model after these shares of so many steps."""
+    """The model after these shares of the steps."""
     stops = [round(share * steps) for share in shares]
     model = plan.recipe.build(plan.arch)
     for step in brief_training(model, task, plan.recipe.training(steps)):

@@ -73,7 +73,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Plan:
-    """One candidate: which factor it differs in, and by how much; its accuracy if published."""
+    """One candidate: the factor in which it differs, and by how much; its accuracy if published."""
 
     experiment: str
     name: str

@@ -7,8 +7,8 @@
 recipe: one network, whose training differs in one factor at a time. overfit: networks of several
 sizes on few images. imbalance: cells on a long tail of classes. shifted: cells that are read on
 probe batches from other distributions. DATA is a folder of CIFAR-10 in parquet files, TRUTH a CSV
-with columns arch and test_accuracy, OTHER a folder of images that make one more probe. With --limit
-(so many candidates) `train` is a trial.
+with columns arch and test_accuracy, OTHER a folder of images for one more probe. With --limit
+(number of candidates) `train` is a trial.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def train(args: Namespace, experiment: str, planned: list[Plan]) -> dict[str, Re
 
 
 def rows_of(plan: Plan, record: Record) -> Iterator[Row]:
-    """A row a step and probe batch, of values that are named "probe: value" or just "value"."""
+    """One row per step and probe batch, of values that are named "probe: value" or just "value"."""
     row: Row = {"run": plan.name, "failure": "", "factor": plan.factor, "level": plan.level}
     if plan.published is not None:
         row["published"] = plan.published

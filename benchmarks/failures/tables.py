@@ -21,7 +21,7 @@ FOOLED_BELOW = 0.3
 SEEDS_RANGES = 2.0
 
 REFERENCE = "clean"
-CLEAN = ("clean 2", "clean 3")  # what is called unlike them is unlike other clean probes
+CLEAN = ("clean 2", "clean 3")  # a shift is noticed if it exceeds that of other clean probes
 QUANTILE = 0.95
 
 TRUTH = TRUTHS[1]
@@ -52,7 +52,7 @@ def recipe_table(rows: list[Row]) -> str:
 
 
 def overfit_table(rows: list[Row]) -> str:
-    """ρ at every step that was read, of the truth at the last one; the mean gaps below."""
+    """ρ at every step that was read, with the truth at the last one; mean gaps below."""
     steps = sorted({row["step"] for row in rows})
     at = {step: [row for row in rows if row["step"] == step] for step in steps}
     truth = column(at[steps[-1]], TRUTH)
@@ -106,12 +106,12 @@ def shifted_table(rows: list[Row]) -> str:
 
 
 def recorded(rows: list[Row]) -> list[str]:
-    """The lines of a table: readouts that are newer than the results have none."""
+    """The lines of a table: readouts newer than the results have none."""
     return [name for name in READ if any(name in row for row in rows)]
 
 
 def scores(rows: list[Row], name: str) -> Floats:
-    """A readout's values of all rows, higher is better."""
+    """A readout's values in all rows; higher is better."""
     return (READ | GAPS)[name].score(1.0) * column(rows, name)
 
 

@@ -105,7 +105,7 @@ def test_a_recipe_varies_one_factor():
 
 @pytest.fixture
 def tiny(samples, monkeypatch):
-    """The benchmark's data and budgets in small; every class has a colour of its own."""
+    """The benchmark's data and budgets, scaled down; every class has its own colour."""
     images = samples.labels.view(-1, 1, 1, 1) * 20 + samples.images // 8
     batches = DatasetBatches(
         InMemory(images.to(torch.uint8), samples.labels),

@@ -1,12 +1,12 @@
-"""What a pruning decision costs, beside Optuna's own MedianPruner on the same study.
+"""What a pruning decision costs, compared with Optuna's MedianPruner on the same study.
 
     python -m benchmarks.hosts.optuna_pruning_cost                  # 1,000 trials of 50 readings
     python -m benchmarks.hosts.optuna_pruning_cost --trials 300 --rounds 50
 
 Every trial of the study holds the same numbers twice: as reported values for the native pruner, and
-as readings. The trial that is judged has come to the last step, and is a poor one, so that no check
-is left out. Before every round one more trial finishes, so that nothing can be kept from the round
-before. All rows are measured in turn, and given as medians.
+as readings. The trial that is judged is a poor one at the last step, so every check is made. Before
+every round one more trial finishes, so nothing can be kept from the round before. All rows are
+measured in turn and given as medians.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def measure(trial: optuna.Trial, rounds: int, readings: int) -> None:
 
 
 class SyntheticStudyPruner(BasePruner):
-    """The other construction: copy one readout of all trials into a study, and let it decide."""
+    """The alternative: copy one readout of all trials into a study, and let it decide."""
 
     def __init__(self, readout: str) -> None:
         self.readout = readout

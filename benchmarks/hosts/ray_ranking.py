@@ -1,12 +1,12 @@
-"""How much faster a ranking becomes with workers on a Ray cluster, beside processes without Ray.
+"""How much faster a ranking is with workers on a Ray cluster, compared with processes without Ray.
 
     python -m benchmarks.hosts.ray_ranking                                  # 40 candidates, 5 rounds
     python -m benchmarks.hosts.ray_ranking --candidates 6 --steps 10 --rounds 1
 
-NAS-Bench-201 cells on handwritten digits, seed 0, one CPU thread a candidate. Every round ranks the
-same candidates in every arrangement, in turn; the orders of all must be equal. Start-up (connecting,
-a new cluster of this machine, processes that import torch) is all before the first candidate begins,
-and the end all after the last event; what lies between is the work. The share of the ideal is the
+NAS-Bench-201 cells on handwritten digits, seed 0, one CPU thread per candidate. Every round ranks the
+same candidates in every arrangement, in turn; all orders must be equal. Start-up (connecting, a new
+cluster on this machine, processes that import torch) is the time before the first candidate begins,
+the end is the time after the last event, and the work lies between. The share of the ideal is the
 median work with one worker, divided by that with several and by their number.
 """
 
@@ -70,7 +70,7 @@ def timed(candidates: int, steps: int, executor: Executor) -> tuple[Ranking, Spa
 
 
 def rows(seconds: dict[str, list[Spans]], many: int) -> list[list[str]]:
-    """One row an arrangement: medians, and the work's share of the ideal."""
+    """One row per arrangement: medians, and the work's share of the ideal."""
     work = {name: statistics.median(spans[1] for spans in of) for name, of in seconds.items()}
     table = []
     for one, several in zip(list(seconds)[::2], list(seconds)[1::2], strict=True):

@@ -3,10 +3,10 @@
     python -m benchmarks.hosts.ray_scheduler_scale                      # minutes
     python -m benchmarks.hosts.ray_scheduler_scale --trials 100 1000
 
-Nothing is trained and no cluster started: results of recorded trajectories (those of
+Nothing is trained and no cluster is started. Results of recorded trajectories (those of
 architectures/nas_bench_201.py, its panel) are handed to the scheduler as Tune would. Every trial is
-one of the recorded cells, drawn with replacement, with noise of a tenth of each readout's deviation,
-so that no two are equal. Trials run 16 at a time and are read in turn, as on 16 workers.
+one of the recorded cells, drawn with replacement. Noise of a tenth of each readout's deviation makes
+all of them different. Trials run 16 at a time and are read in turn, as on 16 workers.
 
 Times are CPU time (other processes do not count) of one result, over the last 10,000 of them: their
 mean, their 99th percentile, and the largest. State is what the callback hands to Tune to be saved,
@@ -44,7 +44,7 @@ RULES = {
 
 
 def main() -> None:
-    """One row a number of trials and rule."""
+    """One row per number of trials and rule."""
     parser = command(__doc__, trials=[100, 1000, 10_000, 100_000], seed=0)
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
     args = parser.parse_args()
@@ -89,7 +89,7 @@ def measure(
 def calls(
     scheduler: ReadoutScheduler, steps: Any, curves: Any, trials: int, seed: int
 ) -> Iterator[float]:
-    """The seconds of every call, in the order of the results of workers that take turns."""
+    """The seconds of every call, for the results of workers that take turns."""
     rng = np.random.default_rng(seed)
     noise = np.nanstd(np.where(np.isfinite(curves), curves, np.nan), axis=0) / 10
     running: deque[tuple[Any, Any, int]] = deque()
@@ -105,7 +105,7 @@ def calls(
         result |= {"step": int(steps[index]), "prescreen/score": float(curve[index, 0])}
         last = index == len(steps) - 1
         start = time.thread_time()
-        # Tune asks at all results but the last, and tells of the end of a trial that it stops.
+        # Tune asks at every result but the last, and reports the end of a trial that it stops.
         if last or scheduler.on_trial_result(None, trial, result) == "STOP":
             scheduler.on_trial_complete(None, trial, result)
         else:

@@ -8,13 +8,13 @@ cells of NAS-Bench-201 are trained briefly (reduced networks, 16×16 pixels), in
 schedulers, and are read and validated (1,000 labelled images, eval mode) at even distances.
 
 steps: training steps as a share of the search in which no trial is stopped. seconds: of all trials,
-readings and validation passes included. finished: trials that were not stopped, and would go on to
+including readings and validation passes. finished: trials that were not stopped and would continue to
 full training. regret: published accuracy of the best cell of all less that of the best finished one,
-in points. pick regret: the same of the finished cell that the search's own metric puts first. One
-seed and one order: rows that differ by a few cells differ by chance.
+in points. pick regret: the same for the finished cell that the search's own metric puts first. With
+one seed and one order, a difference of a few cells between rows is chance.
 
-At last the search without stopping is run on 1 and on 2 workers. start-up: from the call of fit to
-the first trial's start. span: from there to the last trial's end. speed-up is the quotient of spans.
+Finally the search without stopping is run on 1 and on 2 workers. start-up: from the call of fit to
+the first trial's start. span: from there to the last trial's end. speed-up: the ratio of spans.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ VALIDATION_IMAGES = 1000
 
 
 def main() -> None:
-    """Run all searches, a row each, and the comparison of workers."""
+    """Run all searches, one row each, and the comparison of workers."""
     numbers = {"cells": 40, "steps": 300, "readings": 12, "image_size": 16, "seed": 0}
     parser = command(__doc__, **numbers)
     for flag in ("--data", "--truth"):
@@ -137,7 +137,7 @@ def row(
     table = results.get_dataframe()
     truths = table["config/arch"].map(published)
     finished = table["step"] == steps
-    # A failed candidate's NaN is no accuracy, and it did not finish.
+    # A failed candidate's NaN is not an accuracy, and it did not finish.
     for mark in {"prescreen/failure", "prescreen/stopped"} & set(table):
         finished &= table[mark].isna()
     best, pick = max(published.values()), table[metric][finished].idxmax()

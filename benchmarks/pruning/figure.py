@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.pruning.table import RULES, Result
 
-# Okabe & Ito's colours, which colour-blind people can tell apart, and a dash pattern for each.
+# Okabe & Ito's colours, distinct for colour-blind people, and a dash pattern for each.
 LOOKS = {
     "readout": ("#0072B2", "-"),
     "readout, from training": ("#56B4E9", (0, (5, 1))),
@@ -23,19 +23,19 @@ TICKS = (1, 2, 5, 10, 25, 50, 100)
 
 
 def frontier(results: list[Result], rule: str, signal: str) -> list[tuple[float, float]]:
-    """The best mean winner for at most so much compute: (compute, accuracy), both rising."""
+    """The best mean winner at each amount of compute: (compute, accuracy), both rising."""
     found = [r for r in results if r.signal == signal and r.rule in (rule, "none")]
     points: list[tuple[float, float]] = []
     for result in sorted(found, key=lambda r: (r.compute, -r.winner.mean())):
         accuracy = float(result.winner.mean())
-        # No pruning stays, though nothing may be left to gain.
+        # The point without pruning is kept, even if it adds nothing.
         if not points or accuracy > points[-1][1] or result.rule == "none":
             points.append((result.compute, accuracy))
     return points
 
 
 def draw(results: list[Result], within: float, path: Path) -> None:
-    """Write an SVG with one panel a rule and one curve a signal, on white in any theme."""
+    """Write an SVG with one panel per rule and one curve per signal, on white in any theme."""
     try:
         import matplotlib
     except ImportError:
@@ -43,7 +43,7 @@ def draw(results: list[Result], within: float, path: Path) -> None:
     from matplotlib.figure import Figure
 
     best = float(next(r for r in results if r.rule == "none").winner.mean())
-    # Text stays text, and the same results give the same file.
+    # Text remains text, and the same results give the same file.
     style: Any = {"svg.fonttype": "none", "svg.hashsalt": "prescreen", "font.size": 9}
     style |= {"font.family": "sans-serif", "axes.spines.top": False, "axes.spines.right": False}
     with matplotlib.rc_context(style):
@@ -69,7 +69,7 @@ def draw(results: list[Result], within: float, path: Path) -> None:
         low = min(r.compute for r in results)
         panels[0].set_xlim(100 * low / 1.1, 110)
         panels[0].set_ylabel("accuracy of the winner, %")
-        # Curves leave at the bottom, where nobody would go: the last points are what matters.
+        # Curves may leave at the bottom: only the last points matter.
         panels[0].set_ylim(best - 8 * within, best + within / 2)
         note = f"grey: within {within} points of the unpruned winner"
         place = {"transform": panels[-1].transAxes, "horizontalalignment": "right"}

@@ -3,17 +3,16 @@
     nice python -m benchmarks.pruning.optuna_study --data DATA      # minutes to record, then one
 
 Random cells of NAS-Bench-201 are trained briefly (reduced networks, CIFAR-10), each once, and read
-and validated on the way; the untrained network is the wider one that the space has for it. --out keeps
-these recordings, and the command resumes. They are then replayed
-through real studies: the same grid sampler with the same seed gives all rows the same order of cells,
-in as many orders as there are shuffles. A trial that is not pruned returns its published accuracy, as
-if it had gone on to full training.
+and validated on the way. The untrained network is the space's wider one. --out keeps these recordings,
+and the command resumes. The recordings are then replayed through real studies. The same grid sampler
+with the same seed gives all rows the same order of cells, one order per shuffle. A trial that is not
+pruned returns its published accuracy, as if it had continued to full training.
 
 steps and CPU: brief training, readings and validation passes, as a share of the unpruned study's
-training alone. survivors: trials that would go on to full training. regret: published accuracy of
+training alone. survivors: trials that would continue to full training. regret: published accuracy of
 the best cell of all less that of the best survivor, in points, mean over shuffles with its standard
-error. best lost: shuffles in which the best cell was pruned. CPU seconds are of one thread: other work
-on the machine does not change them much. DATA holds cifar10/ and nas_bench_201/.
+error. best lost: shuffles in which the best cell was pruned. CPU seconds are of one thread; other work
+on the machine changes them little. DATA holds cifar10/ and nas_bench_201/.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ halving = partial(SuccessiveHalvingPruner, min_resource=25, reduction_factor=2)
 unchecked = partial(ReadoutPruner, min_agreement=None)
 of_heads = partial(ReadoutPruner, readouts=HEAD_PANEL)
 
-# What is looked at -> the panel that is read.
+# What a row looks at -> the panel that is read.
 PANELS = {"readouts": PANEL, "head": HEAD_PANEL}
 
 
@@ -117,7 +116,7 @@ def main() -> None:
 
 
 def record(args: Namespace) -> list[Cell]:
-    """Cells with their recordings; those that the journal lacks are measured."""
+    """Cells with their recordings; those missing from the journal are measured."""
     published = published_cells(args.data / "nas_bench_201" / "cifar10.csv", args.seed)
     cells = [Cell(row["arch"], float(row["test_accuracy"])) for row in published[: args.cells]]
     training = Training(steps=args.steps, batch_size=args.batch_size, lr=args.lr, seed=args.seed)
@@ -142,7 +141,7 @@ def load(data: Path, seed: int) -> tuple[ImageTask, Labelled]:
 def record_cell(
     given: tuple[ImageTask, Labelled], cell: Cell, training: Training, interval: int
 ) -> list[Reading]:
-    """Train a cell; readouts, accuracies and what each of them takes. Seconds are those of training."""
+    """Train a cell; readouts, accuracies and the cost of each. Seconds are those of training."""
     task, (inputs, labels) = given
     validate = partial(accuracy, inputs=inputs, labels=labels, batch_size=VALIDATION_BATCH)
     space, sizes = resolve_space("nas_bench_201"), {"num_classes": task.num_classes}

@@ -4,10 +4,10 @@
 
 The cells of architectures/nas_bench_201.py were each trained once, to the end of the brief budget, and
 read on the way. 1,000 searches over half of them, in shuffled order, are replayed under each setting
-of two rules. Half, drawn without replacement: the best of all cells is in every second search, so that
-winners differ, and 100 candidates leave several after three rungs. The rules are successive halving
-(all candidates at a rung, where 1 of η goes on; rungs at r, rs, rs² … readings, s = η being the
-textbook's, and at step 0 for what is known before training) and percentile pruning (each candidate
+of two rules. Each half is drawn without replacement. The best of all cells is in every second search,
+so winners differ, and 100 candidates leave several after three rungs. The rules are successive halving
+(all candidates at a rung, where 1 of η continues; rungs at r, rs, rs² … readings, with s = η in the
+textbook, and at step 0 for what is known before training) and percentile pruning (each candidate
 against those that finished before it: median and other shares, warm-ups, startup trials).
 
 compute: training steps as a share of the unpruned search's. Readings, validation passes and the
@@ -16,14 +16,14 @@ accuracy of the best candidate that finished, as if all of these were then train
 unpruned search's winner is the best candidate of all; loss is the winner's gap to it in the same
 search, in percentage points, with the central 95 % of searches. lost: searches in which the unpruned
 winner was pruned. pick: published accuracy of the finished candidate that the signal itself puts
-first at the end; pick loss is its gap to the same signal's pick of the unpruned search.
+first at the end; pick loss is its gap to the same signal's pick in the unpruned search.
 
-A line shows the cheapest setting of its rule whose mean loss is within 0.2 points. That is chosen
-in hindsight, for all signals alike. Searches share the recordings: other cells would differ by more.
-The last table says what compute keeps the mean gap to the unpruned winner within 0.2 points and,
-where nothing but the pick is trained in full, that to the pick of an unpruned search by validation
-accuracy with batch statistics; – where a signal does not get there unpruned. --panel names the
-recorded columns that the readout's signal is made of.
+A line shows the cheapest setting of its rule whose mean loss is within 0.2 points. It is chosen in
+hindsight, for all signals alike. Searches share the recordings, so other cells would differ by more.
+The last table gives the compute that keeps the mean gap to the unpruned winner within 0.2 points. For
+the case where only the pick is trained in full, it gives the compute for the gap to the pick of an
+unpruned search by validation accuracy with batch statistics. – marks a signal that does not get there
+even unpruned. --panel names the recorded columns that the readout's signal is made of.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Recordings:
 
 
 def main() -> None:
-    """Replay, print the table and what it comes to; draw if asked."""
+    """Replay, print the table and its summary; draw the figure if asked."""
     options = {"cells": "report", "panel": list(PANEL), "searches": 1000, "seed": 0}
     args = command(__doc__, **options, figure=Path).parse_args()
     recordings = load(args.cells, args.panel)
@@ -115,7 +115,7 @@ def load(cells: str, panel: list[str]) -> Recordings:
 def signals(
     recordings: Recordings, panel: list[str], searches: Searches, seed: int
 ) -> dict[str, Signal]:
-    """What pruning is driven by: name -> signal; the panel also without what it knows at step 0."""
+    """Signals that drive pruning, by name; the panel also without what it knows at step 0."""
     columns = recordings.columns
     turned = {name: oriented_sign(name) * values for name, values in columns.items()}
     found: dict[str, Signal] = {"readout": Columns(np.stack([turned[name] for name in panel]))}

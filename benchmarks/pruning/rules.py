@@ -1,8 +1,8 @@
 """Signals and pruning rules of the replay, each for all searches at once.
 
-A signal is kept as wins: in how many of its columns one cell beats another at a step, a tie being
-half a win. Summed over the cells of a set these are what ``Column.score`` counts, and order the
-set as ``aggregate`` does. Sums over a set are one matrix product for a thousand searches.
+A signal is kept as wins: the number of its columns in which one cell beats another at a step, with a
+tie as half a win. Summed over the cells of a set they equal the counts of ``Column.score``, and order
+the set as ``aggregate`` does. Sums over a set are one matrix product for a thousand searches.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Searches:
-    """S searches, each over so many of the C cells, in an order of its own."""
+    """S searches, each over `size` of the C cells, in its own order."""
 
     order: Integers  # the cells of every search as they come, shape (S, size)
     cells: int  # C
@@ -46,7 +46,7 @@ class Searches:
         return chosen
 
     def best(self, scores: Floats, among: Mask, count: int) -> Mask:
-        """So many of each search by scores (S, C) that differ by ½ or not at all; ties: the first."""
+        """The `count` best of each search by scores (S, C) in steps of ½; of ties the first."""
         place = np.zeros(scores.shape)
         np.put_along_axis(place, self.order, np.arange(self.size) / (4 * self.size), axis=1)
         keys = np.where(among, scores - place, -np.inf)
@@ -120,12 +120,12 @@ class NoSignal:
 def halve(
     signal: Signal, searches: Searches, steps: Integers, rungs: tuple[int, ...], eta: int
 ) -> tuple[float, Mask]:
-    """Successive halving: all candidates reach a rung, the best 1/η of them go on, at least one.
+    """Successive halving: all candidates reach a rung, the best 1/η of them continue, at least one.
 
     Args:
         signal: what orders the candidates at a rung.
-        searches: in which order they come does not matter but for ties.
-        steps: training steps at which there are recordings, ascending; at the last training ends.
+        searches: their order matters only for ties.
+        steps: training steps of the recordings, ascending; training ends at the last.
         rungs: indices into steps, ascending.
         eta: η.
 

@@ -1,4 +1,4 @@
-"""What the replay found: its results, what they come to, and the table."""
+"""What the replay found: its results, a summary of them, and the table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.common.metrics import Floats
 from prescreen.text import plain_table
 
-# What is lost on average may be this many points.
+# The mean loss may be this many points.
 WITHIN = 0.2
 
 RULES = ("halving", "percentile")
@@ -24,7 +24,7 @@ BASELINES = {
 
 @dataclass(frozen=True)
 class Result:
-    """One setting of a rule with one signal; arrays have one number a search."""
+    """One setting of a rule with one signal; arrays have one number per search."""
 
     rule: str
     signal: str
@@ -40,9 +40,9 @@ class Result:
 def cheapest(
     results: list[Result], signal: str, rules: tuple[str, ...], reference: Floats | None = None
 ) -> Result | None:
-    """The setting of a signal with the least compute whose mean loss is within reach.
+    """The setting of a signal with the least compute whose mean loss is small enough.
 
-    Not to prune is one of them. With a reference, accuracies (S,), the loss is that of picks.
+    Not pruning is one of the settings. With a reference, accuracies (S,), the loss is that of picks.
     """
 
     def loss(r: Result) -> Floats:
@@ -54,11 +54,11 @@ def cheapest(
 
 
 def print_results(results: list[Result]) -> None:
-    """One line a rule and signal, and what readouts save compared with validation."""
+    """One line per rule and signal, and what readouts save compared with validation."""
     names = list(dict.fromkeys(result.signal for result in results))
     shown = [result for result in results if result.rule == "none"]
     for rule, name in product(RULES, names):
-        # Where nothing else is within reach the cheapest setting of a rule is not to prune.
+        # If no other setting is good enough, the cheapest one of a rule is not to prune.
         found = cheapest(results, name, (rule,))
         shown += [replace(found, rule=rule)] if found else []
     header = ["rule", "signal", "compute %", "finish", "winner", "loss", "lost %", "pick"]

@@ -92,7 +92,7 @@ def test_no_signal_keeps_the_winner_with_the_probability_of_being_drawn():
 
 
 def test_compute_of_halving_by_hand():
-    # 32 run 100 steps, 16 go on to 200, 8 to 400, 4 to 800; at step 0 halving is free.
+    # 32 run 100 steps, 16 continue to 200, 8 to 400, 4 to 800; at step 0 halving is free.
     expected = (32 * 100 + 16 * 100 + 8 * 200 + 4 * 400) / (32 * 800)
     compute, finished = rules.halve(constant(TRUTH), searches(), STEPS, (1, 2, 4), 2)
     assert compute == pytest.approx(expected)
@@ -108,7 +108,7 @@ def test_scores_are_those_of_the_package():
     for step in range(1, len(STEPS)):
         scores = signal.scores(step, chosen.members)
         for row, members in zip(scores, chosen.order, strict=True):
-            # A cell's tie with itself is half a win, and no win of the package's.
+            # A cell's tie with itself is half a win here, but not a win in the package.
             ours = (row[members] / 3 - 0.5) / (len(members) - 1)
             np.testing.assert_allclose(ours, aggregate(values[:, members, step].T))
 
