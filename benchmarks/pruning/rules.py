@@ -13,8 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common.metrics import Floats
-from prescreen.ranks import aggregate
+from prescreen.ranks import Floats, aggregate
 
 Integers = NDArray[np.integer[Any]]
 Mask = NDArray[np.bool_]
