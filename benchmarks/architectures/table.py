@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.baselines import AFTER_TRAINING, AT_INITIALISATION, BASELINES
-from benchmarks.common.metrics import METRICS, Floats, bootstrap, spearman, with_interval
+from benchmarks.common.metrics import METRICS, bootstrap, spearman, with_interval
 from benchmarks.common.readouts import MEASURED, NETWORK, PANEL, oriented_sign
 from benchmarks.common.results import Row, column
-from prescreen.ranks import aggregate
+from prescreen.ranks import Floats, aggregate
 from prescreen.readouts import get_readout
 from prescreen.text import plain_table
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.checkpoints.scores import Score
-from benchmarks.common.metrics import Floats, spearman
+from benchmarks.common.metrics import spearman
 from prescreen import Reading
 from prescreen.checkpoints.selection import Selection, smooth
 from prescreen.pruning import Panel
+from prescreen.ranks import Floats
 
 WINDOW = 1.0
 SMOOTHING = 1

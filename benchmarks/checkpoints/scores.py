@@ -9,9 +9,9 @@ import numpy as np
 
 from benchmarks.baselines.checkpoints import first_positive, label_wave
 from benchmarks.checkpoints.readings import ANCHORS, GRADIENTS, PROBE_SCALES, VIEWS
-from benchmarks.common.metrics import Floats
 from benchmarks.common.readouts import HEAD, VIEW_WEIGHT
 from benchmarks.common.results import Row, column
+from prescreen.ranks import Floats
 
 # Clean runs, read and judged on corrupted images.
 CORRUPTED = "corrupted"

@@ -11,9 +11,9 @@ import numpy as np
 from benchmarks.baselines.checkpoints import label_wave
 from benchmarks.checkpoints.choice import WINDOW, pick
 from benchmarks.checkpoints.scores import STABLE, scores
-from benchmarks.common.metrics import Floats
 from benchmarks.common.results import Row, column
 from prescreen import EarlyStopping, Reading
+from prescreen.ranks import Floats
 from prescreen.text import plain_table
 
 PATIENCE = (3, 6)

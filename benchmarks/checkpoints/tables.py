@@ -12,8 +12,9 @@ from benchmarks.checkpoints.choice import WINDOW, Choice, choice, first_of
 from benchmarks.checkpoints.data import REGIMES
 from benchmarks.checkpoints.scores import CORRUPTED, STABLE, Score, scores
 from benchmarks.checkpoints.stopping import stopping_table
-from benchmarks.common.metrics import Floats, bootstrap
+from benchmarks.common.metrics import bootstrap
 from benchmarks.common.results import Row, column, without_failures
+from prescreen.ranks import Floats
 from prescreen.text import plain_table
 
 # Choices by a score's name, how it was read, and its labels.

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import kendalltau, rankdata
 
-Floats = NDArray[np.floating[Any]]
+from prescreen.ranks import Floats
+
 Metric = Callable[[Floats, Floats], float]
 
 

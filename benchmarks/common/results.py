@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common.metrics import Floats
+from prescreen.ranks import Floats
 from prescreen.reading import Trajectory
 
 Row = dict[str, Any]

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.common.metrics import Floats, bootstrap, spearman, with_interval
+from benchmarks.common.metrics import bootstrap, spearman, with_interval
 from benchmarks.common.results import Row, column
 from benchmarks.failures.corrections import GAPS, READ, SHIFTS
 from benchmarks.failures.measure import TRUTHS
 from benchmarks.failures.plans import LEVELS
+from prescreen.ranks import Floats
 from prescreen.tasks.images.probe_batch import SHIFT_LIMIT
 from prescreen.text import plain_table
 

@@ -95,7 +95,7 @@ def finish_one(study: optuna.Study, rng: np.random.Generator, readings: int) -> 
 
 
 def noisy(rng: np.random.Generator, quality: float, readings: int) -> dict[int, list[float]]:
-    """Step to one value a readout, about as good as the trial."""
+    """Step to one value per readout, about as good as the trial."""
     rows = quality + rng.normal(0, 0.1, size=(readings, len(PANEL)))
     return dict(enumerate(rows.tolist(), start=1))
 

@@ -35,7 +35,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.architectures.table import RESULTS
-from benchmarks.common.metrics import Floats
 from benchmarks.common.options import command
 from benchmarks.common.readouts import PANEL, oriented_sign
 from benchmarks.common.results import column, read
@@ -52,6 +51,7 @@ from benchmarks.pruning.rules import (
     prune,
 )
 from benchmarks.pruning.table import BASELINES, WITHIN, Result, print_results
+from prescreen.ranks import Floats
 
 LOSS = "training_loss"
 

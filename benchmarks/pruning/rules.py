@@ -13,8 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common.metrics import Floats
-from prescreen.ranks import aggregate
+from prescreen.ranks import Floats, aggregate
 
 Integers = NDArray[np.integer[Any]]
 Mask = NDArray[np.bool_]
@@ -173,7 +172,7 @@ def prune(
     spent = np.zeros((len(rows), len(settings)))
     for one in searches.order.T:
         beaten = signal.against(one)[:, :last] @ finished
-        # The margin keeps a tie with the threshold one, whatever the rounding of the product.
+        # The margin keeps a tie with the threshold a tie, however the product is rounded.
         pruned = looks & (count >= startup) & (beaten < needed * count - 1e-6)
         stopped = pruned.any(axis=1)
         spent += steps[np.where(stopped, pruned.argmax(axis=1), last)]

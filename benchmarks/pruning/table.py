@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from benchmarks.common.metrics import Floats
+from prescreen.ranks import Floats
 from prescreen.text import plain_table
 
 # The mean loss may be this many points.

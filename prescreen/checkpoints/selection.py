@@ -5,17 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prescreen.checks import require, require_at_least
 from prescreen.panel import Panel
-from prescreen.ranks import aggregate
+from prescreen.ranks import Floats, aggregate
 from prescreen.reading import Reading
-
-Floats = NDArray[np.floating[Any]]
 
 # Fewer points than this always look monotone.
 MIN_CURVE = 4
