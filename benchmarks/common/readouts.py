@@ -12,7 +12,7 @@ HEAD = {name: readout for name, readout in READOUTS.items() if readout.needs == 
 NETWORK = {name: readout for name, readout in READOUTS.items() if readout.of_network}
 MEASURED = HEAD | NETWORK
 PANEL = DEFAULT_PANEL
-# Of the head alone: the pruners' default when docs/optuna.md and docs/readouts.md were measured.
+# Of the head alone: the pruners' default before architectures had one default panel.
 HEAD_PANEL = ("sample_gradient", "mutual_information", "separation")
 
 
