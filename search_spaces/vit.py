@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from search_spaces.timm_models import patch_size
+from .timm_models import patch_size
 
 # Every width is a multiple of every number of heads: all combinations exist.
 CHOICES = {

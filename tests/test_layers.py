@@ -31,7 +31,10 @@ def imports(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
+            # Search spaces do not know under which name their folder is installed.
+            assert node.level == 0 or path.parent.name == "search_spaces", (
+                f"{path}: relative import"
+            )
             names = [f"{node.module}.{alias.name}" for alias in node.names]
             yield from (names if node.module == "prescreen" else [node.module])
 
@@ -69,7 +72,7 @@ def test_nothing_is_imported_for_type_checkers_alone():
 def test_search_spaces_know_neither_prescreen_nor_hosts():
     for path in (ROOT / "search_spaces").glob("*.py"):
         roots = {module.split(".")[0] for module in imports(path)}
-        assert not roots & {"prescreen", "optuna", "ray"}, path
+        assert not roots & {"prescreen", "search_spaces", "optuna", "ray"}, path
 
 
 def test_importing_prescreen_loads_torch_and_nothing_heavier():

@@ -1,6 +1,7 @@
 """The installed files: the whole package, with the search spaces inside it."""
 
-import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,14 @@ def test_every_folder_of_the_package_is_listed():
     assert sorted(SETUPTOOLS["packages"]) == sorted(listed)
 
 
-def test_search_spaces_are_installed_inside_of_the_package():
+def test_search_spaces_are_installed_inside_of_the_package(tmp_path):
     assert SETUPTOOLS["package-dir"]["prescreen.search_spaces"] == "search_spaces"
-    found = importlib.util.find_spec("prescreen.search_spaces.nas_bench_201")
-    assert found is not None
-    assert Path(found.origin).name == "nas_bench_201.py"
+    names = sorted(path.stem for path in (ROOT / "search_spaces").glob("[a-z]*.py"))
+    # -I: neither the working directory nor PYTHONPATH helps, where the folder itself may be found.
+    for name in names:
+        command = [sys.executable, "-I", "-c", f"import prescreen.search_spaces.{name}"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    command = [sys.executable, "-I", "-c", "import search_spaces"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "No module named 'search_spaces'" in done.stderr
