@@ -81,8 +81,12 @@ class Probe:
                     f"`{need}` must be given for the readout {needs[need]!r}, got None"
                 )
         self._inputs = {"head": inputs, **others}
-        self._captured = [need for need in self._inputs if need in needs]
         self._follows = "before" in needs
+        wanted = {
+            *needs,
+            *(["head"] if self._follows else []),
+        }  # what the next reading looks back at
+        self._captured = [need for need in self._inputs if need in wanted]
         self._head, self._link, self._batch_statistics = head, link, batch_statistics
         self._on_diverged = on_diverged
         self._untrained: dict[str, float] = {}
