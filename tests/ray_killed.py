@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+import time
+from pathlib import Path
 
 import ray
 from ray import tune
@@ -21,6 +23,17 @@ def constant(config):
         tune.report({"step": step, "prescreen": {"confidence": config["width"] / 100}})
 
 
+def wait_until_stored(storage):
+    """Let Tune's own thread finish copying what it saved: a kill in between would leave half of it."""
+    saved, stored = Path(storage.experiment_driver_staging_path), Path(storage.experiment_fs_path)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        copies = [(file, stored / file.name) for file in saved.iterdir() if file.is_file()]
+        if all(to.exists() and to.read_bytes() == file.read_bytes() for file, to in copies):
+            return
+        time.sleep(0.01)
+
+
 class Killer(tune.Callback):
     """Kills the driver at the second save after a trial has been stopped.
 
@@ -36,6 +49,7 @@ class Killer(tune.Callback):
         running = [trial for trial in trials if trial.status == "RUNNING" and trial.last_result]
         saved = self.saves >= 2 and set(self.scheduler.stopped) <= set(ended)
         if saved and running and os.getpid() == self.driver:
+            wait_until_stored(running[0].storage)
             os.kill(self.driver, signal.SIGKILL)
 
     def get_state(self):
