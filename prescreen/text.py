@@ -8,7 +8,7 @@ from typing import Any
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or the name of its class if there is no message."""
+    """The first line of an error's message, or the name of its class if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

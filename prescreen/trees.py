@@ -20,14 +20,7 @@ def tensors_in(tree: Any) -> Iterator[Tensor]:
 
 def map_tensors(tree: Any, function: Callable[[Tensor], Any]) -> Any:
     """The same tree with every tensor replaced; a mapping becomes a dict."""
-    if isinstance(tree, Tensor):
-        return function(tree)
-    if isinstance(tree, Mapping):
-        return {key: map_tensors(part, function) for key, part in tree.items()}
-    if isinstance(tree, tuple | list):
-        parts = [map_tensors(part, function) for part in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
-    return tree
+    return _map(tree, lambda part: isinstance(part, Tensor), function)
 
 
 def to_device(tree: Any, device: str | torch.device) -> Any:
@@ -38,14 +31,25 @@ def to_device(tree: Any, device: str | torch.device) -> Any:
         device: the target.
     """
     device = torch.device(device)
-    if isinstance(tree, Tensor):
+
+    def moved(part: Any) -> Any:
         # A non-blocking copy to the CPU could be read before it has arrived.
-        return tree.to(device, non_blocking=device.type == "cuda")
-    if not isinstance(tree, type) and callable(getattr(tree, "to", None)):
-        return tree.to(device)
+        options = {"non_blocking": device.type == "cuda"} if isinstance(part, Tensor) else {}
+        return part.to(device, **options)
+
+    return _map(tree, _moves, moved)
+
+
+def _map(tree: Any, is_leaf: Callable[[Any], bool], function: Callable[[Any], Any]) -> Any:
+    if is_leaf(tree):
+        return function(tree)
     if isinstance(tree, Mapping):
-        return {key: to_device(part, device) for key, part in tree.items()}
+        return {key: _map(part, is_leaf, function) for key, part in tree.items()}
     if isinstance(tree, tuple | list):
-        parts = [to_device(part, device) for part in tree]
+        parts = [_map(part, is_leaf, function) for part in tree]
         return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
     return tree
+
+
+def _moves(part: Any) -> bool:
+    return not isinstance(part, type) and callable(getattr(part, "to", None))

@@ -32,7 +32,7 @@ class Choice:
 
 
 def pick(score: Score, window: float, smoothing: int = SMOOTHING) -> int:
-    """The checkpoint that the package chooses in a window; the last if there is no value."""
+    """The checkpoint that the package chooses in a window; the last one if no score is a number."""
     count, panel = len(score.values), Panel((score.name,), (score.higher_is_better,))
     readings = [Reading(i, {score.name: value}) for i, value in enumerate(score.values.tolist())]
     chosen = Selection(panel, first_of(count, window), smoothing).choose(readings)

@@ -31,7 +31,7 @@ def open_test(data: Path) -> Dataset[Any]:
 
 def shuffled(images: Dataset[Any], seed: int = 1) -> Tensor:
     """Their numbers, in the order in which benchmarks take them."""
-    return torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))  # type: ignore[arg-type]
+    return torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))  # type: ignore[arg-type]  # it has a length
 
 
 def batches_of(task: ImageTask) -> tuple[Moments, InMemory]:

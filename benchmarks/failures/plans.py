@@ -92,7 +92,7 @@ def plans(experiment: str, truth: Path) -> list[Plan]:
         found.append(plan("base", "seed", 0.0))
         for factor, levels in {"seed": SEEDS, **LEVELS}.items():
             for level in levels:
-                recipe = replace(Recipe(), **{factor: level})  # type: ignore[arg-type]
+                recipe = replace(Recipe(), **{factor: level})  # type: ignore[arg-type]  # a field's name
                 found.append(plan(f"{factor} {level:g}", factor, level, recipe))
     elif experiment == "overfit":
         for augment, channels, cells in product((True, False), (4, 8, 12), (1, 2)):

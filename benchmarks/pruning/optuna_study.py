@@ -132,7 +132,7 @@ def record(args: Namespace) -> list[Cell]:
 def load(data: Path, seed: int) -> tuple[ImageTask, Labelled]:
     """The task, and labelled images that neither training nor the probe batch uses."""
     task = load_task(data)
-    order = list(range(len(open_test(data))))  # type: ignore[arg-type]
+    order = list(range(len(open_test(data))))  # type: ignore[arg-type]  # it has a length
     random.Random(seed).shuffle(order)
     (validation,) = labelled_images(data, task, VALIDATION, order=torch.tensor(order))
     return task, validation

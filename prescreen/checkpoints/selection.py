@@ -43,7 +43,7 @@ class Selection:
 
     Args:
         panel: the readouts, and which way each is good; several are aggregated by rank.
-        start: first step of the window. As long as the window has no readings, all readings count.
+        start: first step of the window. Until a reading falls into it, all readings count.
         smoothing: an odd number of readings. Each value is the mean of this many readings around it,
             fewer at the ends of the window.
 

@@ -24,7 +24,7 @@ def decide(rule: Rule, guard: Guard, population: Population, trial: int, step: i
         step: the step of its reading.
 
     Raises:
-        KeyError: the population has no reading of the trial at that step.
+        KeyError: the trial was not read at that step.
     """
     diverged = population.has_diverged(trial, step)
     before = [one for one in population.steps(trial) if one < step]

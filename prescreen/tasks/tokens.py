@@ -40,7 +40,8 @@ class TokenTask:
         name: the task's name.
 
     Raises:
-        ValueError: shapes or values are not as above, or a sequence has no label.
+        ValueError: a tensor has another shape or other values than these, or a sequence has no
+            labelled token.
     """
 
     link: Link = "softmax"

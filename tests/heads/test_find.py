@@ -66,7 +66,7 @@ def torchvision_on_meta(name):
     return build
 
 
-# RAFT has no classes. Larger RegNets differ only in size, and take seconds outside the meta device.
+# RAFT has no classes. Larger RegNets differ in size only, and take seconds to build.
 TORCHVISION = [
     name
     for name in sorted(torchvision.models.list_models())

@@ -162,7 +162,7 @@ def test_a_trainable_that_reports_no_reading_is_told_what_to_report(caplog):
     run(scheduler(), "a", [{"step": 1, "accuracy": 0.5}])
     (record,) = caplog.records
     assert record.getMessage() == (
-        "ReadoutScheduler: trial a continues, its result has no confidence, entropy; report "
+        "ReadoutScheduler: trial a continues: its result lacks confidence, entropy; report "
         '{"step": …, "prescreen": {"confidence": …}}, as Reader.read(step) returns it'
     )
 

@@ -31,7 +31,7 @@ CASES += [((6, 4, 1), "sigmoid"), ((6, 4, 1), "identity")]
 
 @pytest.fixture(params=CASES, ids=str)
 def case(request, make_capture):
-    """A float64 capture and its oracle; every other shape has no bias."""
+    """A float64 capture and its oracle; only shapes whose N is a multiple of 4 have a bias."""
     (n, d, k), link = request.param
     capture = make_capture(n, d, k, link, bias=n % 4 == 0)
     return capture, oracle.Head.of(capture)

@@ -166,7 +166,7 @@ class ReadoutScheduler(FIFOScheduler):
         lacking = self._panel.names if reading is None else self._panel.lacking(reading.values)
         if reading is None or lacking:
             self._note_once(
-                f"{trial_id} continues, its result has no {', '.join(lacking)}; report "
+                f"{trial_id} continues: its result lacks {', '.join(lacking)}; report "
                 f'{{"{self._time_attr}": …, "{PREFIX}": {{"{self._panel.names[0]}": …}}}}, as '
                 "Reader.read(step) returns it"
             )
