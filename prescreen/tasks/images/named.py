@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from prescreen.tasks.images.npz import open_npz
 from prescreen.tasks.images.parquet import open_parquet
 from prescreen.tasks.images.splits import Splits, list_parquet
 from prescreen.tasks.images.task import Augment, ImageTask
+from prescreen.tasks.images.walk import shown
 from prescreen.text import first_line
 
 _CACHE = Path("~/.cache/prescreen")
@@ -87,9 +89,9 @@ def load_task(
       or ``train_images`` and ``train_labels``.
 
     The probe batch is drawn from the validation images, else from the test images, else it is held out
-    of the training images, with its copies among files. Its labels are not kept. All images are standardised with the mean and
-    deviation of the training images per channel, and resized to one size; grey images become RGB if
-    others are. Up to 4 GiB of them are held in memory.
+    of the training images, with its copies among files. Its labels are not kept. All images are
+    standardised with the mean and deviation of the training images per channel, and resized to one
+    size; grey images become RGB if others are. Up to 4 GiB of them are held in memory.
 
     Args:
         data: a name or a path.
@@ -157,16 +159,19 @@ def _torchvision(name: str, root: Path, options: dict[str, Any]) -> Dataset[Any]
 
 
 def _open_path(data: str | Path) -> Splits:
-    path = Path(data).expanduser()
-    if path.is_dir():
-        return open_parquet(path) if list_parquet(path) else open_folder(path)
-    opener = {".npz": open_npz, ".parquet": open_parquet}.get(path.suffix.lower())
-    if opener is not None and path.is_file():
-        return opener(path)
+    # Unlike pathlib's, these functions raise nothing for odd paths. An empty one is no folder.
+    given = os.path.expanduser(data)
+    if given and os.path.isdir(given):
+        folder = Path(given)
+        return open_parquet(folder) if list_parquet(folder) else open_folder(folder)
+    opener = {".npz": open_npz, ".parquet": open_parquet}.get(os.path.splitext(given)[1].lower())
+    if opener is not None and os.path.isfile(given):
+        return opener(Path(given))
     names = ["digits", *(known.lower() for known in _TORCHVISION)]
     close = difflib.get_close_matches(str(data).lower(), names, n=3)
     meant = f"; did you mean {' or '.join(close)}?" if close else ""
+    got = shown(data) if len(str(data)) < 300 else f"{shown(str(data)[:300])}…"
     raise ValueError(
         f"`data` must be a folder, a .parquet or .npz file, or one of {', '.join(names)}, "
-        f"got {str(data)!r}{meant}"
+        f"got '{got}'{meant}"
     )

@@ -96,7 +96,7 @@ def _key(archive: Any, allowed: Sequence[str], path: Path) -> str:
 
 def _images(archive: Any, key: str, path: Path) -> np.ndarray[Any, Any]:
     """The images under a key, (n, C, H, W) of any type."""
-    values = _array(archive, key, path)
+    values = stored = _array(archive, key, path)
     if values.ndim == 4 and is_channels_last(
         values.shape[1:], f"{key} of {shown(path)}", allowed=(1, 3)
     ):
@@ -111,7 +111,7 @@ def _images(archive: Any, key: str, path: Path) -> np.ndarray[Any, Any]:
     ):
         raise ValueError(
             f"`data` must have numbers of shape (n, H, W), (n, H, W, C) or (n, C, H, W) with 1 or 3 "
-            f"channels in {key}, got {values.dtype} {values.shape} in {shown(path)}"
+            f"channels in {key}, got {stored.dtype} {stored.shape} in {shown(path)}"
         )
     return values
 
