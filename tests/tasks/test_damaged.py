@@ -159,13 +159,15 @@ def test_an_8_bit_image_among_16_bit_ones_is_scaled_as_well(tmp_path):
     deep = [Image.fromarray(np.full((8, 8), 257 * v, np.uint16)) for v in (10, 20, 30)]
     low = Image.fromarray(np.full((8, 8), 30, np.uint8))
     write_folder(tmp_path / "train", {"a": deep[:2], "b": deep[2:]})
-    write_folder(tmp_path, {"val": [low, deep[0]]})
-    probe = load_task(tmp_path, probe_size=2).probe
+    write_folder(tmp_path, {"val": [low, deep[0], deep[1]]})
+    probe = load_task(tmp_path, probe_size=3).probe
     np.testing.assert_allclose(
-        sorted(probe[:, 0, 0, 0].tolist()), (np.array([10, 30]) - 20) / np.std([10, 20, 30]), 1e-4
+        sorted(probe[:, 0, 0, 0].tolist()),
+        (np.array([10, 20, 30]) - 20) / np.std([10, 20, 30]),
+        1e-4,
     )
     low.save(tmp_path / "train" / "b" / "1.png")
-    images = load_task(tmp_path, probe_size=2).batches.samples.images
+    images = load_task(tmp_path, probe_size=3).batches.samples.images
     assert sorted(images[:, 0, 0, 0].tolist()) == [10, 20, 30, 30]
 
 
@@ -224,6 +226,7 @@ LIE = r"of .*a\.npz: its header says .*, but it has 100 bytes$"
         ({"x.npy": member(header="{'descr': __import__('os')}")}, r"got x of .*a\.npz: "),
         ({"x.npy": member(header="", version=(9, 0))}, r"got x of .*a\.npz: its format 9\.0"),
         ({"x.npy": member(header=" " * 60_000)}, r"got x of .*a\.npz: "),
+        ({"x.npy": member(header="\0{" + "x" * 9000)}, r"got x of .*a\.npz: "),
         ({"x.npy": b"no array"}, r"got x of .*a\.npz: "),
         ({"x.npy": b""}, r"got x of .*a\.npz: "),
         ({"x.npy": X[:-3]}, r"got x of .*a\.npz: its header says uint8 \(4, 5, 5\), but it has 97"),
@@ -346,6 +349,16 @@ def test_corrupt_parquet_files_are_named(tmp_path):
     for cut in (b"", whole[:10], whole[: len(whole) // 2]):
         path.write_bytes(cut)
         refused(path, r"^`data` must be an undamaged parquet file, got .*a\.parquet: ")
+
+
+def test_checksums_of_parquet_pages_are_checked(tmp_path):
+    path = table(tmp_path)
+    kept = parquet.read_table(path)
+    parquet.write_table(kept, path, compression="none", write_page_checksum=True)
+    whole = path.read_bytes()
+    middle = whole.index(BYTES[1]) + len(BYTES[1]) // 2
+    path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+    refused(path, r"^`data` must be an undamaged parquet file, got image of .*a\.parquet: .*[Cc]RC")
 
 
 def test_pipes_called_parquet_are_not_opened(tmp_path):

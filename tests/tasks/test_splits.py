@@ -8,11 +8,12 @@ CLASSES = {"a": SOME[:5], "b": SOME[5:]}
 LABELS = [0] * 5 + [1] * 5
 
 
+TRAIN = ["Train", "TRAIN", "training", "Training", "train_images", "trainset", "trn"]
+HELD = ["val", "Validation", "VALID", "val_set", "dev", "test", "Testing", "TEST", "eval"]
+
+
 @pytest.mark.parametrize(
-    "train", ["train", "Train", "TRAIN", "training", "Training", "train_images", "trainset", "trn"]
-)
-@pytest.mark.parametrize(
-    "held", ["val", "Validation", "VALID", "val_set", "dev", "test", "Testing", "TEST", "eval"]
+    ("train", "held"), [*((name, "val") for name in TRAIN), *(("train", name) for name in HELD)]
 )
 def test_usual_names_of_splits_are_understood_in_any_case(tmp_path, train, held):
     write_folder(tmp_path / train, CLASSES)

@@ -17,8 +17,7 @@ from torch.utils.data import TensorDataset
 from prescreen.tasks.images.labels import number_classes
 from prescreen.tasks.images.layouts import is_channels_last
 from prescreen.tasks.images.splits import Splits
-from prescreen.tasks.images.walk import shown
-from prescreen.text import first_line
+from prescreen.tasks.images.walk import reason, shown
 
 _IMAGES = ("train_images", "x_train", "images", "x")
 _LABELS = ("train_labels", "y_train", "labels", "y")
@@ -57,7 +56,7 @@ def open_npz(path: Path) -> Splits:
             archive = np.load(file, allow_pickle=False)
         # NumPy and zipfile raise errors of any kind for damaged files.
         except Exception as error:
-            raise _damaged(shown(path), first_line(error)) from error
+            raise _damaged(shown(path), reason(error)) from error
         return _splits(archive, path)
 
 
@@ -134,7 +133,7 @@ def _array(archive: Any, key: str, path: Path) -> np.ndarray[Any, Any]:
         fault = _fault(archive.zip, member)
         values = None if fault else np.asarray(archive[key])
     except Exception as error:
-        raise _damaged(where, first_line(error)) from error
+        raise _damaged(where, reason(error)) from error
     if values is None:
         raise _damaged(where, fault)
     return values
@@ -170,7 +169,7 @@ def _largest() -> int:
         return 8 << 30
 
 
-def _damaged(where: str, reason: str) -> ValueError:
+def _damaged(where: str, fault: str) -> ValueError:
     return ValueError(
-        f"`data` must be an undamaged .npz archive of plain arrays, got {where}: {shown(reason)}"
+        f"`data` must be an undamaged .npz archive of plain arrays, got {where}: {fault}"
     )
