@@ -108,6 +108,13 @@ def test_parquet_splits_are_named_by_files_or_folders(tmp_path, train, held):
     assert_task_is(load_task(tmp_path, probe_size=4, augment=False), SOME, LABELS, OTHERS)
 
 
+def test_tables_beside_image_files_are_not_taken_for_them(tmp_path):
+    write_folder(tmp_path / "train", CLASSES)
+    write_folder(tmp_path, {"val": OTHERS})
+    (tmp_path / "train" / "metadata.parquet").write_bytes(b"not read")
+    assert_task_is(load_task(tmp_path, probe_size=4, augment=False), SOME, LABELS, OTHERS)
+
+
 def test_parquet_files_of_no_or_one_split_are_all_training_data(tmp_path):
     for names in (("a", "b"), ("test-0", "test-1")):
         folder = tmp_path / names[0]
