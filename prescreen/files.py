@@ -2,56 +2,31 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
+import json
 import os
-import pathlib
 import re
-import threading
-import types
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from prescreen.inert import require_inert, safe_globals
 from prescreen.text import first_line
 
 SAFETENSORS = ".safetensors"
 PICKLED = ".pt"
-
-_RECONSTRUCT: Any = np.array(0).__reduce__()[0]
-_SCALAR: Any = np.float32(0).__reduce__()[0]
-
-# What a pickle may name beside what torch itself allows: types that hold values and do nothing else.
-# Paths of the other system become pure ones; NumPy's functions have moved within it.
-SAFE_TYPES: Mapping[str, Callable[..., Any]] = {
-    "argparse.Namespace": argparse.Namespace,
-    "types.SimpleNamespace": types.SimpleNamespace,
-    **{
-        f"{module}.{name}": getattr(pathlib, name if safe else f"Pure{name}")
-        for module in ("pathlib", "pathlib._local")
-        for name, safe in (
-            *((name, True) for name in ("PurePosixPath", "PureWindowsPath")),
-            *((name, name == type(Path()).__name__) for name in ("PosixPath", "WindowsPath")),
-        )
-    },
-    "numpy.ndarray": np.ndarray,
-    "numpy.dtype": np.dtype,
-    **{
-        f"numpy.{core}.multiarray.{name}": function
-        for core in ("core", "_core")
-        for name, function in (("_reconstruct", _RECONSTRUCT), ("scalar", _SCALAR))
-    },
-    **{
-        f"{kind.__module__}.{kind.__qualname__}": kind
-        for kind in {type(np.dtype(code)) for code in "?bBhHiIlLqQefdgFDGmMSUVO"}
-    },
-}
-_allowing = threading.Lock()  # torch has one list of allowed names, for all threads
+# What safetensors can hold in every version; other kinds of numbers go into torch's own format.
+_PLAIN = (
+    *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+)
+# Where a safetensors file says what it cannot hold: the order of names, and the versions of modules.
+_ORDER, _VERSIONS = "prescreen_order", "prescreen_versions"
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -64,42 +39,48 @@ def save_state(stem: Path, state: Mapping[str, Any]) -> Path:
 
     Args:
         stem: the path without an extension.
-        state: such as ``model.state_dict()``. Safetensors must be installed; it holds tensors only,
-            and none that share memory (tied weights).
+        state: such as ``model.state_dict()``. Safetensors must be installed; it holds plain tensors
+            only, and none that share memory (tied weights).
 
     Returns:
         The file's path.
+
+    Raises:
+        ValueError: a part of ``state`` would not be read back.
     """
-    plain = {name: _alone(value) for name, value in state.items()}
+    whole = state if type(state) is OrderedDict else dict(state)
+    require_inert("state", whole)
     if _fits_safetensors(state) and importlib.util.find_spec("safetensors") is not None:
         from safetensors.torch import save_file
 
         path = stem.with_name(stem.name + SAFETENSORS)
-        _replace(path, lambda part: save_file(plain, part))
+        plain = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+        more = {_ORDER: json.dumps([*state])}
+        if versions := getattr(state, "_metadata", None):
+            more[_VERSIONS] = json.dumps(versions)
+        _replace(path, lambda part: save_file(plain, part, metadata=more))
     else:
         path = stem.with_name(stem.name + PICKLED)
-        _replace(path, lambda part: torch.save(dict(state), part))
+        _replace(path, lambda part: torch.save(whole, part))
     return path
 
 
-def load_state(path: Path, also: Mapping[str, Callable[..., Any]] | None = None) -> Any:
+def load_state(path: Path, stand_ins: Iterable[type] = ()) -> Any:
     """The content of a checkpoint file, on the CPU; nothing in it is executed.
 
     Args:
         path: of the file.
-        also: what else a pickle may name, beside ``SAFE_TYPES``, and what stands for it.
+        stand_ins: types by the names of others, which a pickle may hold in addition.
 
     Raises:
-        ValueError: the file cannot be read, or holds more than tensors and inert Python values.
+        ValueError: the file cannot be read, or holds more than tensors and plain Python values.
     """
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise ValueError(f"checkpoint must be a file of weights, got {path}, which is no file")
     try:
         if path.suffix == SAFETENSORS:
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        with _allowed({**SAFE_TYPES, **(also or {})}):
+            return _load_safetensors(path)
+        with safe_globals(stand_ins):
             return torch.load(path, map_location="cpu", weights_only=True)
     except ImportError as error:
         raise ValueError(
@@ -122,48 +103,66 @@ def _unreadable(path: Path, error: Exception) -> str:
     return (told[1] if told is not None else first_line(error))[:200]
 
 
-@contextmanager
-def _allowed(types: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
-    """Let torch's unpickler use types under names; what the user has allowed stays allowed."""
-    if not hasattr(torch.serialization, "safe_globals"):  # torch 2.4
-        yield
-        return
-    with _allowing:
-        theirs = torch.serialization.get_safe_globals()
-        ours = [_under(name, kind) for name, kind in types.items()]
-        with torch.serialization.safe_globals([kind for kind in ours if kind not in theirs]):
-            yield
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import safe_open
 
-
-def _under(name: str, kind: Callable[..., Any]) -> Callable[..., Any]:
-    """A function or type under a name, by which torch knows it."""
-    module, _, own = name.rpartition(".")
-    if (kind.__module__, kind.__qualname__) == (module, own):
-        return kind
-
-    def call(*args: Any) -> Any:
-        return kind(*args)
-
-    call.__module__, call.__qualname__ = module, own
-    return call
+    with safe_open(path, "pt") as file:
+        more = file.metadata() or {}
+        order = json.loads(more[_ORDER]) if _ORDER in more else [*file.keys()]
+        if sorted(order) != sorted(file.keys()):
+            raise ValueError("its list of names is not that of its tensors")
+        state = OrderedDict((name, file.get_tensor(name)) for name in order)
+    if _VERSIONS not in more:
+        return dict(state)
+    state._metadata = OrderedDict(json.loads(more[_VERSIONS]))  # type: ignore[attr-defined]
+    return state
 
 
 def _fits_safetensors(state: Mapping[str, Any]) -> bool:
-    if not all(
-        isinstance(value, Tensor) and value.layout is torch.strided for value in state.values()
-    ):
+    """Whether safetensors gives back the same state; it has no strings but names, and no flags."""
+    if not all(type(name) is str and name.isascii() for name in state) or "__metadata__" in state:
+        return False
+    if not all(type(value) is Tensor and _is_plain(value) for value in state.values()):
+        return False
+    if not _is_json(getattr(state, "_metadata", None)):
         return False
     memory = [value.untyped_storage().data_ptr() for value in state.values() if value.numel()]
     return len(set(memory)) == len(memory)
 
 
-def _alone(value: Any) -> Any:
-    return value.detach().cpu().contiguous() if isinstance(value, Tensor) else value
+def _is_plain(tensor: Tensor) -> bool:
+    flags = tensor.requires_grad or tensor.is_conj() or tensor.is_neg() or tensor.is_quantized
+    strided = tensor.layout is torch.strided and not flags and not vars(tensor)
+    return strided and tensor.dtype in _PLAIN
+
+
+def _is_json(value: Any) -> bool:
+    """Whether a value comes back from JSON as it is."""
+    try:
+        return bool(json.loads(json.dumps(value)) == value)
+    except (TypeError, ValueError):
+        return False
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    part = path.with_name(path.name + ".part")
-    write(part)
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
+    # Another process may be writing the same file.
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        write(part)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that the names in a folder survive a loss of power, where the platform can."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

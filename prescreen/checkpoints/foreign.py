@@ -5,13 +5,15 @@ from __future__ import annotations
 import builtins
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from prescreen.files import SAFE_TYPES, SAFETENSORS, load_state
+from prescreen.files import SAFETENSORS, load_state
+from prescreen.inert import safe_globals
 
 # Modules of the standard library that hold values; whatever another one is asked for could do something.
 _VALUES = (
@@ -19,6 +21,9 @@ _VALUES = (
     *("fractions", "functools", "ipaddress", "logging", "numbers", "pathlib", "random", "re"),
     *("time", "types", "typing", "uuid", "zoneinfo"),
 )
+
+# NumPy's arrays of objects and of records are built of parts that were allowed one by one.
+_OF_NUMPY = (type(np.dtype("O")), type(np.dtype("V")))
 
 
 class Inert(list[Any]):
@@ -63,20 +68,21 @@ def load_foreign(path: Path) -> Any:
             f"{', '.join(refused[:3])}"
         )
     try:
-        return load_state(path, {name: _standing_for(name, Inert) for name in names})
+        return load_state(path, _stand_ins(names, Inert))
     except ValueError:
         if not names:
             raise
-        return load_state(path, {name: _standing_for(name, InertMapping) for name in names})
+        return load_state(path, _stand_ins(names, InertMapping))
 
 
 def _foreign_names(path: Path) -> set[str]:
-    """Names in a pickle that neither torch nor ``SAFE_TYPES`` knows; none if it is damaged."""
+    """Names in a pickle of what ``load_state`` does not allow; none if it is damaged."""
     listed = getattr(torch.serialization, "get_unsafe_globals_in_checkpoint", None)  # torch 2.6
     if listed is None or path.suffix == SAFETENSORS or not path.is_file():
         return set()
     try:
-        return {*listed(path)} - {*SAFE_TYPES}
+        with safe_globals():
+            return {*listed(path)}
     except Exception:  # load_state says what is wrong with the file
         return set()
 
@@ -89,6 +95,11 @@ def _acts(name: str) -> bool:
     return root in sys.stdlib_module_names and root not in _VALUES
 
 
-def _standing_for(name: str, kind: type) -> Callable[..., Any]:
-    module, _, own = name.rpartition(".")
-    return type(own, (kind,), {"__module__": module, "__qualname__": own, "origin": name})
+def _stand_ins(names: Iterable[str], kind: type) -> list[type]:
+    """A type of a kind under each name."""
+    made = list(_OF_NUMPY)
+    for name in names:
+        module, _, own = name.rpartition(".")
+        under = {"__module__": module, "__qualname__": own, "origin": name}
+        made.append(type(own, (kind,), under))
+    return made
