@@ -15,7 +15,8 @@ from torch.utils.data import Dataset
 
 from prescreen.tasks import ImageTask
 from prescreen.tasks.images.batches import DatasetBatches, Moments
-from prescreen.tasks.images.dataset import InMemory, Layout, collect
+from prescreen.tasks.images.dataset import InMemory, collect
+from prescreen.tasks.images.layouts import Layout
 from prescreen.tasks.images.parquet import open_parquet
 from prescreen.tasks.images.probe_batch import choose_probe
 

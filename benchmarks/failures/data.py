@@ -14,8 +14,9 @@ from benchmarks.common.images import Labelled, batches_of, open_test, read_rows,
 from benchmarks.common.training_sets import few, long_tail, rows_of
 from prescreen import load_task
 from prescreen.tasks import ImageTask
-from prescreen.tasks.images.dataset import InMemory, Layout, fit
-from prescreen.tasks.images.folders import decode
+from prescreen.tasks.images.dataset import InMemory
+from prescreen.tasks.images.decode import decode
+from prescreen.tasks.images.layouts import Layout, fit
 
 IMAGE_SIZE = 16
 PROBE = 512

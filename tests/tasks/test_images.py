@@ -387,12 +387,16 @@ PIXELS, LABELS = random_images()
         (Endless(), {}, "`dataset` must be a map-style data set.*, got Endless"),
         (Items([]), {}, "`dataset` must have at least one image, got an empty data set"),
         (Items([1, 2, 3, 4]), {}, "the images must be tensors.*, got int in item"),
-        (Items([(torch.zeros(4), 0)] * 4), {}, r"the images must be .*, got Tensor \(4,\) in item"),
+        (
+            Items([(torch.zeros(4), 0)] * 4),
+            {},
+            r"the images must be .*, got Tensor \(4,\) torch.float32",
+        ),
         (Items(list(PIXELS)), {}, r"the items must be \(image tensor, label\), got Tensor"),
         (Items([(PIXELS[0], 0.5)] * 4), {}, "the labels must be integers, got 0.5 in item"),
         (Items([(PIXELS[0], "cat")] * 4), {}, "the labels must be integers, got 'cat' in item"),
         (Items([(PIXELS[0], torch.zeros(3))] * 4), {}, "the labels must be integers, got tensor"),
-        (Items([(PIXELS[0], -1)] * 4), {}, "the labels must be class indices from 0 to 0, got -1"),
+        (Items([(PIXELS[0], -1)] * 4), {}, "the labels must be class indices from 0, got -1"),
         (
             TensorDataset(PIXELS, LABELS.float()),
             {},

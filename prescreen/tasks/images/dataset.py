@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import median_low
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.utils.data import Dataset, TensorDataset
 
+from prescreen.tasks.images.labels import as_array, number_classes
+from prescreen.tasks.images.layouts import Layout, fit, held_dtype, is_channels_last
 from prescreen.tasks.rows import digest
 
 # Training images that take more bytes than this (4 GiB, as uint8 or float32) are not kept in memory but
@@ -19,16 +21,6 @@ from prescreen.tasks.rows import digest
 MEMORY_LIMIT = 4 << 30
 
 _LOOKED_AT = 64  # how many images, evenly spaced, decide the common layout
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, by which image libraries turn RGB into grey
-
-
-class Layout(NamedTuple):
-    """The common form of a data set's images."""
-
-    channels: int
-    height: int
-    width: int
-    dtype: torch.dtype
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +29,7 @@ class InMemory:
 
     images: Tensor
     labels: Tensor
+    dtype: torch.dtype | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -45,7 +38,7 @@ class InMemory:
     def layout(self) -> Layout:
         """The layout of all images."""
         _, channels, height, width = self.images.shape
-        return Layout(channels, height, width, self.images.dtype)
+        return Layout(channels, height, width, self.dtype or self.images.dtype)
 
     def read(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The images and labels of some rows."""
@@ -70,24 +63,23 @@ class OnDemand:
 
     def read(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The images and labels of some rows."""
-        samples = [read_sample(self.dataset, row) for row in self.rows[rows].tolist()]
-        labels = torch.tensor([label for _, label in samples])
-        check_labels(labels, self.num_classes)
-        return torch.cat([fit(image[None], self.layout) for image, _ in samples]), labels
+        images, labels = _read(self.dataset, self.rows[rows], self.layout)
+        return images, number_classes(labels, self.num_classes).indices
 
     def digest(self) -> str:
         """A hash of the rows in use; the images are not read for it."""
         return digest(self.rows)
 
 
-def read_image(dataset: Dataset[Any], row: int) -> Tensor:
-    """One image, (C, H, W), uint8 or float32; a label beside it is ignored."""
+def read_image(dataset: Dataset[Any], row: int, layout: Layout | None = None) -> Tensor:
+    """One image, (C, H, W), of its own layout or of a given one; a label beside it is ignored."""
     item = dataset[row]
-    return _as_image(item[0] if isinstance(item, (tuple, list)) and item else item, row)
+    image = _as_image(item[0] if isinstance(item, (tuple, list)) and item else item, dataset, row)
+    return image if layout is None else _fit_one(image, layout, dataset, row)
 
 
 def read_sample(dataset: Dataset[Any], row: int) -> tuple[Tensor, int]:
-    """One image, (C, H, W), uint8 or float32, and its class index."""
+    """One image, (C, H, W), uint8, uint16 or float32, and its label."""
     item = dataset[row]
     if not isinstance(item, (tuple, list)) or len(item) != 2:
         raise ValueError(
@@ -98,35 +90,27 @@ def read_sample(dataset: Dataset[Any], row: int) -> tuple[Tensor, int]:
     value = label.item() if math.prod(getattr(label, "shape", (0,))) == 1 else label
     if not isinstance(value, int):
         raise ValueError(f"the labels must be integers, got {label!r} in item {row}")
-    return _as_image(item[0], row), value
-
-
-def check_labels(labels: Tensor, num_classes: int, where: str = "") -> None:
-    """Refuse class indices outside 0 … K - 1; `where` they are is part of the message."""
-    outside = labels[(labels < 0) | (labels >= num_classes)]
-    if len(outside):
-        raise ValueError(
-            f"the labels{where} must be class indices from 0 to {num_classes - 1}, "
-            f"got {int(outside[0])}"
-        )
+    return _as_image(item[0], dataset, row), int(value)
 
 
 def load(
     dataset: Dataset[Any], rows: Tensor, num_classes: int | None, image_size: int | None
-) -> tuple[InMemory | OnDemand, int]:
-    """The training samples, in memory if they fit, and the number of classes."""
+) -> tuple[InMemory | OnDemand, int, tuple[Any, ...] | None]:
+    """The training samples, in memory if they fit, the number of classes, and their names if known."""
     layout = common_layout(dataset, rows, image_size)
-    num_classes = num_classes or len(getattr(dataset, "classes", None) or ()) or None
-    if math.prod(layout[:3]) * layout.dtype.itemsize * len(rows) > MEMORY_LIMIT:
+    named = tuple(getattr(dataset, "classes", None) or ())
+    num_classes = num_classes or len(named) or None
+    classes = named if len(named) == num_classes else None
+    if math.prod(layout[:3]) * held_dtype(layout.dtype).itemsize * len(rows) > MEMORY_LIMIT:
         if num_classes is None:
             raise ValueError(
                 "`num_classes` must be given for a data set too large for memory, got None"
             )
-        return OnDemand(dataset, rows, layout, num_classes), num_classes
-    samples = collect(dataset, rows, layout)
-    num_classes = num_classes or max(1, int(samples.labels.max()) + 1)
-    check_labels(samples.labels, num_classes)
-    return samples, num_classes
+        return OnDemand(dataset, rows, layout, num_classes), num_classes, classes
+    images, values = _read(dataset, rows, layout)
+    labels = number_classes(values, num_classes)
+    samples = InMemory(images, labels.indices, layout.dtype)
+    return samples, labels.num_classes, classes or labels.classes
 
 
 def common_layout(dataset: Dataset[Any], rows: Tensor, image_size: int | None) -> Layout:
@@ -135,65 +119,82 @@ def common_layout(dataset: Dataset[Any], rows: Tensor, image_size: int | None) -
     images = [read_image(dataset, row) for row in rows[evenly].tolist()]
     height, width = (median_low(image.shape[dim] for image in images) for dim in (1, 2))
     channels = max(image.shape[0] for image in images)
-    return Layout(channels, image_size or height, image_size or width, images[0].dtype)
+    dtype, others = images[0].dtype, {image.dtype for image in images}
+    # Of images of 8 and of 16 bits all become 8 bits; beside deeper ones those of 16 bits stay.
+    if torch.uint16 in others and len(others) > 1:
+        dtype = torch.uint8 if torch.uint8 in others else torch.float32
+    return Layout(channels, image_size or height, image_size or width, dtype)
 
 
 def collect(dataset: Dataset[Any], rows: Tensor, layout: Layout) -> InMemory:
     """Read rows into memory; a grey layout turns into RGB at the first RGB image."""
+    images, labels = _read(dataset, rows, layout)
+    return InMemory(images, torch.from_numpy(labels.astype(np.int64)), layout.dtype)
+
+
+def _read(
+    dataset: Dataset[Any], rows: Tensor, layout: Layout
+) -> tuple[Tensor, np.ndarray[Any, Any]]:
+    """The images of some rows in one layout, and their labels, which may be any integers."""
     if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2:
-        pixels, indices = dataset.tensors
-        return _from_tensors(pixels[rows], indices[rows], layout)
-    images = torch.empty(len(rows), *layout[:3], dtype=layout.dtype)
+        return _from_tensors(dataset, rows, layout)
+    images = torch.empty(len(rows), *layout[:3], dtype=held_dtype(layout.dtype))
     labels = []
     for i, row in enumerate(rows.tolist()):
         image, label = read_sample(dataset, row)
         if len(image) == 3 and layout.channels == 1:
             layout = layout._replace(channels=3)
             images = images.repeat(1, 3, 1, 1)
-        images[i] = fit(image[None], layout)[0]
+        images[i] = _fit_one(image, layout, dataset, row)
         labels.append(label)
-    return InMemory(images, torch.tensor(labels))
+    return images, as_array(labels)
 
 
-def fit(images: Tensor, layout: Layout) -> Tensor:
-    """Bring images (B, C, H, W) to a layout: grey to RGB or back, resized without keeping the aspect."""
-    if images.dtype != layout.dtype:
-        raise ValueError(f"the images must have one dtype, got {layout.dtype} and {images.dtype}")
-    channels = images.shape[1]
-    if channels != layout.channels:
-        if {channels, layout.channels} != {1, 3}:
-            raise ValueError(
-                "the images must have equally many channels, or 1 and 3, "
-                f"got {channels} and {layout.channels}"
-            )
-        images = images.expand(-1, 3, -1, -1) if channels == 1 else _to_grey(images)
-    if images.shape[2:] != layout[1:3]:
-        images = functional.interpolate(images, layout[1:3], mode="bilinear", antialias=True)
-    return images
+def _fit_one(image: Tensor, layout: Layout, dataset: Dataset[Any], row: int) -> Tensor:
+    try:
+        return fit(image[None], layout)[0]
+    except ValueError as error:
+        error.args = (f"{error} in {_origin(dataset, row)}",)
+        raise
 
 
-def _from_tensors(images: Tensor, labels: Tensor, layout: Layout) -> InMemory:
-    """Like `collect`, for a data set that holds tensors already."""
-    if labels.numel() != len(labels) or labels.is_floating_point():
+def _origin(dataset: Dataset[Any], row: int) -> str:
+    """What an item is called: its file, if it has one."""
+    origin = getattr(dataset, "origin", None)
+    return f"item {row}" if origin is None else str(origin(row))
+
+
+def _from_tensors(
+    dataset: TensorDataset, rows: Tensor, layout: Layout
+) -> tuple[Tensor, np.ndarray[Any, Any]]:
+    """Like `_read`, for a data set that holds tensors already."""
+    images, labels = dataset.tensors
+    if labels.numel() != len(labels) or labels.is_floating_point() or labels.is_complex():
         raise ValueError(
             f"the labels must be integers (n,), got {labels.dtype} {tuple(labels.shape)}"
         )
+    images = images[rows]
     images = images if images.ndim == 4 else images[:, None]
-    images = images if images.dtype == torch.uint8 else images.float()
-    return InMemory(fit(images, layout), labels.reshape(-1).long())
+    if _is_channels_last(images[0], dataset, "items"):
+        images = images.movedim(3, 1)
+    images = images if images.dtype in (torch.uint8, torch.uint16) else images.float()
+    return fit(images, layout), labels.reshape(-1).cpu().numpy()[rows.numpy()]
 
 
-def _as_image(value: object, row: int) -> Tensor:
-    if not isinstance(value, Tensor) or value.ndim not in (2, 3) or not value.numel():
-        shape = f" {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+def _as_image(value: object, dataset: Dataset[Any], row: int) -> Tensor:
+    is_image = isinstance(value, Tensor) and value.ndim in (2, 3) and value.numel() > 0
+    if not isinstance(value, Tensor) or not is_image or value.is_complex():
+        form = f" {tuple(value.shape)} {value.dtype}" if isinstance(value, Tensor) else ""
         raise ValueError(
-            "the images must be tensors (C, H, W) or (H, W), "
-            f"got {type(value).__name__}{shape} in item {row}"
+            "the images must be tensors (C, H, W) or (H, W) of numbers, "
+            f"got {type(value).__name__}{form} in item {row}"
         )
-    image = value if value.dtype == torch.uint8 else value.float()
-    return image if image.ndim == 3 else image[None]
+    image = value if value.dtype in (torch.uint8, torch.uint16) else value.float()
+    if image.ndim == 2:
+        return image[None]
+    return image.movedim(2, 0) if _is_channels_last(image, dataset, f"item {row}") else image
 
 
-def _to_grey(images: Tensor) -> Tensor:
-    grey = (images.float() * torch.tensor(_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
-    return grey if images.is_floating_point() else grey.round().to(images.dtype)
+def _is_channels_last(image: Tensor, dataset: Dataset[Any], what: str) -> bool:
+    # What this package decoded is (C, H, W), however small.
+    return not getattr(dataset, "channels_first", False) and is_channels_last(image.shape, what)

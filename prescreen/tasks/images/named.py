@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
-from prescreen.tasks.images.folders import Splits, from_pillow, open_folder, required
+from prescreen.tasks.images.decode import from_pillow, required
+from prescreen.tasks.images.folders import open_folder
 from prescreen.tasks.images.npz import open_npz
-from prescreen.tasks.images.parquet import list_parquet, open_parquet
+from prescreen.tasks.images.parquet import open_parquet
+from prescreen.tasks.images.splits import Splits, list_parquet
 from prescreen.tasks.images.task import Augment, ImageTask
 from prescreen.text import first_line
 
@@ -77,14 +79,15 @@ def load_task(
     (8×8 grey, part of scikit-learn) and those of torchvision, such as ``cifar10``, ``mnist``, ``svhn``,
     which are downloaded if missing. A path is one of
 
-    - a folder with a sub-folder of images for every class, or with such a folder ``train``;
+    - a folder with a sub-folder of images for every class, or with such a folder ``train`` in any of
+      the usual spellings, beside ``val`` or ``test``;
     - a .parquet file or a folder of them, in the Hugging Face image schema: ``image`` or ``img``,
       and ``label`` or ``labels``;
     - an .npz archive with ``x`` and ``y``, ``images`` and ``labels``, ``x_train`` and ``y_train``,
       or ``train_images`` and ``train_labels``.
 
     The probe batch is drawn from the validation images, else from the test images, else it is held out
-    of the training images. Its labels are not kept. All images are standardised with the mean and
+    of the training images, with its copies among files. Its labels are not kept. All images are standardised with the mean and
     deviation of the training images per channel, and resized to one size; grey images become RGB if
     others are. Up to 4 GiB of them are held in memory.
 
@@ -157,8 +160,9 @@ def _open_path(data: str | Path) -> Splits:
     path = Path(data).expanduser()
     if path.is_dir():
         return open_parquet(path) if list_parquet(path) else open_folder(path)
-    if path.is_file() and path.suffix in (".npz", ".parquet"):
-        return open_npz(path) if path.suffix == ".npz" else open_parquet(path)
+    opener = {".npz": open_npz, ".parquet": open_parquet}.get(path.suffix.lower())
+    if opener is not None and path.is_file():
+        return opener(path)
     names = ["digits", *(known.lower() for known in _TORCHVISION)]
     close = difflib.get_close_matches(str(data).lower(), names, n=3)
     meant = f"; did you mean {' or '.join(close)}?" if close else ""

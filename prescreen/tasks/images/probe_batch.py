@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +13,8 @@ from torch import Generator, Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from prescreen.tasks.rows import draw_rows
+
+logger = logging.getLogger(__name__)
 
 # A larger `probe_shift` causes a warning; benchmarks/failures shows what it detects.
 SHIFT_LIMIT = 0.1
@@ -35,13 +40,43 @@ def choose_probe(
     length = _length(dataset, "dataset")
     if probe is None:
         chosen, rest = draw_rows(length, size, generator, leave=1)
-        return dataset, chosen, rest
+        return dataset, chosen, _without_copies(dataset, rest, chosen)
     if isinstance(probe, Tensor):
         if len(probe) < 2:
             raise ValueError(f"`probe` must have at least 2 inputs, got {len(probe)}")
         return TensorDataset(probe), torch.arange(len(probe)), torch.arange(length)
     chosen, _ = draw_rows(_length(probe, "probe"), size, generator)
+    if copies := _copies(dataset, range(length), probe, chosen):
+        logger.warning("training images that are in the probe as well: %d of them", len(copies))
     return probe, chosen, torch.arange(length)
+
+
+def _without_copies(dataset: Dataset[Any], rows: Tensor, chosen: Tensor) -> Tensor:
+    """The rows whose images are not also among the chosen ones."""
+    copies = _copies(dataset, rows.tolist(), dataset, chosen)
+    if not copies:
+        return rows
+    logger.warning("left out of training: copies of probe images, %d of them", len(copies))
+    rest = rows[~torch.isin(rows, torch.tensor(copies))]
+    if not len(rest):
+        raise ValueError("`data` must have images that differ from the probe's, got copies alone")
+    return rest
+
+
+def _copies(dataset: Any, rows: Sequence[int], source: Any, chosen: Tensor) -> list[int]:
+    """The rows of images whose encoded bytes are those of a chosen image of the source."""
+    if not hasattr(dataset, "encoded_size") or not hasattr(source, "encoded_size"):
+        return []  # tensors, and the user's own data sets
+    sizes = {source.encoded_size(row) for row in chosen.tolist()}
+    alike = [row for row in rows if dataset.encoded_size(row) in sizes]
+    if not alike:
+        return []
+    hashes = {_hash(source.encoded(row)) for row in chosen.tolist()}
+    return [row for row in alike if _hash(dataset.encoded(row)) in hashes]
+
+
+def _hash(encoded: bytes) -> bytes:
+    return hashlib.sha256(encoded).digest()
 
 
 def probe_shift(probe: Tensor) -> float:

@@ -18,6 +18,7 @@ from prescreen.predictions import Link, check_link
 from prescreen.tasks.base import model_logits
 from prescreen.tasks.images import dataset as images
 from prescreen.tasks.images.batches import DatasetBatches, LoaderBatches, measure
+from prescreen.tasks.images.layouts import is_clearly_channels_last
 from prescreen.tasks.images.probe_batch import check_probe, choose_probe, warn_of_shift
 from prescreen.tasks.images.views import shifted
 from prescreen.tasks.rows import digest
@@ -44,6 +45,7 @@ class ImageTask:
             gives the same batches, and global random state is neither read nor changed.
         criterion: the loss that training minimises, ``criterion(logits, targets)``.
         link: how logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``.
+        classes: what each of the K stands for, such as names of folders; None for class indices.
 
     Raises:
         ValueError: a probe batch or number of classes that no candidate can be read on.
@@ -57,6 +59,7 @@ class ImageTask:
     batches: Batches
     criterion: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy
     link: Link = "softmax"
+    classes: tuple[Any, ...] | None = None
 
     def __post_init__(self) -> None:
         check_link(self.link)
@@ -129,15 +132,16 @@ class ImageTask:
     ) -> ImageTask:
         """A classification task from a map-style data set of (image tensor, class index).
 
-        Images are uint8 or float, (C, H, W) or (H, W), and get zero mean and unit deviation per
-        channel of the training images. Up to 4 GiB of them (``images.MEMORY_LIMIT``) are read once
-        and kept; above that they are read again for every batch. Leave random transforms out of the
-        data set: they would be frozen, or not depend on `seed`.
+        Images are uint8 or float, (C, H, W) or (H, W), or (H, W, C) where that is clear, and get
+        zero mean and unit deviation per channel of the training images. Up to 4 GiB of them
+        (``images.MEMORY_LIMIT``) are read once and kept; above that they are read again for every
+        batch. Leave random transforms out of the data set: they would be frozen, or not depend on
+        `seed`.
 
         Args:
             dataset: the training data.
             num_classes: K; by default the length of the data set's ``classes``, or one more than its
-                largest label.
+                largest label. Labels far sparser than that are numbered in order: ``classes``.
             probe: unlabelled inputs that training does not use, in the data set's form: a tensor
                 (N, C, H, W), or a data set that `probe_size` images are drawn from (its labels are
                 ignored). By default they are held out of `dataset`.
@@ -161,11 +165,11 @@ class ImageTask:
             require_at_least("image_size", image_size, 1)
         generator = Generator().manual_seed(seed)
         source, chosen, rows = choose_probe(dataset, probe, probe_size, generator)
-        samples, num_classes = images.load(dataset, rows, num_classes, image_size)
+        samples, num_classes, classes = images.load(dataset, rows, num_classes, image_size)
         moments = measure(samples, generator)
         layout = samples.layout
         inputs = torch.cat(
-            [images.fit(images.read_image(source, row)[None], layout) for row in chosen.tolist()]
+            [images.read_image(source, row, layout)[None] for row in chosen.tolist()]
         )
         normalized = moments.normalize(inputs)
         if probe is not None:  # else it is a sample of the same images
@@ -177,6 +181,7 @@ class ImageTask:
             in_channels=layout.channels,
             image_size=(layout.height, layout.width),
             batches=DatasetBatches(samples, moments, crop=bool(augment), flip=augment is True),
+            classes=classes,
         )
 
     @classmethod
@@ -212,5 +217,7 @@ class ImageTask:
         """
         check_probe(probe)
         _, channels, height, width = probe.shape
+        if is_clearly_channels_last(probe.shape[1:]):
+            raise ValueError(f"`probe` must be (N, C, H, W), got (N, H, W, C) {tuple(probe.shape)}")
         batches = LoaderBatches(loader)
         return cls(name, probe, num_classes, channels, (height, width), batches, criterion, link)

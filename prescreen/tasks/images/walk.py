@@ -1,0 +1,98 @@
+"""What is in a folder of images: files and sub-folders by kind, but for what systems leave there."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+SUFFIXES = (
+    *(".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm"),
+    *(".tif", ".tiff", ".webp"),
+)
+
+# Left by macOS, Windows, Synology and file systems.
+_SYSTEM = ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information")
+_SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
+
+
+class Listing(NamedTuple):
+    """The images below a folder, in order, and how many other files there are of which ending."""
+
+    images: list[Path]
+    others: Counter[str]
+
+
+def list_images(folder: Path) -> Listing:
+    """All images below a folder; hidden files and folders, and links to folders, are passed over."""
+    images, others = [], Counter[str]()
+    for path, ending in _walk(folder):
+        if ending in SUFFIXES:
+            images.append(path)
+        else:
+            others[ending] += 1
+    return Listing(sorted(images), others)
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether there is an image at any depth below a folder."""
+    return any(ending in SUFFIXES for _, ending in _walk(folder))
+
+
+def sub_folders(folder: Path) -> list[Path]:
+    """The sub-folders that are not hidden, links to folders among them, in order."""
+    return sorted(Path(entry.path) for entry in _entries(folder) if _is_folder(entry))
+
+
+def files_of(folder: Path, *endings: str) -> list[Path]:
+    """The files of some endings in a folder itself, in order."""
+    return sorted(Path(entry.path) for entry in _entries(folder) if _ending(entry) in endings)
+
+
+def shown(path: Path | str) -> str:
+    """A path on one line, with escapes for what cannot be printed."""
+    characters = str(path)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in characters)
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
+    """All that is not hidden below a folder, but for folders, with its ending."""
+    waiting = [folder]
+    while waiting:
+        for entry in _entries(waiting.pop()):
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(Path(entry.path))
+            else:
+                yield Path(entry.path), _ending(entry)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """The entries of a folder that are not hidden."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not _is_hidden(entry.name)]
+    except OSError as error:
+        raise ValueError(
+            f"`data` must have readable folders, got {shown(folder)}: {error.strerror}"
+        ) from error
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.casefold() in (*_SYSTEM, *_SYSTEM_FILES)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; a link to itself is neither."""
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+
+
+def _ending(entry: os.DirEntry[str]) -> str:
+    """A file's suffix in lower case, or what it is else."""
+    if _is_folder(entry):
+        return "link to a folder"
+    # A broken link passes for a file: reading it fails and names it.
+    if os.path.exists(entry.path) and not os.path.isfile(entry.path):
+        return "special (pipe or device)"
+    return os.path.splitext(entry.name)[1].lower() or "without ending"
