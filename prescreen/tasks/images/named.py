@@ -13,6 +13,7 @@ from prescreen.tasks.images.decode import from_pillow, required
 from prescreen.tasks.images.folders import open_folder
 from prescreen.tasks.images.npz import open_npz
 from prescreen.tasks.images.parquet import open_parquet
+from prescreen.tasks.images.preparation import Statistics
 from prescreen.tasks.images.splits import Splits, list_parquet
 from prescreen.tasks.images.task import Augment, ImageTask
 from prescreen.text import first_line
@@ -72,6 +73,9 @@ def load_task(
     root: str | Path | None = None,
     augment: Augment = True,
     image_size: int | None = None,
+    mean: Statistics | None = None,
+    std: Statistics | None = None,
+    preprocess: str | None = None,
 ) -> ImageTask:
     """A classification task from the name of a data set or from a path.
 
@@ -87,9 +91,10 @@ def load_task(
       or ``train_images`` and ``train_labels``.
 
     The probe batch is drawn from the validation images, else from the test images, else it is held out
-    of the training images, with its copies among files. Its labels are not kept. All images are standardised with the mean and
-    deviation of the training images per channel, and resized to one size; grey images become RGB if
-    others are. Up to 4 GiB of them are held in memory.
+    of the training images, with its copies among files. Its labels are not kept. All images are
+    standardised with the mean and deviation of the training images per channel, unless others are
+    given, and resized to one size; grey images become RGB if others are. Up to 4 GiB of them are held
+    in memory.
 
     Args:
         data: a name or a path.
@@ -100,6 +105,11 @@ def load_task(
             images are known to be of characters or signs; ``"crop"`` never flips.
         image_size: height and width of all images in pixels; by default their own, or the median of
             64 images if sizes differ. The aspect is not kept.
+        mean: of each channel or of all, instead of the training images' own, of values from 0 to 1:
+            images of 8 bits are divided by 255 first.
+        std: deviation, likewise.
+        preprocess: ``"timm:NAME"`` or ``"torchvision:NAME"``: images are resized, cropped and
+            normalised as for that model in evaluation; nothing is downloaded.
 
     Raises:
         ValueError: the data do not exist, cannot be read, or have too few images.
@@ -119,6 +129,9 @@ def load_task(
         seed=seed,
         augment=augment,
         image_size=image_size,
+        mean=mean,
+        std=std,
+        preprocess=preprocess,
         name=name,
     )
 

@@ -13,12 +13,13 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from prescreen.checks import require_at_least
+from prescreen.checks import require, require_at_least
 from prescreen.predictions import Link, check_link
 from prescreen.tasks.base import model_logits
 from prescreen.tasks.images import dataset as images
-from prescreen.tasks.images.batches import DatasetBatches, LoaderBatches, measure
+from prescreen.tasks.images.batches import DatasetBatches, LoaderBatches
 from prescreen.tasks.images.layouts import is_clearly_channels_last
+from prescreen.tasks.images.preparation import Preparation, Statistics
 from prescreen.tasks.images.probe_batch import check_probe, choose_probe, warn_of_shift
 from prescreen.tasks.images.views import shifted
 from prescreen.tasks.rows import digest
@@ -46,6 +47,7 @@ class ImageTask:
         criterion: the loss that training minimises, ``criterion(logits, targets)``.
         link: how logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``.
         classes: what each of the K stands for, such as names of folders; None for class indices.
+        prepared: how images became inputs, a sentence.
 
     Raises:
         ValueError: a probe batch or number of classes that no candidate can be read on.
@@ -60,6 +62,7 @@ class ImageTask:
     criterion: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy
     link: Link = "softmax"
     classes: tuple[Any, ...] | None = None
+    prepared: str = ""
 
     def __post_init__(self) -> None:
         check_link(self.link)
@@ -128,6 +131,9 @@ class ImageTask:
         seed: int = 0,
         augment: Augment = False,
         image_size: int | None = None,
+        mean: Statistics | None = None,
+        std: Statistics | None = None,
+        preprocess: str | None = None,
         name: str = "dataset",
     ) -> ImageTask:
         """A classification task from a map-style data set of (image tensor, class index).
@@ -151,6 +157,11 @@ class ImageTask:
                 ``"crop"`` does not flip.
             image_size: height and width of all images in pixels; by default their own, or the median
                 of 64 images if sizes differ. The aspect is not kept.
+            mean: of each channel or of all, instead of the training images' own, of values from 0
+                to 1: images of 8 bits are divided by 255 first, float images are taken as they are.
+            std: deviation, likewise.
+            preprocess: ``"timm:NAME"`` or ``"torchvision:NAME"``: images are resized, cropped and
+                normalised as for that model in evaluation; nothing is downloaded.
             name: the task's name.
 
         Warns:
@@ -163,16 +174,19 @@ class ImageTask:
             raise ValueError(f"`augment` must be True, False or 'crop', got {augment!r}")
         if image_size is not None:
             require_at_least("image_size", image_size, 1)
+            require("image_size", "None with `preprocess`", image_size, preprocess is None)
+        preparation = Preparation.of(mean, std, preprocess)
         generator = Generator().manual_seed(seed)
         source, chosen, rows = choose_probe(dataset, probe, probe_size, generator)
-        samples, num_classes, classes = images.load(dataset, rows, num_classes, image_size)
-        moments = measure(samples, generator)
+        dataset, source = preparation.dataset(dataset), preparation.dataset(source)
+        samples, num_classes, classes = preparation.load(dataset, rows, num_classes, image_size)
+        moments = preparation.moments(samples, generator)
         layout = samples.layout
         inputs = torch.cat(
             [images.read_image(source, row, layout)[None] for row in chosen.tolist()]
         )
         normalized = moments.normalize(inputs)
-        if probe is not None:  # else it is a sample of the same images
+        if probe is not None and preparation == Preparation():  # else it is of the same images
             warn_of_shift(normalized)
         return cls(
             name=name,
@@ -182,6 +196,7 @@ class ImageTask:
             image_size=(layout.height, layout.width),
             batches=DatasetBatches(samples, moments, crop=bool(augment), flip=augment is True),
             classes=classes,
+            prepared=preparation.said(layout),
         )
 
     @classmethod
