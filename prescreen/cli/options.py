@@ -8,6 +8,9 @@ DATA = typer.Option(
     help="digits, a torchvision data set, an image or parquet folder, or an .npz file."
 )
 HEAD = typer.Option(help="Dotted name of the head, if it is not found.")
+PROBE = typer.Option(
+    help="A folder of unlabelled images to read on.  [validation or test images, else held out]"
+)
 JSON = typer.Option("--json", help="Print JSON.")
 
 

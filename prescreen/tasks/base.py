@@ -77,6 +77,16 @@ def check_task(task: Checked) -> Checked:
     return task
 
 
+def check_trains(task: Task) -> None:
+    """Refuse a task that says that it has nothing to train on.
+
+    Raises:
+        ValueError: it does, as one of images without labels.
+    """
+    if refusal := getattr(task.batches, "refusal", None):
+        raise ValueError(refusal)
+
+
 def seen_inputs(task: Task) -> Any:
     """Inputs that training uses, without augmentation if the task's batches can be had without.
 

@@ -13,9 +13,10 @@ from prescreen.tasks.images.decode import from_pillow, required
 from prescreen.tasks.images.folders import open_folder
 from prescreen.tasks.images.npz import open_npz
 from prescreen.tasks.images.parquet import open_parquet
-from prescreen.tasks.images.preparation import Statistics
+from prescreen.tasks.images.preparation import Preparation, Statistics
 from prescreen.tasks.images.splits import Splits, list_parquet
 from prescreen.tasks.images.task import Augment, ImageTask
+from prescreen.tasks.images.unlabelled import is_unlabelled, open_images, unlabelled_task
 from prescreen.text import first_line
 
 _CACHE = Path("~/.cache/prescreen")
@@ -76,6 +77,8 @@ def load_task(
     mean: Statistics | None = None,
     std: Statistics | None = None,
     preprocess: str | None = None,
+    probe: str | Path | None = None,
+    num_classes: int | None = None,
 ) -> ImageTask:
     """A classification task from the name of a data set or from a path.
 
@@ -85,6 +88,8 @@ def load_task(
 
     - a folder with a sub-folder of images for every class, or with such a folder ``train`` in any of
       the usual spellings, beside ``val`` or ``test``;
+    - a folder of images without sub-folders of them: without labels models can be read on it, by
+      ``select`` or a ``Probe``, but not trained;
     - a .parquet file or a folder of them, in the Hugging Face image schema: ``image`` or ``img``,
       and ``label`` or ``labels``;
     - an .npz archive with ``x`` and ``y``, ``images`` and ``labels``, ``x_train`` and ``y_train``,
@@ -110,6 +115,9 @@ def load_task(
         std: deviation, likewise.
         preprocess: ``"timm:NAME"`` or ``"torchvision:NAME"``: images are resized, cropped and
             normalised as for that model in evaluation; nothing is downloaded.
+        probe: a folder of unlabelled images, or another path as above, that the probe batch is drawn
+            from; its labels are not used.
+        num_classes: K, by default that of the data; for images without labels, if builders ask for it.
 
     Raises:
         ValueError: the data do not exist, cannot be read, or have too few images.
@@ -117,15 +125,29 @@ def load_task(
     """
     name = str(data)
     splits = _named(name, root) if isinstance(data, str) else None
+    held: Any = None if probe is None else _open_probe(Path(probe).expanduser())
     if splits is None:
+        folder = Path(data).expanduser()
+        if folder.is_dir() and not list_parquet(folder) and is_unlabelled(folder):
+            if probe is not None:
+                raise ValueError(f"`probe` must be None for images without labels, got {probe}")
+            return unlabelled_task(
+                open_images(folder),
+                probe_size=probe_size,
+                seed=seed,
+                image_size=image_size,
+                num_classes=num_classes,
+                preparation=Preparation.of(mean, std, preprocess),
+                name=name,
+            )
         splits = _open_path(data)
     elif augment is True and name.lower() in _NOT_FLIPPED:
         augment = "crop"
     return ImageTask.from_dataset(
         splits.train,
-        num_classes=splits.num_classes,
-        probe=splits.probe,
-        probe_size=probe_size,
+        num_classes=num_classes or splits.num_classes,
+        probe=splits.probe if held is None else held,
+        probe_size=probe_size if held is None else min(probe_size, len(held)),
         seed=seed,
         augment=augment,
         image_size=image_size,
@@ -167,6 +189,13 @@ def _torchvision(name: str, root: Path, options: dict[str, Any]) -> Dataset[Any]
                 f"`data` must be in {root} or downloadable, got {name}: {first_line(error)}"
             ) from error
     return opened
+
+
+def _open_probe(path: Path) -> Dataset[Any]:
+    """The images of a path; labels beside them are not used."""
+    if path.is_dir() and not list_parquet(path):
+        return open_images(path)
+    return _open_path(path).train
 
 
 def _open_path(data: str | Path) -> Splits:

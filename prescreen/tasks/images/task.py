@@ -39,7 +39,8 @@ class ImageTask:
         name: the name that the user gave; two names may mean the same task.
         probe: unlabelled inputs that training does not use, float32 (N, C, H, W), normalised as
             training inputs are.
-        num_classes: K, the width of a candidate's head.
+        num_classes: K, the width of a candidate's head; None if it is not known, for images without
+            labels.
         in_channels: C.
         image_size: (H, W) in pixels.
         batches: ``batches(batch_size, seed)`` gives (inputs, targets) without end; one seed always
@@ -55,7 +56,7 @@ class ImageTask:
 
     name: str
     probe: Tensor
-    num_classes: int
+    num_classes: int | None
     in_channels: int
     image_size: tuple[int, int]
     batches: Batches
@@ -67,7 +68,7 @@ class ImageTask:
     def __post_init__(self) -> None:
         check_link(self.link)
         least = 2 if self.link == "softmax" else 1
-        if self.num_classes < least:
+        if self.num_classes is not None and self.num_classes < least:
             raise ValueError(
                 f"`num_classes` must be at least {least} with link={self.link!r}, "
                 f"got {self.num_classes}"
@@ -82,12 +83,9 @@ class ImageTask:
 
     @property
     def sizes(self) -> Mapping[str, Any]:
-        """``num_classes``, ``in_channels``, and ``image_size`` as (H, W) in pixels."""
-        return {
-            "num_classes": self.num_classes,
-            "in_channels": self.in_channels,
-            "image_size": self.image_size,
-        }
+        """``num_classes`` if known, ``in_channels``, and ``image_size`` as (H, W) in pixels."""
+        known = {} if self.num_classes is None else {"num_classes": self.num_classes}
+        return {**known, "in_channels": self.in_channels, "image_size": self.image_size}
 
     @cached_property
     def fingerprint(self) -> str:
