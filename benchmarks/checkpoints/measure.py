@@ -73,7 +73,7 @@ def measure(data: Data, plan: Plan, steps_share: float = 1.0) -> list[Reading]:
         CandidateFailed: it diverged.
     """
     start = time.process_time()
-    samples = training_samples(data.samples, plan.regime, data.task.num_classes, plan.seed)
+    samples = training_samples(data.samples, plan.regime, data.task.sizes["num_classes"], plan.seed)
     # Not the seed of the wrong labels, which would draw the same samples.
     kept = torch.randperm(len(samples), generator=torch.Generator().manual_seed(plan.seed + 1000))
     images, labels = samples.read(kept[:TRAINING_IMAGES])

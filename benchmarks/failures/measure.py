@@ -69,7 +69,7 @@ def unaugmented(task: ImageTask, samples: InMemory) -> Tensor:
 def _task(data: Data, plan: Plan) -> tuple[ImageTask, InMemory]:
     samples, recipe = data.samples, plan.recipe
     if recipe.wrong:
-        samples = wrong_labels(samples, recipe.wrong, data.task.num_classes)
+        samples = wrong_labels(samples, recipe.wrong, data.task.sizes["num_classes"])
     if plan.experiment == "overfit":
         samples = few(samples, OVERFIT_IMAGES)
     if plan.experiment == "imbalance":

@@ -1,7 +1,8 @@
 """Checkpoints: readings of one run, its best checkpoint, and when to stop."""
 
-from prescreen.checkpoints.compare import CheckpointRanking, select_checkpoint
+from prescreen.checkpoints.compare import select_checkpoint
 from prescreen.checkpoints.monitor import Monitor
+from prescreen.checkpoints.report import CheckpointRanking
 from prescreen.checkpoints.selector import CheckpointSelector
 from prescreen.checkpoints.stopping import EarlyStopping
 

@@ -2,83 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from torch import nn
+
+from prescreen.checkpoints.copies import (
+    CheckpointFile,
+    counts_in,
+    digest_of,
+    put_together,
+    trained,
+)
 from prescreen.checkpoints.monitor import Monitor
+from prescreen.checkpoints.order import numbers, training_order
+from prescreen.checkpoints.report import CheckpointRanking
 from prescreen.checkpoints.selection import MIN_CURVE, Choice, Selection
 from prescreen.checkpoints.weights import Builder, load_network
 from prescreen.panel import CHECKPOINT_PANEL, LONE_CHECKPOINT_PANEL, Panel
 from prescreen.reading import Reading
+from prescreen.readouts import resolve_readouts
 from prescreen.tasks.base import Task, check_task, seen_inputs
-from prescreen.text import finite, plain_table
-
-
-@dataclass(frozen=True)
-class CheckpointRanking:
-    """Checkpoint files and which of them reads best.
-
-    Args:
-        files: in the order of training, as far as their names tell.
-        readings: one for each file; the step is the place in ``files``.
-        choice: the best file; the step is the place in ``files``. None if all have diverged.
-        order: places in ``files``, best first, without those that were not compared.
-        readouts: the readouts that were compared.
-    """
-
-    files: tuple[Path, ...]
-    readings: tuple[Reading, ...]
-    choice: Choice | None
-    order: tuple[int, ...]
-    readouts: tuple[str, ...]
-
-    @property
-    def best(self) -> Path:
-        """The file that reads best.
-
-        Raises:
-            ValueError: there is none.
-        """
-        if self.choice is None:
-            raise ValueError("`checkpoints` must have one whose readouts are numbers, got none")
-        return self.files[self.choice.step]
-
-    @property
-    def reason(self) -> str:
-        """Why the best file was chosen, and reasons to doubt the choice."""
-        if self.choice is None:
-            return "No checkpoint has readouts that are numbers."
-        best, panel = self.choice, " and ".join(self.readouts)
-        what = f"the best {panel}" if len(self.readouts) == 1 else f"the best mean rank in {panel}"
-        skipped = f", {best.skipped} more without a value" if best.skipped else ""
-        said = f"{self.best} has {what} ({best.score:.4g}) of {best.candidates}{skipped}."
-        return " ".join([said, *(f"But {doubt}." for doubt in best.doubts)])
-
-    def to_json(self) -> str:
-        """Strict JSON; values that are not finite become null."""
-        content = {
-            "best": None if self.choice is None else str(self.best),
-            "reason": self.reason,
-            "choice": None if self.choice is None else asdict(self.choice),
-            "order": [str(self.files[place]) for place in self.order],
-            "checkpoints": [
-                {"file": str(file), "values": dict(reading.values)}
-                for file, reading in zip(self.files, self.readings, strict=True)
-            ],
-        }
-        return json.dumps(finite(content), indent=2)
-
-    def __str__(self) -> str:
-        places = {place: str(rank) for rank, place in enumerate(self.order, start=1)}
-        rows = [
-            [places.get(i, "-"), str(file), *(f"{v:.4g}" for v in reading.values.values())]
-            for i, (file, reading) in enumerate(zip(self.files, self.readings, strict=True))
-        ]
-        rows.sort(key=lambda row: (row[0] == "-", row[0] != "-" and int(row[0])))
-        return f"{plain_table(['rank', 'checkpoint', *self.readouts], rows, (1,))}\n{self.reason}"
 
 
 def select_checkpoint(
@@ -92,16 +37,18 @@ def select_checkpoint(
 ) -> CheckpointRanking:
     """Read checkpoint files on a task's probe batch and say which is best, without labels.
 
-    Files are loaded as weights; nothing in them is executed. With one model they count as checkpoints
-    of one run, in the order of the numbers in their names.
+    Files are loaded as weights; nothing in them is executed. Files with equal weights are one
+    checkpoint. With one model they count as checkpoints of one run, in the order of a step or epoch that
+    all files hold, else of the numbers in their names; where that is a guess, a note says so.
 
     Args:
-        checkpoints: .safetensors files, or files of ``torch.save`` with a state dict, or with a dict
-            that holds one as ``state_dict``, ``model_state_dict`` or ``model``.
+        checkpoints: .safetensors files, or files of ``torch.save`` with a state dict, wherever it is
+            in them. Prefixes of wrappers and objects beside the weights do not matter. If there are
+            averaged weights (EMA), they are read.
         models: a function that builds the network, or its name, ``"package.module:function"`` or
             ``"file.py:function"``. It is given those of the task's sizes that its signature accepts.
             For different architectures, one function for each file.
-        task: its probe batch is read; a batch of its training inputs counts as seen.
+        task: its probe batch is read; training inputs without augmentation count as seen.
         readouts: the readouts to compare; see ``Monitor``. By default stable information, which cannot
             judge the first file of a run; for few files or different models, view information.
         smoothing: how many files of one run a value is averaged over; an odd number.
@@ -117,40 +64,74 @@ def select_checkpoint(
     one_run = isinstance(models, str) or callable(models)
     if not one_run and smoothing != 1:
         raise ValueError(f"`smoothing` must be 1 for different models, got {smoothing}")
-    pairs = _pairs([Path(file) for file in checkpoints], models)
+    sources = _sources([Path(file) for file in checkpoints], models)
+    if readouts is not None:  # refused before files are read
+        readouts = _checked(readouts, one_run)
+    groups, notes = _inspected(sources, check_task(task), one_run)
     if readouts is None:
-        readouts = (
-            CHECKPOINT_PANEL if one_run and len(pairs) >= MIN_CURVE else LONE_CHECKPOINT_PANEL
-        )
-    seen = seen_inputs(check_task(task))
+        is_curve = one_run and len(groups) >= MIN_CURVE
+        readouts = CHECKPOINT_PANEL if is_curve else LONE_CHECKPOINT_PANEL
+    is_seen = any("seen" in one.needs for one in resolve_readouts(readouts).values())
     monitor = Monitor(
-        task.probe, seen=seen, readouts=readouts, head=head, link=task.link, view=task.views
+        task.probe,
+        seen=seen_inputs(task) if is_seen else None,
+        readouts=readouts,
+        head=head,
+        link=task.link,
+        view=task.views,
     )
     selection = Selection(Panel.of(monitor.readouts), smoothing=smoothing)
     readings = [
-        monitor.read(load_network(file, builder, task), place)
-        for place, (file, builder) in enumerate(pairs)
+        monitor.read(_reloaded(group[0], task), place) for place, group in enumerate(groups)
     ]
-    choice = selection.choose(readings)
-    if not one_run and choice is not None:  # doubts are about the shape of one run's curve
-        choice = Choice(choice.step, choice.score, choice.candidates, choice.skipped)
+    choice, order = _compared(selection, readings, groups, one_run)
+    prepared = getattr(task, "prepared", "")
     return CheckpointRanking(
-        files=tuple(file for file, _ in pairs),
+        files=tuple(group[0].path for group in groups),
         readings=tuple(readings),
         choice=choice,
-        order=tuple(selection.ranked(readings)),
+        order=order,
         readouts=tuple(monitor.readouts),
+        copies=tuple(tuple(copy.path for copy in group[1:]) for group in groups),
+        notes=(*([prepared] if prepared else []), *notes),
     )
 
 
-def _pairs(
+def _compared(
+    selection: Selection,
+    readings: Sequence[Reading],
+    groups: Sequence[tuple[CheckpointFile, ...]],
+    one_run: bool,
+) -> tuple[Choice | None, tuple[int, ...]]:
+    """The choice and the order of places."""
+    if one_run:
+        return selection.choose(readings), tuple(selection.ranked(readings))
+    # Files of different models have no order, and ties must not depend on that of the arguments.
+    places = sorted(range(len(groups)), key=lambda place: numbers(groups[place][0].path))
+    sorted_readings = [replace(readings[p], step=step) for step, p in enumerate(places)]
+    choice = selection.choose(sorted_readings)
+    if choice is not None:  # doubts are about the shape of one run's curve
+        choice = replace(choice, step=places[choice.step], doubts=())
+    return choice, tuple(places[step] for step in selection.ranked(sorted_readings))
+
+
+def _checked(readouts: Sequence[str], one_run: bool) -> Sequence[str]:
+    for name, one in resolve_readouts(readouts).items():
+        if "before" in one.needs and not one_run:
+            raise ValueError(
+                f"`readouts` must not need the reading before for different models, got {name}"
+            )
+    return readouts
+
+
+def _sources(
     files: list[Path], models: str | Builder | Sequence[str | Builder]
 ) -> list[tuple[Path, str | Builder]]:
-    """Files with the builders of their networks; those of one run in the order of training."""
+    """Files with the builders of their networks."""
     if not files:
         raise ValueError("`checkpoints` must have at least one file, got none")
     if isinstance(models, str) or callable(models):
-        return [(file, models) for file in sorted(files, key=_numbers)]
+        return [(file, models) for file in files]
     if len(models) != len(files):
         raise ValueError(
             f"`models` must be one, or one for each of the {len(files)} files, got {len(models)}"
@@ -158,7 +139,34 @@ def _pairs(
     return list(zip(files, models, strict=True))
 
 
-def _numbers(file: Path) -> list[tuple[int, str]]:
-    """Sorts epoch=9 before epoch=10."""
-    parts: Sequence[str] = re.split(r"(\d+)", str(file))
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+def _inspected(
+    sources: Iterable[tuple[Path, str | Builder]], task: Task, one_run: bool
+) -> tuple[list[tuple[CheckpointFile, ...]], list[str]]:
+    """Files with equal weights together, those of one run in the order of training; and notes."""
+    files: list[CheckpointFile] = []
+    said: dict[str, list[Path]] = {}
+    for path, builder in sources:
+        loaded = load_network(path, builder, task)
+        counts = counts_in(loaded.content)
+        files.append(CheckpointFile(path, builder, digest_of(loaded.model), counts))
+        for note in loaded.notes:
+            said.setdefault(note, []).append(path)
+    notes = [f"{note} ({_some(paths)})." for note, paths in said.items()]
+    groups = put_together(files)
+    if not one_run:
+        return groups, notes
+    places, doubt = training_order([trained(group) for group in groups])
+    return [groups[place] for place in places], [*notes, *([doubt] if doubt else [])]
+
+
+def _reloaded(file: CheckpointFile, task: Task) -> nn.Module:
+    """The network of a file again: all are looked at before the first is read."""
+    model = load_network(file.path, file.source, task).model
+    if digest_of(model) != file.digest:
+        raise ValueError(f"`checkpoints` must stay as they are, got {file.path}, which has changed")
+    return model
+
+
+def _some(paths: Sequence[Path]) -> str:
+    paths = sorted(set(paths), key=numbers)
+    return f"{paths[0]} and {len(paths) - 1} more" if len(paths) > 1 else str(paths[0])

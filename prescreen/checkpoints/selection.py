@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -84,6 +84,45 @@ class Selection:
             skipped=len(readings) - len(steps),
             doubts=tuple(_doubts(best, smoothed, self.panel.names)),
         )
+
+    def choose_of(self, kept: Collection[int], readings: Sequence[Reading]) -> Choice | None:
+        """The best checkpoint of the kept steps, or the latest if none has a value."""
+        choice = self.choose(readings)
+        if choice is None and kept:
+            doubts = ("no checkpoint has a value: it is the latest",)
+            return Choice(max(kept), math.nan, 0, len(self.window(readings)), doubts)
+        if choice is None or choice.step in kept:
+            return choice
+        others = [step for step in self.ranked(readings) if step in kept]
+        lost = f"step {choice.step} now reads better, but was not kept"
+        return replace(choice, step=others[0], doubts=(*choice.doubts, lost)) if others else None
+
+    @property
+    def compares_many(self) -> bool:
+        """Whether the order of two checkpoints depends on the readings of others."""
+        return len(self.panel) > 1 or self.smoothing > 1
+
+    def worth_keeping(
+        self, readings: Sequence[Reading], kept: Collection[int], save_top_k: int
+    ) -> set[int]:
+        """Steps whose files to keep.
+
+        Args:
+            readings: in the order of their steps; the file of the last is about to be written.
+            kept: steps whose files still exist.
+            save_top_k: how many to keep, −1 for all. In addition, the latest ``smoothing // 2`` are
+                kept until the readings around them are complete.
+        """
+        latest = readings[-1].step
+        ranked = self.ranked(readings)
+        if not ranked:  # one without a value is better than none
+            return {latest}
+        if save_top_k == -1:
+            return set(ranked)
+        half = self.smoothing // 2
+        pending = sorted(ranked)[len(ranked) - half :] if half else []
+        there = [step for step in ranked if step in kept or step == latest]
+        return {*there[:save_top_k], *pending} & set(there)
 
     def window(self, readings: Iterable[Reading]) -> list[Reading]:
         """The readings in the window, including those with NaN."""

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
 from torch import nn
 
+from prescreen.checkpoints.kept import Kept
+from prescreen.checkpoints.manifest import Continues, Manifest, begin
+from prescreen.checkpoints.readings import plain_reading, plain_step
+from prescreen.checkpoints.record import Record, read_record
 from prescreen.checkpoints.selection import Choice, Selection
-from prescreen.files import load_state, replace_text, save_state
+from prescreen.files import load_state, save_state
 from prescreen.heads.find import unwrap
+from prescreen.inert import require_inert
 from prescreen.panel import CHECKPOINT_PANEL, Panel
 from prescreen.reading import Reading
 from prescreen.readouts import resolve_readouts
-
-MANIFEST = "selection.json"
-_VERSION = 1
 
 
 class CheckpointSelector:
@@ -34,9 +34,10 @@ class CheckpointSelector:
             selector.update(monitor.read(model, step), model)
         model.load_state_dict(selector.load())
 
-    A checkpoint is written before the manifest names it, and deleted after the manifest drops it. If the
-    run is killed at any moment, the next selector continues from the folder. If training returns to an
-    earlier step, readings from that step on are dropped.
+    A folder is of one run. Opening one changes nothing; from its first update on a selector holds it
+    for itself. A checkpoint is written before the manifest names it, and deleted after the manifest
+    drops it: after a kill at any moment, a selector with ``resume=True`` continues from the folder. If
+    training returns to an earlier step, readings from that step on are dropped.
 
     With several readouts the order can change as more readings come in. A checkpoint that was deleted
     cannot be chosen any more: keep a few with ``save_top_k``.
@@ -49,9 +50,12 @@ class CheckpointSelector:
         smoothing: how many readings a value is averaged over; an odd number.
         save_top_k: how many checkpoints to keep, −1 for all. In addition, the latest
             ``smoothing // 2`` are kept until the readings around them are complete.
+        resume: whether updates continue the run in the folder; else one that holds a run can be looked
+            at, but not updated.
 
     Raises:
-        ValueError: an argument is out of its range, or the folder is of a selector with other settings.
+        ValueError: an argument is out of its range, the folder is of a selector with other settings, or
+            it is damaged.
 
     Reference: after Wu & Summa, arXiv 2601.16874.
     """
@@ -64,16 +68,18 @@ class CheckpointSelector:
         start: int = 0,
         smoothing: int = 1,
         save_top_k: int = 1,
+        resume: bool = False,
     ) -> None:
         if save_top_k < 1 and save_top_k != -1:
             raise ValueError(f"`save_top_k` must be at least 1, or -1 for all, got {save_top_k}")
         self.selection = Selection(Panel.of(resolve_readouts(readouts)), start, smoothing)
         self.save_top_k = save_top_k
-        self._readings: list[Reading] = []
-        self._files: dict[int, str] = {}
-        self.folder = None if folder is None else Path(folder)
+        self._continues: Continues = "folder" if resume else "nothing"
+        self._record = Record()
+        self._manifest: Manifest | None = None
+        self.folder = None if folder is None else Path(folder).absolute()
         if self.folder is not None:
-            self._open(self.folder)
+            self._record = read_record(self.folder, self._settings()) or Record()
 
     def update(self, reading: Reading, state: nn.Module | Mapping[str, Any] | None = None) -> bool:
         """Take a reading, and keep or drop its checkpoint.
@@ -86,128 +92,130 @@ class CheckpointSelector:
             Whether the checkpoint is kept for now.
 
         Raises:
-            ValueError: the reading lacks a readout, or ``state`` is needed.
+            ValueError: the reading lacks a readout or is of another training, ``state`` is needed or
+                has a part that could not be read back, or the folder is in use or holds another run.
         """
-        if self.folder is not None and state is None:
+        reading = plain_reading(reading, self.selection.panel.names)
+        weights = None if self.folder is None else _weights(state)
+        manifest = self._writer()
+        before, known = self._record.before(reading.step), self._record.readings
+        if len(known) > 1 and reading.step <= known[0].step:
             raise ValueError(
-                "`state` must be the model or its state if there is a folder, got None"
+                f"`reading` must be of a step after {known[0].step}, the first of this training, got "
+                f"{reading.step}; another training needs another selector"
             )
-        self._readings = [r for r in self._readings if r.step < reading.step] + [reading]
-        self._files = {step: file for step, file in self._files.items() if step < reading.step}
-        held = self._worth_keeping()
+        compared = before.readings if self.selection.compares_many else before.of_files
+        held = self.selection.worth_keeping([*compared, reading], before.files, self.save_top_k)
+        written = None
         if reading.step in held:
-            self._files[reading.step] = self._save(reading.step, state)
-        self._files = {step: file for step, file in self._files.items() if step in held}
-        self._write_manifest()
+            if manifest is not None and weights is not None:
+                written = Kept.of(save_state(manifest.claim(reading.step), weights))
+            before.files[reading.step] = written
+        files = {step: kept for step, kept in before.files.items() if step in held}
+        if manifest is not None:
+            manifest.update(reading, written, self._record.lacking(files))
+        self._record = Record([*before.readings, reading], files)
         return reading.step in held
 
     @property
     def best(self) -> Choice | None:
-        """The best of the kept checkpoints; None before there is one."""
-        choice = self.selection.choose(self._readings)
-        if choice is None or choice.step in self._files:
-            return choice
-        kept = [step for step in self.selection.ranked(self._readings) if step in self._files]
-        lost = f"step {choice.step} now reads better, but was not kept"
-        return replace(choice, step=kept[0], doubts=(*choice.doubts, lost)) if kept else None
+        """The best of the kept checkpoints, or the latest if none has a value; None at first."""
+        return self.selection.choose_of(self._record.files, self._record.readings)
 
     def path(self, step: int | None = None) -> Path:
-        """The file of a kept step; by default of the best or, if none has a value, the latest.
+        """The file of a kept step, by default of the best.
 
         Raises:
             ValueError: there is no such file.
         """
-        best = self.best
-        if step is None:
-            step = best.step if best is not None else max(self._files, default=None)
-        if self.folder is None or step not in self._files:
-            kept = ", ".join(map(str, self._files)) if self.folder is not None else ""
-            raise ValueError(f"`step` must be one of the kept ({kept or 'none'}), got {step}")
-        return self.folder / self._files[step]
+        return self._kept(step).path
 
     def load(self, step: int | None = None) -> Any:
-        """The state of a kept step, by default of the best."""
-        return load_state(self.path(step))
+        """The state of a kept step, by default of the best, on the CPU.
+
+        Raises:
+            ValueError: there is no such file, or it has changed since it was written.
+        """
+        kept = self._kept(step)
+        if not kept.is_whole:
+            raise ValueError(
+                f"checkpoint must be as it was written, got {kept.path}, which has changed or is missing"
+            )
+        return load_state(kept.path)
+
+    def close(self) -> None:
+        """Let other selectors use the folder; an update takes it back if it is as it was left."""
+        if self._manifest is not None:
+            self._manifest.close()
+            self._manifest = None
+
+    def __enter__(self) -> CheckpointSelector:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_manifest": None}  # a copy does not hold the folder
 
     def state_dict(self) -> dict[str, Any]:
-        """The state for ``load_state_dict``, as strict JSON. The folder's manifest holds the same."""
-        return {
-            "readings": [reading.to_json() for reading in self._readings],
-            "files": {str(step): file for step, file in self._files.items()},
-        }
+        """The state for ``load_state_dict``, as strict JSON; it names files, which it does not hold."""
+        return self._record.to_state()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a saved state; files that are missing by now are dropped."""
-        self._readings = [Reading.from_json(reading) for reading in state["readings"]]
-        self._files = {
-            int(step): file
-            for step, file in state["files"].items()
-            if self.folder is None or (self.folder / file).is_file()
-        }
+        """Continue from a saved state, also in another folder: the next update copies files there.
 
-    def _worth_keeping(self) -> set[int]:
-        ranked = self.selection.ranked(self._readings)
-        if not ranked:  # one without a value is better than none
-            return {self._readings[-1].step}
-        if self.save_top_k == -1:
-            return set(ranked)
-        half = self.selection.smoothing // 2
-        pending = sorted(ranked)[len(ranked) - half :] if half else []
-        # Only files that still exist can be kept; that of the latest reading is about to be written.
-        there = [s for s in ranked if s in self._files or s == self._readings[-1].step]
-        return {*there[: self.save_top_k], *pending} & set(there)
+        Files that have changed or are missing by now are dropped.
 
-    def _save(self, step: int, state: nn.Module | Mapping[str, Any] | None) -> str:
-        if self.folder is None or state is None or not _writes():
-            return ""
-        tensors = unwrap(state).state_dict() if isinstance(state, nn.Module) else state
-        return save_state(self.folder / f"step-{step:08d}", tensors).name
+        Raises:
+            ValueError: ``state`` is not of a selector with these readouts.
+        """
+        record = Record.from_state(state, self.selection.panel.names, self.folder)
+        self.close()
+        self._record, self._continues = record, "state"
 
-    def _open(self, folder: Path) -> None:
-        manifest = folder / MANIFEST
-        if manifest.is_file():
-            state = json.loads(manifest.read_text())
-            if state.get("settings") != self._settings():
-                raise ValueError(
-                    f"`folder` must be one of the same settings, got {folder} with "
-                    f"{state.get('settings')}"
-                )
-            self.load_state_dict(state)
-        elif folder.exists() and not _is_empty(folder):
-            raise ValueError(f"`folder` must be empty or one of a selector, got {folder}")
-        elif _writes():
-            folder.mkdir(parents=True, exist_ok=True)
-        self._write_manifest()
+    def _kept(self, step: Any) -> Kept:
+        best = self.best
+        step = plain_step(step) if step is not None else None if best is None else best.step
+        kept = self._record.files.get(step) if step is not None else None
+        if kept is None and step in self._record.files and self.folder is not None:
+            # Another process writes the files.
+            record = read_record(self.folder, self._settings())
+            kept = None if record is None else record.files.get(step)
+        if kept is None:
+            steps = ", ".join(map(str, self._record.files)) if self.folder is not None else ""
+            raise ValueError(f"`step` must be one of the kept ({steps or 'none'}), got {step}")
+        return kept
+
+    def _writer(self) -> Manifest | None:
+        """What writes to the folder; None if there is none, or another process writes."""
+        if self.folder is None or not _writes():
+            return None
+        if self._manifest is None or not self._manifest.is_ours:
+            self._manifest, self._record = begin(
+                self.folder, self._settings(), self._record, self._continues
+            )
+            self._continues = "itself"
+        return self._manifest
 
     def _settings(self) -> dict[str, Any]:
-        panel = self.selection.panel
         return {
-            "version": _VERSION,
-            "readouts": list(panel.names),
-            "start": self.selection.start,
-            "smoothing": self.selection.smoothing,
-            "save_top_k": self.save_top_k,
+            "readouts": list(self.selection.panel.names),
+            "start": int(self.selection.start),
+            "smoothing": int(self.selection.smoothing),
+            "save_top_k": int(self.save_top_k),
         }
 
-    def _write_manifest(self) -> None:
-        """Write the manifest, then delete the files that it does not name."""
-        if self.folder is None or not _writes():
-            return
-        best = self.best
-        content = {
-            "settings": self._settings(),
-            **self.state_dict(),
-            "best": None if best is None else asdict(best),
-        }
-        replace_text(self.folder / MANIFEST, json.dumps(content, indent=1))
-        for file in self.folder.glob("step-*"):
-            if file.name not in self._files.values():
-                file.unlink()
 
-
-def _is_empty(folder: Path) -> bool:
-    """Whether a folder holds nothing, apart from what a kill during the first write leaves."""
-    return folder.is_dir() and all(f.name.startswith(MANIFEST) for f in folder.iterdir())
+def _weights(state: nn.Module | Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """What to save of a model or a state, all of which can be read back."""
+    if isinstance(state, nn.Module):
+        state = unwrap(state).state_dict()
+    if not isinstance(state, Mapping):
+        got = "None" if state is None else type(state).__name__
+        raise ValueError(f"`state` must be the model or its state if there is a folder, got {got}")
+    require_inert("state", state if isinstance(state, dict) else dict(state))
+    return state
 
 
 def _writes() -> bool:

@@ -8,9 +8,26 @@ DATA = typer.Option(
     help="digits, a torchvision data set, an image or parquet folder, or an .npz file."
 )
 HEAD = typer.Option(help="Dotted name of the head, if it is not found.")
+PROBE = typer.Option(
+    help="A folder of unlabelled images to read on.  [validation or test images, else held out]"
+)
 JSON = typer.Option("--json", help="Print JSON.")
 
 
 def names(text: str) -> list[str]:
     """The names in a list with commas."""
     return [name.strip() for name in text.split(",")]
+
+
+def numbers(option: str, text: str | None) -> list[float] | None:
+    """The numbers in a list with commas, None for None.
+
+    Raises:
+        ValueError: a part is not a number.
+    """
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ValueError(f"`{option}` must be numbers with commas, got {text!r}") from error

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
-from prescreen.cli.options import DATA, HEAD, JSON, names
+from prescreen.cli.options import DATA, HEAD, JSON, PROBE, names
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.ranking.progress import Progress
 from prescreen.ranking.report import Ranking
@@ -45,6 +45,7 @@ def rank_command(
     lr: Annotated[float | None, Flag(help="Peak learning rate.  [0.1 sgd, 0.002 adamw]")] = None,
     device: Annotated[str, Flag(help="cpu, cuda, cuda:1 ...")] = "cpu",
     amp: Annotated[str | None, Flag(help="bf16 or fp16.")] = None,
+    probe: Annotated[str | None, PROBE] = None,
     probe_size: Annotated[int, Flag(help="Unlabelled inputs that heads are read on.")] = 256,
     readouts: Annotated[
         str,
@@ -84,7 +85,7 @@ def rank_command(
         amp=amp,  # type: ignore[arg-type]  # Training checks it
     )
     search_space = resolve_space(space)
-    task = load_task(data, probe_size=probe_size, seed=seed)
+    task = load_task(data, probe=probe, probe_size=probe_size, seed=seed)
     settings: dict[str, Any] = {
         "training": training,
         "readouts": names(readouts),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from prescreen.checkpoints.compare import select_checkpoint
-from prescreen.cli.options import DATA, HEAD, JSON, names
+from prescreen.cli.options import DATA, HEAD, JSON, PROBE, names, numbers
 from prescreen.tasks import load_task
 
 Flag = typer.Option
@@ -35,6 +35,19 @@ def select_command(
     smoothing: Annotated[int, Flag(help="How many files of one run a value is averaged over.")] = 1,
     probe_size: Annotated[int, Flag(help="Unlabelled inputs that heads are read on.")] = 512,
     image_size: Annotated[int | None, Flag(help="Side in pixels.  [the data's own]")] = None,
+    num_classes: Annotated[
+        int | None, Flag(help="For images without labels, if a function asks for it.")
+    ] = None,
+    probe: Annotated[str | None, PROBE] = None,
+    mean: Annotated[
+        str | None,
+        Flag(help="Of values from 0 to 1, one or one per channel with commas.  [the data's own]"),
+    ] = None,
+    std: Annotated[str | None, Flag(help="Deviation, likewise.")] = None,
+    preprocess: Annotated[
+        str | None,
+        Flag(help="timm:NAME or torchvision:NAME: prepare images as for that model."),
+    ] = None,
     head: Annotated[str | None, HEAD] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
@@ -43,7 +56,16 @@ def select_command(
     With one --model the files are checkpoints of one run, in the order of the numbers in their names.
     With one for each file they are different architectures. Nothing in the files is executed.
     """
-    task = load_task(data, probe_size=probe_size, image_size=image_size)
+    task = load_task(
+        data,
+        probe_size=probe_size,
+        image_size=image_size,
+        mean=numbers("mean", mean),
+        std=numbers("std", std),
+        preprocess=preprocess,
+        probe=probe,
+        num_classes=num_classes,
+    )
     ranking = select_checkpoint(
         checkpoints,
         model[0] if len(model) == 1 else model,

@@ -14,7 +14,7 @@ from prescreen.heads.find import find_heads
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.readouts import Readout, Readouts, resolve_readouts
 from prescreen.spaces.candidate import Candidate
-from prescreen.tasks.base import Task, check_task
+from prescreen.tasks.base import Task, check_task, check_trains
 from prescreen.training.recipe import Training
 
 Extra = Mapping[str, Callable[[nn.Module], float]]
@@ -47,7 +47,7 @@ class Plan:
     table: dict[str, Readout] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_task(self.task)
+        check_trains(check_task(self.task))
         object.__setattr__(self, "table", resolve_readouts(self.readouts))
         require_at_least("readings", self.readings, 1)
         if twice := sorted(set(self.table) & set(self.extra)):

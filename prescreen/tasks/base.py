@@ -77,10 +77,24 @@ def check_task(task: Checked) -> Checked:
     return task
 
 
+def check_trains(task: Task) -> None:
+    """Refuse a task that says that it has nothing to train on.
+
+    Raises:
+        ValueError: it does, as one of images without labels.
+    """
+    if refusal := getattr(task.batches, "refusal", None):
+        raise ValueError(refusal)
+
+
 def seen_inputs(task: Task) -> Any:
-    """Inputs that training uses: as many as the probe has, if the task's batches can be so large."""
+    """Inputs that training uses, without augmentation if the task's batches can be had without.
+
+    As many as the probe has, if batches can be so large.
+    """
     count = len(next(tensors_in(task.probe)))
-    return task.inputs(next(task.batches(count, 0)))
+    batches = getattr(task.batches, "unaugmented", task.batches)
+    return task.inputs(next(batches(count, 0)))
 
 
 def model_logits(output: Any) -> Tensor:

@@ -102,7 +102,7 @@ def test_doubts_about_the_curve_are_in_the_reason(tmp_path, models):
         "But confidence only gets better: it may follow training, not generalization."
     )
     smoothed = select_checkpoint(
-        write(tmp_path, [1, 9, 1, 5, 5, 4]),
+        write(tmp_path, [1, 9, 1.1, 5.1, 5, 4]),
         f"{models}:small",
         TASK,
         readouts=["confidence"],

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from prescreen import load_task, read
 from prescreen.cli.app import run
 
 MODELS = """
@@ -54,6 +55,29 @@ def test_select_prints_json(folder, capsys):
     assert content["best"] in content["reason"]
 
 
+def test_how_inputs_are_prepared_is_said_and_can_be_given(folder, capsys):
+    assert run([*ONE_RUN, "--readouts", "confidence,gap/confidence", "--json"]) == 0
+    own = json.loads(capsys.readouterr().out)
+    assert "standardised by the images' own mean and deviation" in own["notes"][0]
+    given = [*ONE_RUN, "--readouts", "confidence", "--mean", "0.1", "--std", "0.5", "--json"]
+    assert run(given) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["notes"] == ["Inputs have 8×8 pixels, less the mean 0.1 and divided by 0.5."]
+    task = load_task("digits", probe_size=512, mean=0.1, std=0.5)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    model.load_state_dict(torch.load("10.pt", weights_only=True))
+    expected = read(model, task.probe, ["confidence"], batch_statistics=False)
+    assert content["checkpoints"][1]["values"] == expected
+    # Seen inputs are digits as they are, without augmentation.
+    plain = next(load_task("digits", probe_size=512, augment=False).batches(512, 0))[0]
+    probe = load_task("digits", probe_size=512).probe
+    high, low = (
+        read(model, inputs, ["confidence"], batch_statistics=False)["confidence"]
+        for inputs in (plain, probe)
+    )
+    assert own["checkpoints"][1]["values"]["gap/confidence"] == high - low
+
+
 def test_select_compares_architectures(folder, capsys):
     torch.manual_seed(0)
     wide = nn.Sequential(nn.Flatten(), nn.Linear(64, 9), nn.Linear(9, 10))
@@ -84,6 +108,12 @@ def test_only_diverged_checkpoints_are_exit_code_1(folder, capsys):
         ),
         (["2.pt", "--model", "models.py", "--data", "digits"], "FILE.py:function"),
         ([*ONE_RUN[1:], "--readouts", "nothing"], "got 'nothing'"),
+        (
+            [*ONE_RUN[1:], "--mean", "x", "--std", "1"],
+            "`mean` must be numbers with commas, got 'x'",
+        ),
+        ([*ONE_RUN[1:], "--mean", "1"], "`std` must be given with `mean`, got None"),
+        ([*ONE_RUN[1:], "--preprocess", "resnet"], "`preprocess` must be timm:NAME or torchvision"),
         ([*ONE_RUN[1:], "--smoothing", "2"], "`smoothing` must be an odd number, got 2"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -48,6 +48,11 @@ class DatasetBatches:
         """(inputs (B, C, H, W) float32, class indices (B,)) without end; one seed gives the same."""
         generator = Generator().manual_seed(seed)
         return self._read(shuffled_rows(len(self.samples), batch_size, generator), generator)
+
+    @property
+    def unaugmented(self) -> DatasetBatches:
+        """The same batches without augmentation."""
+        return replace(self, crop=False, flip=False)
 
     def digest(self) -> str:
         """A string that is equal if the training data and the way of reading them are the same."""

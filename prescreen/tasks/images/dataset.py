@@ -74,7 +74,7 @@ class OnDemand:
 def read_image(dataset: Dataset[Any], row: int, layout: Layout | None = None) -> Tensor:
     """One image, (C, H, W), of its own layout or of a given one; a label beside it is ignored."""
     item = dataset[row]
-    image = _as_image(item[0] if isinstance(item, (tuple, list)) and item else item, dataset, row)
+    image = as_image(item[0] if isinstance(item, (tuple, list)) and item else item, dataset, row)
     return image if layout is None else _fit_one(image, layout, dataset, row)
 
 
@@ -90,7 +90,7 @@ def read_sample(dataset: Dataset[Any], row: int) -> tuple[Tensor, int]:
     value = label.item() if math.prod(getattr(label, "shape", (0,))) == 1 else label
     if not isinstance(value, int):
         raise ValueError(f"the labels must be integers, got {label!r} in item {row}")
-    return _as_image(item[0], dataset, row), int(value)
+    return as_image(item[0], dataset, row), int(value)
 
 
 def load(
@@ -181,7 +181,8 @@ def _from_tensors(
     return fit(images, layout), labels.reshape(-1).cpu().numpy()[rows.numpy()]
 
 
-def _as_image(value: object, dataset: Dataset[Any], row: int) -> Tensor:
+def as_image(value: object, dataset: Dataset[Any], row: int) -> Tensor:
+    """The image of an item, (C, H, W), uint8, uint16 or float32."""
     is_image = isinstance(value, Tensor) and value.ndim in (2, 3) and value.numel() > 0
     if not isinstance(value, Tensor) or not is_image or value.is_complex():
         form = f" {tuple(value.shape)} {value.dtype}" if isinstance(value, Tensor) else ""

@@ -14,8 +14,10 @@ from prescreen.tasks.images.decode import from_pillow, required
 from prescreen.tasks.images.folders import open_folder
 from prescreen.tasks.images.npz import open_npz
 from prescreen.tasks.images.parquet import open_parquet
+from prescreen.tasks.images.preparation import Preparation, Statistics
 from prescreen.tasks.images.splits import Splits, list_parquet
 from prescreen.tasks.images.task import Augment, ImageTask
+from prescreen.tasks.images.unlabelled import is_unlabelled, open_images, unlabelled_task
 from prescreen.tasks.images.walk import shown
 from prescreen.text import first_line
 
@@ -74,6 +76,11 @@ def load_task(
     root: str | Path | None = None,
     augment: Augment = True,
     image_size: int | None = None,
+    mean: Statistics | None = None,
+    std: Statistics | None = None,
+    preprocess: str | None = None,
+    probe: str | Path | None = None,
+    num_classes: int | None = None,
 ) -> ImageTask:
     """A classification task from the name of a data set or from a path.
 
@@ -83,6 +90,8 @@ def load_task(
 
     - a folder with a sub-folder of images for every class, or with such a folder ``train`` in any of
       the usual spellings, beside ``val`` or ``test``;
+    - a folder of images without sub-folders of them: without labels models can be read on it, by
+      ``select`` or a ``Probe``, but not trained;
     - a .parquet file or a folder of them, in the Hugging Face image schema: ``image`` or ``img``,
       and ``label`` or ``labels``;
     - an .npz archive with ``x`` and ``y``, ``images`` and ``labels``, ``x_train`` and ``y_train``,
@@ -90,8 +99,9 @@ def load_task(
 
     The probe batch is drawn from the validation images, else from the test images, else it is held out
     of the training images, with its copies among files. Its labels are not kept. All images are
-    standardised with the mean and deviation of the training images per channel, and resized to one
-    size; grey images become RGB if others are. Up to 4 GiB of them are held in memory.
+    standardised with the mean and deviation of the training images per channel, unless others are
+    given, and resized to one size; grey images become RGB if others are. Up to 4 GiB of them are held
+    in memory.
 
     Args:
         data: a name or a path.
@@ -102,6 +112,14 @@ def load_task(
             images are known to be of characters or signs; ``"crop"`` never flips.
         image_size: height and width of all images in pixels; by default their own, or the median of
             64 images if sizes differ. The aspect is not kept.
+        mean: of each channel or of all, instead of the training images' own, of values from 0 to 1:
+            images of 8 bits are divided by 255 first.
+        std: deviation, likewise.
+        preprocess: ``"timm:NAME"`` or ``"torchvision:NAME"``: images are resized, cropped and
+            normalised as for that model in evaluation; nothing is downloaded.
+        probe: a folder of unlabelled images, or another path as above, that the probe batch is drawn
+            from; its labels are not used.
+        num_classes: K, by default that of the data; for images without labels, if builders ask for it.
 
     Raises:
         ValueError: the data do not exist, cannot be read, or have too few images.
@@ -109,18 +127,35 @@ def load_task(
     """
     name = str(data)
     splits = _named(name, root) if isinstance(data, str) else None
+    held: Any = None if probe is None else _open_probe(probe)
     if splits is None:
-        splits = _open_path(data)
+        folder = _folder(data)
+        if folder and not list_parquet(folder) and is_unlabelled(folder):
+            if probe is not None:
+                raise ValueError(f"`probe` must be None for images without labels, got {probe}")
+            return unlabelled_task(
+                open_images(folder),
+                probe_size=probe_size,
+                seed=seed,
+                image_size=image_size,
+                num_classes=num_classes,
+                preparation=Preparation.of(mean, std, preprocess),
+                name=name,
+            )
+        splits = _open_path(data, num_classes)
     elif augment is True and name.lower() in _NOT_FLIPPED:
         augment = "crop"
     return ImageTask.from_dataset(
         splits.train,
-        num_classes=splits.num_classes,
-        probe=splits.probe,
-        probe_size=probe_size,
+        num_classes=num_classes or splits.num_classes,
+        probe=splits.probe if held is None else held,
+        probe_size=probe_size if held is None else min(probe_size, len(held)),
         seed=seed,
         augment=augment,
         image_size=image_size,
+        mean=mean,
+        std=std,
+        preprocess=preprocess,
         name=name,
     )
 
@@ -158,15 +193,29 @@ def _torchvision(name: str, root: Path, options: dict[str, Any]) -> Dataset[Any]
     return opened
 
 
-def _open_path(data: str | Path) -> Splits:
+def _open_probe(data: str | Path) -> Dataset[Any]:
+    """The images of a path; labels beside them are not used."""
+    folder = _folder(data)
+    if folder and not list_parquet(folder):
+        return open_images(folder)
+    return _open_path(data).train
+
+
+def _folder(data: str | Path) -> Path | None:
     # Unlike pathlib's, these functions raise nothing for odd paths. An empty one is no folder.
     given = os.path.expanduser(data)
-    if given and os.path.isdir(given):
-        folder = Path(given)
-        return open_parquet(folder) if list_parquet(folder) else open_folder(folder)
+    return Path(given) if given and os.path.isdir(given) else None
+
+
+def _open_path(data: str | Path, num_classes: int | None = None) -> Splits:
+    folder = _folder(data)
+    if folder:
+        is_parquet = bool(list_parquet(folder))
+        return open_parquet(folder, num_classes) if is_parquet else open_folder(folder)
+    given = os.path.expanduser(data)
     opener = {".npz": open_npz, ".parquet": open_parquet}.get(os.path.splitext(given)[1].lower())
     if opener is not None and os.path.isfile(given):
-        return opener(Path(given))
+        return opener(Path(given), num_classes)
     names = ["digits", *(known.lower() for known in _TORCHVISION)]
     close = difflib.get_close_matches(str(data).lower(), names, n=3)
     meant = f"; did you mean {' or '.join(close)}?" if close else ""

@@ -35,11 +35,12 @@ class Arrays(TensorDataset):
         self.classes = classes
 
 
-def open_npz(path: Path) -> Splits:
+def open_npz(path: Path, num_classes: int | None = None) -> Splits:
     """Open an .npz archive of images (n, H, W), (n, H, W, C) or (n, C, H, W) and labels (n,).
 
     The keys are x and y, images and labels, x_train and y_train, or train_images and train_labels.
-    The probe batch is drawn from the val or test images, if there are any.
+    The probe batch is drawn from the val or test images, if there are any. Integer labels are class
+    indices from 0 to `num_classes` - 1 if that is given.
 
     Raises:
         ValueError: the archive is damaged, or its arrays are not as above.
@@ -57,10 +58,10 @@ def open_npz(path: Path) -> Splits:
         # NumPy and zipfile raise errors of any kind for damaged files.
         except Exception as error:
             raise _damaged(shown(path), reason(error)) from error
-        return _splits(archive, path)
+        return _splits(archive, path, num_classes)
 
 
-def _splits(archive: Any, path: Path) -> Splits:
+def _splits(archive: Any, path: Path, num_classes: int | None) -> Splits:
     keys = [_key(archive, _IMAGES, path)]
     keys += [key for key in _PROBE if key in archive][:1]
     arrays = [_images(archive, key, path) for key in keys]
@@ -77,7 +78,7 @@ def _splits(archive: Any, path: Path) -> Splits:
         raise ValueError(
             f"`data` must have {key} of shape ({count},), got {values.shape} in {shown(path)}"
         )
-    labels = number_classes(values.reshape(-1), None, f" in {key} of {shown(path)}")
+    labels = number_classes(values.reshape(-1), num_classes, f" in {key} of {shown(path)}")
     images, *held = _as_tensors(arrays)
     train = Arrays(images, labels.indices, classes=labels.classes)
     return Splits(train, Arrays(held[0]) if held else None, labels.num_classes)

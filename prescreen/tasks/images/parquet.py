@@ -63,22 +63,23 @@ class EncodedImages(Dataset[Any]):
         return self.joined[end - self.encoded_size(i) : end].numpy().tobytes()
 
 
-def open_parquet(path: Path) -> Splits:
+def open_parquet(path: Path, num_classes: int | None = None) -> Splits:
     """Open a parquet file, or a folder of them, in the Hugging Face image schema.
 
     In a folder, files called train-… or in a folder train hold the training images, in any of the
     usual spellings. The probe batch is drawn from those of validation or of test, whose labels are
-    not read. If no file is called by a split, all are training data.
+    not read. If no file is called by a split, all are training data. Integer labels are class
+    indices, up to the names of the schema, or from 0 to `num_classes` - 1 if that is given.
 
     Raises:
         ValueError: a file is damaged, or has other columns than those of the schema.
     """
     train, held = parquet_splits(path) if path.is_dir() else ([path], [])
-    images, num_classes = _read_labelled(train)
+    images, num_classes = _read_labelled(train, num_classes)
     return Splits(images, _read_images(held) if held else None, num_classes)
 
 
-def _read_labelled(files: Sequence[Path]) -> tuple[EncodedImages, int]:
+def _read_labelled(files: Sequence[Path], num_classes: int | None) -> tuple[EncodedImages, int]:
     """The images and labels of parquet files, and the number of classes."""
     images = _read_images(files)
     values: list[Any] = []
@@ -101,7 +102,7 @@ def _read_labelled(files: Sequence[Path]) -> tuple[EncodedImages, int]:
             f"got {shown(repr(values[wrong]))} in {images.origin(wrong)}"
         )
     known = names if kind is int else ()
-    labels = number_classes(as_array(values), len(known) or None, where)
+    labels = number_classes(as_array(values), len(known) or num_classes, where)
     classes = known or labels.classes
     return replace(images, labels=labels.indices, classes=classes), labels.num_classes
 

@@ -73,8 +73,7 @@ def find_splits(path: Path) -> tuple[Path, Path | None]:
     held = probe_role(by_role)
     probes = by_role[held] if held else []
     alone = len(train) == 1 and len(probes) < 2 and not classes
-    has_flat_images = holds_images(train[0]) and not _class_folders(train[0])
-    if not alone or (probes and has_flat_images):
+    if not alone or (probes and holds_images(train[0]) and not _class_folders(train[0])):
         _refuse(splits, classes, path)
     _refuse_nested(train[0])
     return train[0], probes[0] if probes else None

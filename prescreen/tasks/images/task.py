@@ -13,12 +13,13 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from prescreen.checks import require_at_least
+from prescreen.checks import require, require_at_least
 from prescreen.predictions import Link, check_link
 from prescreen.tasks.base import model_logits
 from prescreen.tasks.images import dataset as images
-from prescreen.tasks.images.batches import DatasetBatches, LoaderBatches, measure
+from prescreen.tasks.images.batches import DatasetBatches, LoaderBatches
 from prescreen.tasks.images.layouts import is_clearly_channels_last
+from prescreen.tasks.images.preparation import Preparation, Statistics
 from prescreen.tasks.images.probe_batch import check_probe, choose_probe, warn_of_shift
 from prescreen.tasks.images.views import shifted
 from prescreen.tasks.rows import digest
@@ -38,7 +39,8 @@ class ImageTask:
         name: the name that the user gave; two names may mean the same task.
         probe: unlabelled inputs that training does not use, float32 (N, C, H, W), normalised as
             training inputs are.
-        num_classes: K, the width of a candidate's head.
+        num_classes: K, the width of a candidate's head; None if it is not known, for images without
+            labels.
         in_channels: C.
         image_size: (H, W) in pixels.
         batches: ``batches(batch_size, seed)`` gives (inputs, targets) without end; one seed always
@@ -46,6 +48,7 @@ class ImageTask:
         criterion: the loss that training minimises, ``criterion(logits, targets)``.
         link: how logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``.
         classes: what each of the K stands for, such as names of folders; None for class indices.
+        prepared: how images became inputs, a sentence.
 
     Raises:
         ValueError: a probe batch or number of classes that no candidate can be read on.
@@ -53,18 +56,19 @@ class ImageTask:
 
     name: str
     probe: Tensor
-    num_classes: int
+    num_classes: int | None
     in_channels: int
     image_size: tuple[int, int]
     batches: Batches
     criterion: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy
     link: Link = "softmax"
     classes: tuple[Any, ...] | None = None
+    prepared: str = ""
 
     def __post_init__(self) -> None:
         check_link(self.link)
         least = 2 if self.link == "softmax" else 1
-        if self.num_classes < least:
+        if self.num_classes is not None and self.num_classes < least:
             raise ValueError(
                 f"`num_classes` must be at least {least} with link={self.link!r}, "
                 f"got {self.num_classes}"
@@ -79,12 +83,9 @@ class ImageTask:
 
     @property
     def sizes(self) -> Mapping[str, Any]:
-        """``num_classes``, ``in_channels``, and ``image_size`` as (H, W) in pixels."""
-        return {
-            "num_classes": self.num_classes,
-            "in_channels": self.in_channels,
-            "image_size": self.image_size,
-        }
+        """``num_classes`` if known, ``in_channels``, and ``image_size`` as (H, W) in pixels."""
+        known = {} if self.num_classes is None else {"num_classes": self.num_classes}
+        return {**known, "in_channels": self.in_channels, "image_size": self.image_size}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -128,6 +129,9 @@ class ImageTask:
         seed: int = 0,
         augment: Augment = False,
         image_size: int | None = None,
+        mean: Statistics | None = None,
+        std: Statistics | None = None,
+        preprocess: str | None = None,
         name: str = "dataset",
     ) -> ImageTask:
         """A classification task from a map-style data set of (image tensor, class index).
@@ -151,6 +155,11 @@ class ImageTask:
                 ``"crop"`` does not flip.
             image_size: height and width of all images in pixels; by default their own, or the median
                 of 64 images if sizes differ. The aspect is not kept.
+            mean: of each channel or of all, instead of the training images' own, of values from 0
+                to 1: images of 8 bits are divided by 255 first, float images are taken as they are.
+            std: deviation, likewise.
+            preprocess: ``"timm:NAME"`` or ``"torchvision:NAME"``: images are resized, cropped and
+                normalised as for that model in evaluation; nothing is downloaded.
             name: the task's name.
 
         Warns:
@@ -163,16 +172,19 @@ class ImageTask:
             raise ValueError(f"`augment` must be True, False or 'crop', got {augment!r}")
         if image_size is not None:
             require_at_least("image_size", image_size, 1)
+            require("image_size", "None with `preprocess`", image_size, preprocess is None)
+        preparation = Preparation.of(mean, std, preprocess)
         generator = Generator().manual_seed(seed)
         source, chosen, rows = choose_probe(dataset, probe, probe_size, generator)
-        samples, num_classes, classes = images.load(dataset, rows, num_classes, image_size)
-        moments = measure(samples, generator)
+        dataset, source = preparation.dataset(dataset), preparation.dataset(source)
+        samples, num_classes, classes = preparation.load(dataset, rows, num_classes, image_size)
+        moments = preparation.moments(samples, generator)
         layout = samples.layout
         inputs = torch.cat(
             [images.read_image(source, row, layout)[None] for row in chosen.tolist()]
         )
         normalized = moments.normalize(inputs)
-        if probe is not None:  # else it is a sample of the same images
+        if probe is not None and preparation == Preparation():  # else it is of the same images
             warn_of_shift(normalized)
         return cls(
             name=name,
@@ -182,6 +194,7 @@ class ImageTask:
             image_size=(layout.height, layout.width),
             batches=DatasetBatches(samples, moments, crop=bool(augment), flip=augment is True),
             classes=classes,
+            prepared=preparation.said(layout),
         )
 
     @classmethod

@@ -1,0 +1,70 @@
+"""Readings as decisions on checkpoints take them: plain numbers, whatever the steps and values were."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from prescreen.checks import require_at_least
+from prescreen.reading import Reading
+
+
+def plain_step(step: Any) -> int:
+    """A step as an int; integers of NumPy and tensors are steps as well.
+
+    Raises:
+        ValueError: it is not an integer of at least 0.
+    """
+    try:
+        whole = step if isinstance(step, bool) else operator.index(step)
+    except Exception:  # also what a tensor of several elements raises
+        whole = step
+    require_at_least("step", whole, 0)
+    return int(whole)
+
+
+def plain_reading(reading: Reading, names: Sequence[str]) -> Reading:
+    """The same reading with plain numbers.
+
+    Raises:
+        ValueError: it lacks one of the readouts, or a value is no number.
+    """
+    if any(name not in reading.values for name in names):
+        raise ValueError(
+            f"`reading` must have {', '.join(names)}, got {', '.join(reading.values) or 'nothing'} "
+            f"at step {reading.step}"
+        )
+    try:
+        values = {str(name): float(value) for name, value in reading.values.items()}
+        seconds, loss = float(reading.seconds), float(reading.training_loss)
+        parameters = operator.index(reading.parameters)
+    except Exception as error:
+        raise ValueError(f"`reading` must hold numbers, got {reading!r}") from error
+    return replace(
+        reading,
+        step=plain_step(reading.step),
+        values=values,
+        seconds=seconds,
+        training_loss=loss,
+        parameters=parameters,
+    )
+
+
+def reading_from_json(data: Mapping[str, Any], names: Sequence[str]) -> Reading:
+    """A reading from a file, which has some readouts.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: it is not one.
+    """
+    numbers = {**data["values"], "seconds": data["seconds"], "loss": data["training_loss"]}
+    for name, value in numbers.items():
+        if type(value) not in (int, float) and value not in ("nan", "inf", "-inf"):
+            raise ValueError(f"{value!r} as {name}")
+    for name in ("step", "parameters"):
+        if type(data[name]) is not int or data[name] < 0:
+            raise ValueError(f"{data[name]!r} as {name}")
+    if lacking := [name for name in names if name not in data["values"]]:
+        raise ValueError(f"a reading without {', '.join(lacking)}")
+    return Reading.from_json(data)
