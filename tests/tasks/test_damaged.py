@@ -239,6 +239,8 @@ LIE = r"of .*a\.npz: its header says .*, but it has 100 bytes$"
         ({"x.npy": member(np.zeros((4, 5, 5), "c8"))}, r"in x, got complex64 \(4, 5, 5\) in "),
         ({"x.npy": member(np.zeros((4, 5, 5, 4)))}, r"in x, got float64 \(4, 5, 5, 4\) in "),
         ({"x.npy": member(np.full((4, 5, 5), np.inf))}, "must be finite, got NaN or infinite"),
+        ({"x.npy": member(np.full((4, 5, 5), 1e300))}, "must be finite, got NaN or infinite"),
+        ({"x.npy": None, **{f"{i}.npy": Y for i in range(500)}}, r"got y, 0, 1, .*… in .*a\.npz$"),
         ({"x.npy": member(np.zeros((5, 5, 5)))}, r"must have y of shape \(5,\), got \(4,\) in "),
         ({"y.npy": member(np.zeros(4, "M8[s]"))}, r"in y of .*a\.npz must be .*, got datetime64"),
         ({"y.npy": member(np.array([0, 1, -9, 1]))}, r"in y of .*a\.npz must be .*, got -9$"),
@@ -313,6 +315,7 @@ BYTES = [encode(p) for p in pictures(4)]
         ({"image": [{"pixels": 3}] * 4}, r"got none in row 0 of .*a\.parquet$"),
         ({"label": [[0], [1], [0], [1]]}, r"must be .* names, got \[0\] in row 0 of .*a\.parquet$"),
         ({"label": [0, 1, None, 1]}, r"must be .* names, got None in row 2 of .*a\.parquet$"),
+        ({"label": [b"\n" * 5000] * 4}, r"got b'\\n.*… in row 0 of .*a\.parquet$"),
         ({"label": [None] * 4}, r"must be .* names, got None in row 0 of .*a\.parquet$"),
         ({"label": [0.5, 1, 0, 1]}, r"must be .* names, got 0.5 in row 0 of .*a\.parquet$"),
         (

@@ -131,6 +131,7 @@ ONE_HOT = np.eye(2, dtype=int)[np.arange(N) % 2].tolist()
         (of_parquet, [0.0, 1.0] * (N // 2), "class indices or names, got 0.0 in row 0 of"),
         (of_tensors, ONE_HOT, r"must be integers \(n,\), got torch.int64 \(40, 2\)"),
         (of_items, ONE_HOT, r"must be integers, got \[[01], [01]\] in item"),
+        (of_items, [torch.zeros(3, 3)] * N, "must be integers, got tensor.* in item"),
         (of_npz, ONE_HOT, r"must have y of shape \(40,\), got \(40, 2\)"),
         (of_parquet, ONE_HOT, r"class indices or names, got \[1, 0\] in row 0 of"),
         (of_tensors, [0j, 1j] * (N // 2), "must be integers .*, got torch.complex64"),

@@ -71,6 +71,14 @@ def test_what_is_left_out_is_said_in_one_line(tmp_path, caplog):
     assert "1 outside of the class folders" in what
 
 
+def test_what_is_left_out_of_unlabelled_images_is_said_as_well(tmp_path, caplog):
+    for i in range(3):
+        SOME[i].save(tmp_path / f"{i}.png")
+    (tmp_path / "3.heic").write_text("no image")
+    assert len(load_task(tmp_path).probe) == 3
+    assert [record.message for record in caplog.records] == [f"{tmp_path}: left out 1 .heic"]
+
+
 def test_endings_of_the_formats_that_are_read_are_read(tmp_path):
     endings = ("PNG", "jpg", "JPEG", "jpe", "jfif", "bmp", "gif", "tif", "TIFF", "webp")
     write_folder(tmp_path, {"b": SOME[:2]})

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from prescreen.tasks.images.labels import as_array, number_classes
 from prescreen.tasks.images.layouts import Layout, fit, held_dtype, is_channels_last
+from prescreen.tasks.images.walk import short
 from prescreen.tasks.rows import digest
 
 # Training images that take more bytes than this (4 GiB, as uint8 or float32) are not kept in memory but
@@ -89,7 +90,7 @@ def read_sample(dataset: Dataset[Any], row: int) -> tuple[Tensor, int]:
     # In some data sets labels are arrays or tensors of one element.
     value = label.item() if math.prod(getattr(label, "shape", (0,))) == 1 else label
     if not isinstance(value, int):
-        raise ValueError(f"the labels must be integers, got {label!r} in item {row}")
+        raise ValueError(f"the labels must be integers, got {short(repr(label))} in item {row}")
     return as_image(item[0], dataset, row), int(value)
 
 

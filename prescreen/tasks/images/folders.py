@@ -90,9 +90,14 @@ def open_folder(path: Path) -> Splits:
     train = ImageFiles([path for paths in by_class for path in paths], labels, names)
     probe = ImageFiles(_image_paths(held, left_out)) if held else None
     left_out["outside of the class folders"] += len(files_of(root, *SUFFIXES))
+    say_left_out(path, left_out)
+    return Splits(train, probe, len(folders))
+
+
+def say_left_out(path: Path, left_out: Counter[str]) -> None:
+    """Log in one line how many files of which endings are not read, if any."""
     if any(left_out.values()):
         logger.warning("%s: left out %s", shown(path), _counts(left_out))
-    return Splits(train, probe, len(folders))
 
 
 def _image_paths(folder: Path, left_out: Counter[str]) -> list[str]:

@@ -18,7 +18,7 @@ from prescreen.tasks.images.preparation import Preparation, Statistics
 from prescreen.tasks.images.splits import Splits, list_parquet
 from prescreen.tasks.images.task import Augment, ImageTask
 from prescreen.tasks.images.unlabelled import is_unlabelled, open_images, unlabelled_task
-from prescreen.tasks.images.walk import shown
+from prescreen.tasks.images.walk import short
 from prescreen.text import first_line
 
 _CACHE = Path("~/.cache/prescreen")
@@ -219,8 +219,7 @@ def _open_path(data: str | Path, num_classes: int | None = None) -> Splits:
     names = ["digits", *(known.lower() for known in _TORCHVISION)]
     close = difflib.get_close_matches(str(data).lower(), names, n=3)
     meant = f"; did you mean {' or '.join(close)}?" if close else ""
-    got = shown(data) if len(str(data)) < 300 else f"{shown(str(data)[:300])}…"
     raise ValueError(
         f"`data` must be a folder, a .parquet or .npz file, or one of {', '.join(names)}, "
-        f"got '{got}'{meant}"
+        f"got '{short(str(data))}'{meant}"
     )

@@ -17,7 +17,7 @@ from torch.utils.data import TensorDataset
 from prescreen.tasks.images.labels import number_classes
 from prescreen.tasks.images.layouts import is_channels_last
 from prescreen.tasks.images.splits import Splits
-from prescreen.tasks.images.walk import reason, shown
+from prescreen.tasks.images.walk import reason, short, shown
 
 _IMAGES = ("train_images", "x_train", "images", "x")
 _LABELS = ("train_labels", "y_train", "labels", "y")
@@ -88,7 +88,7 @@ def _key(archive: Any, allowed: Sequence[str], path: Path) -> str:
     for key in allowed:
         if key in archive:
             return key
-    got = shown(", ".join(archive.files)) or "no keys"
+    got = short(", ".join(archive.files)) or "no keys"
     raise ValueError(
         f"`data` must have one of the keys {', '.join(allowed)}, got {got} in {shown(path)}"
     )
@@ -123,7 +123,8 @@ def _as_tensors(arrays: Sequence[np.ndarray[Any, Any]]) -> list[Tensor]:
         for values in arrays
     )
     dtype = np.uint8 if as_bytes else np.float32
-    return [torch.from_numpy(np.ascontiguousarray(values, dtype)) for values in arrays]
+    with np.errstate(all="ignore"):  # values beyond float32 are refused as infinite
+        return [torch.from_numpy(np.ascontiguousarray(values, dtype)) for values in arrays]
 
 
 def _array(archive: Any, key: str, path: Path) -> np.ndarray[Any, Any]:

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from prescreen.tasks.images.decode import decode, required
 from prescreen.tasks.images.labels import as_array, number_classes
 from prescreen.tasks.images.splits import Splits, parquet_splits
-from prescreen.tasks.images.walk import reason, shown
+from prescreen.tasks.images.walk import reason, short, shown
 
 # The encoded images of a split are held in memory, up to this many bytes (4 GiB).
 ENCODED_LIMIT = 4 << 30
@@ -99,7 +99,7 @@ def _read_labelled(files: Sequence[Path], num_classes: int | None) -> tuple[Enco
     if wrong is not None:
         raise ValueError(
             f"the labels in {column} of {images.files[0]} must be class indices or names, "
-            f"got {shown(repr(values[wrong]))} in {images.origin(wrong)}"
+            f"got {short(repr(values[wrong]))} in {images.origin(wrong)}"
         )
     known = names if kind is int else ()
     labels = number_classes(as_array(values), len(known) or num_classes, where)
@@ -146,7 +146,7 @@ def _origin(row: int, files: Sequence[str], starts: Sequence[int]) -> str:
 def _kind(value: object) -> str:
     """What there is in place of an image."""
     if isinstance(value, dict) and isinstance(value.get("path"), str):
-        return f"only the path {shown(value['path'])}"
+        return f"only the path {short(value['path'])}"
     is_none = value is None or isinstance(value, dict | bytes)
     return "none" if is_none else type(value).__name__
 
@@ -191,7 +191,7 @@ def _column(opened: Any, allowed: Sequence[str], file: Path) -> str:
             return name
     raise ValueError(
         f"`data` must have a column named {' or '.join(allowed)}, "
-        f"got {shown(', '.join(names)) or 'no columns'} in {shown(file)}"
+        f"got {short(', '.join(names)) or 'no columns'} in {shown(file)}"
     )
 
 

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from prescreen.checks import require, require_at_least
 from prescreen.tasks.images import dataset as images
-from prescreen.tasks.images.folders import ImageFiles
+from prescreen.tasks.images.folders import ImageFiles, say_left_out
 from prescreen.tasks.images.preparation import Preparation
 from prescreen.tasks.images.task import ImageTask
 from prescreen.tasks.images.walk import (
@@ -59,12 +59,13 @@ def open_images(folder: Path) -> ImageFiles:
     Raises:
         ValueError: there are fewer than two.
     """
-    found = list_images(folder).images
+    found, others = list_images(folder)
     if len(found) < 2:
         raise ValueError(
             f"`data` must have at least 2 images ({', '.join(SUFFIXES)}), got {len(found)} in "
             f"{shown(folder)}"
         )
+    say_left_out(folder, others)
     return ImageFiles([str(path) for path in found])
 
 

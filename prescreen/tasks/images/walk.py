@@ -15,7 +15,7 @@ SUFFIXES = (
     *(".tif", ".tiff", ".webp"),
 )
 
-_LONGEST_REASON = 200
+_LONGEST = 200
 
 # Left by macOS, Windows, Synology and file systems.
 _SYSTEM = ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information")
@@ -61,10 +61,15 @@ def shown(path: Path | str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in characters)
 
 
+def short(text: str) -> str:
+    """What came from a file, on one line that is not too long."""
+    line = shown(text[: _LONGEST + 1])
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
 def reason(error: BaseException) -> str:
-    """The first line of another library's error, with escapes and not too long."""
-    line = shown(first_line(error))
-    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…"
+    """The first line of another library's error."""
+    return short(first_line(error))
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
