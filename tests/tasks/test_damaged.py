@@ -12,6 +12,7 @@ import torch
 from toy_images import Image, encode, parquet, pictures, pyarrow, write_folder
 
 from prescreen.tasks import load_task
+from prescreen.tasks.images import dataset
 
 SOME = pictures(8)
 
@@ -129,7 +130,7 @@ CLEAR.putalpha(Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)))
         "PNG with a tail": (PNG + b"and more", expected(SOME[0])),
         "one pixel": (encode(SOME[0].resize((1, 1))), None),
         "one column": (encode(SOME[0].resize((1, 40))), None),
-        "5 megapixels": (encode(Image.new("L", (2500, 2000), 7)), np.full((3, 16, 16), 7)),
+        "a megapixel": (encode(Image.new("L", (1000, 1000), 7)), np.full((3, 16, 16), 7)),
     }.values(),
 )
 def test_an_odd_image_is_read_rightly(content, pixels, tmp_path):
@@ -169,6 +170,16 @@ def test_an_8_bit_image_among_16_bit_ones_is_scaled_as_well(tmp_path):
     low.save(tmp_path / "train" / "b" / "1.png")
     images = load_task(tmp_path, probe_size=3).batches.samples.images
     assert sorted(images[:, 0, 0, 0].tolist()) == [10, 20, 30, 30]
+
+
+def test_depths_are_scaled_on_demand_as_in_memory(tmp_path, monkeypatch):
+    with_one(tmp_path, encode(Image.fromarray(DEEP)))
+    held = load_task(tmp_path, probe_size=2, augment=False)
+    monkeypatch.setattr(dataset, "MEMORY_LIMIT", 0)
+    lazy = load_task(tmp_path, probe_size=2, augment=False)
+    assert torch.equal(lazy.probe, held.probe)
+    pairs = zip(next(lazy.batches(7, 0)), next(held.batches(7, 0)), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
 
 
 def test_a_file_that_is_gone_or_links_to_itself_is_named(tmp_path):

@@ -117,13 +117,14 @@ def load(
 def common_layout(dataset: Dataset[Any], rows: Tensor, image_size: int | None) -> Layout:
     """The layout of up to 64 evenly spaced images: the median size; RGB if any of them is."""
     evenly = torch.linspace(0, len(rows) - 1, min(_LOOKED_AT, len(rows))).long()
-    images = [read_image(dataset, row) for row in rows[evenly].tolist()]
-    height, width = (median_low(image.shape[dim] for image in images) for dim in (1, 2))
-    channels = max(image.shape[0] for image in images)
-    dtype, others = images[0].dtype, {image.dtype for image in images}
+    images = (read_image(dataset, row) for row in rows[evenly].tolist())
+    forms = [(image.shape, image.dtype) for image in images]  # one at a time: they may be large
+    height, width = (median_low(shape[dim] for shape, _ in forms) for dim in (1, 2))
+    dtype, dtypes = forms[0][1], {dtype for _, dtype in forms}
     # Of images of 8 and of 16 bits all become 8 bits; beside deeper ones those of 16 bits stay.
-    if torch.uint16 in others and len(others) > 1:
-        dtype = torch.uint8 if torch.uint8 in others else torch.float32
+    if torch.uint16 in dtypes and len(dtypes) > 1:
+        dtype = torch.uint8 if torch.uint8 in dtypes else torch.float32
+    channels = max(shape[0] for shape, _ in forms)
     return Layout(channels, image_size or height, image_size or width, dtype)
 
 
