@@ -30,7 +30,18 @@ def images(*shape, count=20):
 @every_kind
 @pytest.mark.parametrize("convert", [lambda x: x, torch.Tensor.float, torch.Tensor.int])
 @pytest.mark.parametrize(
-    "shape", [(32, 32, 3), (28, 28, 1), (20, 24, 3), (8, 8, 4), (1, 1, 3), (3, 3, 1), (480, 2, 1)]
+    "shape",
+    [
+        (32, 32, 3),
+        (28, 28, 1),
+        (20, 24, 3),
+        (8, 8, 4),
+        (1, 1, 3),
+        (3, 3, 1),
+        (48, 20, 1),
+        (32, 32, 2),
+        (20, 20, 12),
+    ],
 )
 def test_channels_last_are_converted(kind, convert, shape):
     pixels, labels = images(*shape)
@@ -49,7 +60,16 @@ def test_channels_last_are_converted(kind, convert, shape):
     "shape",
     [
         *((3, 32, 32), (1, 28, 28), (3, 32, 20), (12, 20, 24), (2, 8, 8), (64, 4, 4)),
-        *((512, 1, 1), (3, 4, 4), (1, 3, 3), (1, 28, 1), (1, 1, 1), (4, 1, 1), (32, 32, 2)),
+        *(
+            (512, 1, 1),
+            (3, 4, 4),
+            (1, 3, 3),
+            (1, 28, 1),
+            (1, 1, 1),
+            (4, 1, 1),
+            (16, 16, 12),
+            (20, 32, 2),
+        ),
     ],
 )
 def test_channels_first_stay(kind, shape):
@@ -60,7 +80,8 @@ def test_channels_first_stay(kind, shape):
 
 @every_kind
 @pytest.mark.parametrize(
-    "shape", [(3, 32, 3), (3, 3, 3), (4, 4, 4), (10, 12, 3), (3, 20, 1), (1, 20, 3), (12, 8, 4)]
+    "shape",
+    [(3, 32, 3), (3, 3, 3), (4, 4, 4), (10, 12, 3), (3, 20, 1), (1, 20, 3), (12, 8, 4), (99, 7, 4)],
 )
 def test_layouts_that_may_be_either_are_refused(kind, shape):
     first, middle, last = shape

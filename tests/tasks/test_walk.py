@@ -100,6 +100,17 @@ def test_links_to_files_and_to_class_folders_are_followed(tmp_path):
     assert load[0] == load[1]
 
 
+@pytest.mark.parametrize("target", ["a", ".", ".."])
+def test_links_to_other_classes_or_to_the_whole_are_refused(tmp_path, target):
+    folder = tmp_path / "set"
+    base(folder)
+    (folder / "c").symlink_to(target)
+    with pytest.raises(
+        ValueError, match=r"^`data` must have a folder of its own for every class, got .*c, which"
+    ):
+        load_task(folder, probe_size=2)
+
+
 def test_an_empty_class_is_refused_with_what_is_there_instead(tmp_path):
     base(tmp_path)
     (tmp_path / "c" / ".ipynb_checkpoints").mkdir(parents=True)

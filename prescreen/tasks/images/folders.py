@@ -83,6 +83,7 @@ def open_folder(path: Path) -> Splits:
             f"got {len(folders)} sub-folders in {shown(root)}"
         )
     refuse_inner_splits(folders)
+    _refuse_links(folders, root)
     left_out = Counter[str]()
     by_class = [_image_paths(folder, left_out) for folder in folders]
     labels = [k for k, paths in enumerate(by_class) for _ in paths]
@@ -98,6 +99,20 @@ def say_left_out(path: Path, left_out: Counter[str]) -> None:
     """Log in one line how many files of which endings are not read, if any."""
     if any(left_out.values()):
         logger.warning("%s: left out %s", shown(path), _counts(left_out))
+
+
+def _refuse_links(folders: Sequence[Path], root: Path) -> None:
+    """Refuse class folders that are links to one another, or to a folder that they are in."""
+    above = os.path.join(os.path.realpath(root), "")
+    seen = set()
+    for folder in folders:
+        real = os.path.realpath(folder)
+        if real in seen or above.startswith(os.path.join(real, "")):
+            raise ValueError(
+                f"`data` must have a folder of its own for every class, got {shown(folder)}, which "
+                f"is {shown(real)}"
+            )
+        seen.add(real)
 
 
 def _image_paths(folder: Path, left_out: Counter[str]) -> list[str]:

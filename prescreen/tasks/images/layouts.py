@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# More values than this on the first axis are pixels rather than channels.
+# More values than this on an axis are pixels rather than channels.
 _MOST_CHANNELS = 16
-_LAST = (1, 3, 4)
+_USUAL = (1, 3, 4)
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, by which image libraries turn RGB into grey
 
 
@@ -27,8 +27,9 @@ class Layout(NamedTuple):
 def is_channels_last(shape: Sequence[int], what: str, allowed: Sequence[int] = ()) -> bool:
     """Whether an image of this shape is (H, W, C) rather than (C, H, W).
 
-    C is 1, 3 or 4 if it is last. Where both can be, a square image decides, then whether the first
-    axis is too long for channels.
+    If the last axis has 1, 3 or 4 values, the reading with a square image holds, else (H, W, C) if
+    both other axes are too long for channels. If it has others, up to 16, the image must be square
+    and larger than that for (H, W, C).
 
     Args:
         shape: three sizes.
@@ -56,11 +57,11 @@ def is_clearly_channels_last(shape: Sequence[int]) -> bool:
 
 
 def _by_shape(first: int, middle: int, last: int) -> bool | None:
-    if last not in _LAST or first == last == 1:
-        return False
+    if last not in _USUAL or first == last == 1:
+        return last <= _MOST_CHANNELS < first == middle
     if (first == middle) != (middle == last):
         return first == middle
-    return True if first > _MOST_CHANNELS else None
+    return True if min(first, middle) > _MOST_CHANNELS else None
 
 
 def fit(images: Tensor, layout: Layout) -> Tensor:
