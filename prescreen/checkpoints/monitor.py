@@ -27,8 +27,8 @@ class Monitor:
     In data-parallel training call ``read`` in every process. The first process reads and sends the
     reading to the others: all decide alike. Sharded models cannot be read.
 
-    A monitor follows one training. If the step goes back or the model has another structure, it forgets
-    earlier readings, as a new one would not know them.
+    A monitor follows one training. It forgets earlier readings if the step goes back or the model has
+    another structure; ``reset`` it if another training begins.
 
     Args:
         unseen: inputs that the model is not trained on, the same for all readings, in the form that the
@@ -114,9 +114,13 @@ class Monitor:
     def _read(self, model: nn.Module, step: int) -> Reading:
         found = structure(model)
         if step < self._latest or found != (self._structure or found):
-            self._probe.load_state_dict({"steps": [], "logits": []})
+            self.reset()
         self._latest, self._structure = step, found
         return self._probe.read(model, step)
+
+    def reset(self) -> None:
+        """Forget earlier readings, because another training begins."""
+        self.load_state_dict({"steps": [], "logits": []})
 
     def state_dict(self) -> dict[str, Any]:
         """The state for ``load_state_dict``: the latest predictions, with which the next are compared.

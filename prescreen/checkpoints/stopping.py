@@ -104,6 +104,11 @@ class EarlyStopping:
         """The step of the latest improvement; None before the first reading."""
         return self._steps[self._best()[0]] if self._steps else None
 
+    def reset(self) -> None:
+        """Forget earlier readings, because another training begins."""
+        self.load_state_dict({"steps": [], "values": []})
+        self.reason = ""
+
     def state_dict(self) -> dict[str, Any]:
         """The state for ``load_state_dict``, as strict JSON."""
         return {
