@@ -132,8 +132,8 @@ class ReadoutCheckpoint(_ReadoutCallback):
         self.selector.close()
 
     def _start(self) -> None:
-        super()._start()
         self.selector.start()
+        super()._start()
 
     def _decide(self, trainer: Trainer, pl_module: LightningModule, reading: Reading) -> None:
         self.selector.update(reading, pl_module)
