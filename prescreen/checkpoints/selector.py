@@ -119,14 +119,19 @@ class CheckpointSelector:
             )
         compared = before.readings if self.selection.compares_many else before.of_files
         held = self.selection.worth_keeping([*compared, reading], before.files, self.save_top_k)
-        written = None
-        if reading.step in held:
-            if manifest is not None and weights is not None:
-                written = Kept.of(save_state(manifest.claim(reading.step), weights))
-            before.files[reading.step] = written
         files = {step: kept for step, kept in before.files.items() if step in held}
-        if manifest is not None:
-            manifest.update(reading, written, self._record.lacking(files))
+        try:
+            written = None
+            if reading.step in held and manifest is not None and weights is not None:
+                written = Kept.of(save_state(manifest.claim(reading.step), weights))
+            if manifest is not None:
+                manifest.update(reading, written, self._record.lacking(files))
+        except BaseException:  # whether the reading was written, the folder knows
+            self.close()
+            self._continues = "folder"
+            raise
+        if reading.step in held:
+            files[reading.step] = written
         self._record = Record([*before.readings, reading], files)
         return reading.step in held
 
