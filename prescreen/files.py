@@ -50,7 +50,7 @@ def save_state(stem: Path, state: Mapping[str, Any]) -> Path:
     """
     whole = state if type(state) is OrderedDict else dict(state)
     require_inert("state", whole)
-    if _fits_safetensors(state) and importlib.util.find_spec("safetensors") is not None:
+    if _fits_safetensors(stem, state) and importlib.util.find_spec("safetensors") is not None:
         from safetensors.torch import save_file
 
         path = stem.with_name(stem.name + SAFETENSORS)
@@ -118,8 +118,10 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _fits_safetensors(state: Mapping[str, Any]) -> bool:
+def _fits_safetensors(stem: Path, state: Mapping[str, Any]) -> bool:
     """Whether safetensors gives back the same state; it has no strings but names, and no flags."""
+    if not _is_utf8(stem):  # it does not read such files
+        return False
     if not all(type(name) is str and name.isascii() for name in state) or "__metadata__" in state:
         return False
     if not all(type(value) is Tensor and _is_plain(value) for value in state.values()):
@@ -128,6 +130,14 @@ def _fits_safetensors(state: Mapping[str, Any]) -> bool:
         return False
     memory = [value.untyped_storage().data_ptr() for value in state.values() if value.numel()]
     return len(set(memory)) == len(memory)
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_plain(tensor: Tensor) -> bool:
