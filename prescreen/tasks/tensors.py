@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Generator, Tensor
 
+from prescreen.tasks.images.layouts import is_clearly_channels_last
 from prescreen.tasks.rows import digest, draw_rows, shuffled_rows
 
 # Inputs of a model: a tensor, or keywords.
@@ -118,10 +119,18 @@ def as_indices(name: str, value: object, shape: tuple[int, ...] | None = None) -
 
 
 def input_sizes(inputs: Tensor) -> Mapping[str, Any]:
-    """``in_features`` of a table (n, F); ``in_channels`` and ``image_size`` of images."""
+    """``in_features`` of a table (n, F); ``in_channels`` and ``image_size`` of images.
+
+    Raises:
+        ValueError: images are (n, H, W, C).
+    """
     if inputs.ndim == 2:
         return {"in_features": inputs.shape[1]}
     if inputs.ndim == 4:
+        if is_clearly_channels_last(inputs.shape[1:]):
+            raise ValueError(
+                f"`inputs` must be (n, C, H, W), got (n, H, W, C) {tuple(inputs.shape)}"
+            )
         return {"in_channels": inputs.shape[1], "image_size": tuple(inputs.shape[2:])}
     return {}
 

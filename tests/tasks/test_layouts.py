@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from prescreen.tasks import ImageTask, load_task
+from prescreen.tasks import ImageTask, MultilabelTask, RegressionTask, load_task
 
 
 class Items(Dataset):
@@ -89,6 +89,14 @@ def test_a_loader_with_channels_last_is_refused(shape):
         ValueError, match=r"^`probe` must be \(N, C, H, W\), got \(N, H, W, C\) \(20"
     ):
         ImageTask.from_loader(loader, probe=pixels.float(), num_classes=3)
+
+
+@pytest.mark.parametrize("kind", [MultilabelTask, RegressionTask])
+def test_other_tasks_refuse_channels_last(kind):
+    targets = torch.zeros(20, 2)
+    assert kind(torch.zeros(20, 3, 16, 16), targets, probe_size=4).sizes["in_channels"] == 3
+    with pytest.raises(ValueError, match=r"^`inputs` must be \(n, C, H, W\), got \(n, H, W, C\)"):
+        kind(torch.zeros(20, 16, 16, 3), targets, probe_size=4)
 
 
 @pytest.mark.parametrize(

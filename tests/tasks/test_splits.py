@@ -8,11 +8,12 @@ CLASSES = {"a": SOME[:5], "b": SOME[5:]}
 LABELS = [0] * 5 + [1] * 5
 
 
+TRAIN = ["Train", "TRAIN", "training", "Training", "train_images", "trainset", "trn"]
+HELD = ["val", "Validation", "VALID", "val_set", "dev", "test", "Testing", "TEST", "eval"]
+
+
 @pytest.mark.parametrize(
-    "train", ["train", "Train", "TRAIN", "training", "Training", "train_images", "trainset", "trn"]
-)
-@pytest.mark.parametrize(
-    "held", ["val", "Validation", "VALID", "val_set", "dev", "test", "Testing", "TEST", "eval"]
+    ("train", "held"), [*((name, "val") for name in TRAIN), *(("train", name) for name in HELD)]
 )
 def test_usual_names_of_splits_are_understood_in_any_case(tmp_path, train, held):
     write_folder(tmp_path / train, CLASSES)
@@ -104,6 +105,13 @@ def test_parquet_splits_are_named_by_files_or_folders(tmp_path, train, held):
         write_parquet(path, some, labels)
     (tmp_path / ".ipynb_checkpoints").mkdir()
     write_parquet(tmp_path / ".train-1.parquet", OTHERS, [0] * 4)
+    assert_task_is(load_task(tmp_path, probe_size=4, augment=False), SOME, LABELS, OTHERS)
+
+
+def test_tables_beside_image_files_are_not_taken_for_them(tmp_path):
+    write_folder(tmp_path / "train", CLASSES)
+    write_folder(tmp_path, {"val": OTHERS})
+    (tmp_path / "train" / "metadata.parquet").write_bytes(b"not read")
     assert_task_is(load_task(tmp_path, probe_size=4, augment=False), SOME, LABELS, OTHERS)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prescreen.text import first_line
+from prescreen.tasks.images.walk import reason
 
 # Only these are opened: others may start programs, as PostScript does, whatever the file is called.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -28,20 +28,20 @@ def decode(encoded: bytes | BinaryIO, origin: str) -> Tensor:
         return from_pillow(pillow.open(file, formats=_FORMATS))
     except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
         raise ValueError(
-            f"`data` must hold images of a size that Pillow opens, got {origin}: {first_line(error)}"
+            f"`data` must hold images of a size that Pillow opens, got {origin}: {reason(error)}"
         ) from error
     # Pillow raises errors of any kind for damaged files.
     except Exception as error:
-        reason = _reason(error, file, pillow)
-        raise ValueError(f"`data` must hold undamaged images, got {origin}: {reason}") from error
+        fault = _fault(error, file, pillow)
+        raise ValueError(f"`data` must hold undamaged images, got {origin}: {fault}") from error
 
 
-def _reason(error: Exception, file: BinaryIO, pillow: Any) -> str:
+def _fault(error: Exception, file: BinaryIO, pillow: Any) -> str:
     if not file.seek(0, io.SEEK_END):
         return "it is empty"
     if isinstance(error, pillow.UnidentifiedImageError):
         return f"it is none of {', '.join(_FORMATS)}"
-    return first_line(error)
+    return reason(error)
 
 
 def from_pillow(image: Any) -> Tensor:

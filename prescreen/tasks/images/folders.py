@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -32,13 +34,8 @@ class ImageFiles(Dataset[Any]):
         return len(self.paths)
 
     def __getitem__(self, i: int) -> tuple[Tensor, int | None]:
-        try:
-            with Path(self.paths[i]).open("rb") as file:
-                image = decode(file, self.origin(i))
-        except OSError as error:
-            raise ValueError(
-                f"`data` must have readable files, got {self.origin(i)}: {error.strerror}"
-            ) from error
+        with self._opened(i) as file:
+            image = decode(file, self.origin(i))
         return image, None if self.labels is None else self.labels[i]
 
     def origin(self, i: int) -> str:
@@ -46,15 +43,26 @@ class ImageFiles(Dataset[Any]):
         return shown(self.paths[i])
 
     def encoded_size(self, i: int) -> int:
-        """The size in bytes of an image's file, 0 if it cannot be read."""
+        """The size in bytes of an image's file, 0 if there is none."""
         try:
-            return Path(self.paths[i]).stat().st_size
+            return os.path.getsize(self.paths[i])
         except OSError:
             return 0
 
     def encoded(self, i: int) -> bytes:
         """An image's file."""
-        return Path(self.paths[i]).read_bytes()
+        with self._opened(i) as file:
+            return file.read()
+
+    @contextmanager
+    def _opened(self, i: int) -> Iterator[BinaryIO]:
+        try:
+            with Path(self.paths[i]).open("rb") as file:
+                yield file
+        except OSError as error:
+            raise ValueError(
+                f"`data` must have readable files, got {self.origin(i)}: {error.strerror}"
+            ) from error
 
 
 def open_folder(path: Path) -> Splits:

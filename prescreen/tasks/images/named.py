@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from prescreen.tasks.images.preparation import Preparation, Statistics
 from prescreen.tasks.images.splits import Splits, list_parquet
 from prescreen.tasks.images.task import Augment, ImageTask
 from prescreen.tasks.images.unlabelled import is_unlabelled, open_images, unlabelled_task
+from prescreen.tasks.images.walk import shown
 from prescreen.text import first_line
 
 _CACHE = Path("~/.cache/prescreen")
@@ -125,10 +127,9 @@ def load_task(
     """
     name = str(data)
     splits = _named(name, root) if isinstance(data, str) else None
-    held: Any = None if probe is None else _open_probe(Path(probe).expanduser())
+    held: Any = None if probe is None else _open_probe(probe)
     if splits is None:
-        folder = Path(data).expanduser()
-        if folder.is_dir() and not list_parquet(folder) and is_unlabelled(folder):
+        if (folder := _folder_without_labels(data)) is not None:
             if probe is not None:
                 raise ValueError(f"`probe` must be None for images without labels, got {probe}")
             return unlabelled_task(
@@ -191,24 +192,35 @@ def _torchvision(name: str, root: Path, options: dict[str, Any]) -> Dataset[Any]
     return opened
 
 
-def _open_probe(path: Path) -> Dataset[Any]:
+def _open_probe(probe: str | Path) -> Dataset[Any]:
     """The images of a path; labels beside them are not used."""
-    if path.is_dir() and not list_parquet(path):
-        return open_images(path)
-    return _open_path(path).train
+    folder = Path(os.path.expanduser(probe))
+    if probe and os.path.isdir(folder) and not list_parquet(folder):
+        return open_images(folder)
+    return _open_path(probe).train
+
+
+def _folder_without_labels(data: str | Path) -> Path | None:
+    given = os.path.expanduser(data)
+    if not given or not os.path.isdir(given) or list_parquet(Path(given)):
+        return None
+    return Path(given) if is_unlabelled(Path(given)) else None
 
 
 def _open_path(data: str | Path) -> Splits:
-    path = Path(data).expanduser()
-    if path.is_dir():
-        return open_parquet(path) if list_parquet(path) else open_folder(path)
-    opener = {".npz": open_npz, ".parquet": open_parquet}.get(path.suffix.lower())
-    if opener is not None and path.is_file():
-        return opener(path)
+    # Unlike pathlib's, these functions raise nothing for odd paths. An empty one is no folder.
+    given = os.path.expanduser(data)
+    if given and os.path.isdir(given):
+        folder = Path(given)
+        return open_parquet(folder) if list_parquet(folder) else open_folder(folder)
+    opener = {".npz": open_npz, ".parquet": open_parquet}.get(os.path.splitext(given)[1].lower())
+    if opener is not None and os.path.isfile(given):
+        return opener(Path(given))
     names = ["digits", *(known.lower() for known in _TORCHVISION)]
     close = difflib.get_close_matches(str(data).lower(), names, n=3)
     meant = f"; did you mean {' or '.join(close)}?" if close else ""
+    got = shown(data) if len(str(data)) < 300 else f"{shown(str(data)[:300])}…"
     raise ValueError(
         f"`data` must be a folder, a .parquet or .npz file, or one of {', '.join(names)}, "
-        f"got {str(data)!r}{meant}"
+        f"got '{got}'{meant}"
     )

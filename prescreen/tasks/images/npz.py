@@ -17,8 +17,7 @@ from torch.utils.data import TensorDataset
 from prescreen.tasks.images.labels import number_classes
 from prescreen.tasks.images.layouts import is_channels_last
 from prescreen.tasks.images.splits import Splits
-from prescreen.tasks.images.walk import shown
-from prescreen.text import first_line
+from prescreen.tasks.images.walk import reason, shown
 
 _IMAGES = ("train_images", "x_train", "images", "x")
 _LABELS = ("train_labels", "y_train", "labels", "y")
@@ -57,7 +56,7 @@ def open_npz(path: Path) -> Splits:
             archive = np.load(file, allow_pickle=False)
         # NumPy and zipfile raise errors of any kind for damaged files.
         except Exception as error:
-            raise _damaged(shown(path), first_line(error)) from error
+            raise _damaged(shown(path), reason(error)) from error
         return _splits(archive, path)
 
 
@@ -96,7 +95,7 @@ def _key(archive: Any, allowed: Sequence[str], path: Path) -> str:
 
 def _images(archive: Any, key: str, path: Path) -> np.ndarray[Any, Any]:
     """The images under a key, (n, C, H, W) of any type."""
-    values = _array(archive, key, path)
+    values = stored = _array(archive, key, path)
     if values.ndim == 4 and is_channels_last(
         values.shape[1:], f"{key} of {shown(path)}", allowed=(1, 3)
     ):
@@ -111,7 +110,7 @@ def _images(archive: Any, key: str, path: Path) -> np.ndarray[Any, Any]:
     ):
         raise ValueError(
             f"`data` must have numbers of shape (n, H, W), (n, H, W, C) or (n, C, H, W) with 1 or 3 "
-            f"channels in {key}, got {values.dtype} {values.shape} in {shown(path)}"
+            f"channels in {key}, got {stored.dtype} {stored.shape} in {shown(path)}"
         )
     return values
 
@@ -134,7 +133,7 @@ def _array(archive: Any, key: str, path: Path) -> np.ndarray[Any, Any]:
         fault = _fault(archive.zip, member)
         values = None if fault else np.asarray(archive[key])
     except Exception as error:
-        raise _damaged(where, first_line(error)) from error
+        raise _damaged(where, reason(error)) from error
     if values is None:
         raise _damaged(where, fault)
     return values
@@ -170,7 +169,7 @@ def _largest() -> int:
         return 8 << 30
 
 
-def _damaged(where: str, reason: str) -> ValueError:
+def _damaged(where: str, fault: str) -> ValueError:
     return ValueError(
-        f"`data` must be an undamaged .npz archive of plain arrays, got {where}: {shown(reason)}"
+        f"`data` must be an undamaged .npz archive of plain arrays, got {where}: {fault}"
     )

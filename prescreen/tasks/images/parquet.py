@@ -17,8 +17,7 @@ from torch.utils.data import Dataset
 from prescreen.tasks.images.decode import decode, required
 from prescreen.tasks.images.labels import as_array, number_classes
 from prescreen.tasks.images.splits import Splits, parquet_splits
-from prescreen.tasks.images.walk import shown
-from prescreen.text import first_line
+from prescreen.tasks.images.walk import reason, shown
 
 # The encoded images of a split are held in memory, up to this many bytes (4 GiB).
 ENCODED_LIMIT = 4 << 30
@@ -88,6 +87,11 @@ def _read_labelled(files: Sequence[Path]) -> tuple[EncodedImages, int]:
             column = _column(opened, _LABEL_COLUMNS, file)
             values += _values(opened, column, file)
             names = _class_names(opened, column)
+    if len(values) != len(images):
+        raise ValueError(
+            f"`data` must have equally many labels and images, got {len(values)} and {len(images)} "
+            f"in {images.files[0]}"
+        )
     where = f" in {column} of {shown(files[-1])}"
     kind = str if isinstance(values[0], str) else int
     wrong = next((i for i, value in enumerate(values) if not isinstance(value, kind)), None)
@@ -151,7 +155,7 @@ def _opened(file: Path) -> Iterator[Any]:
     """An open parquet file."""
     parquet = required("pyarrow.parquet", "reading parquet files")
     try:
-        opened = parquet.ParquetFile(file)
+        opened = parquet.ParquetFile(file, page_checksum_verification=True)
     # For damaged files Arrow raises errors of any kind.
     except Exception as error:
         raise _damaged(file, error) from error
@@ -175,8 +179,7 @@ def _values(opened: Any, column: str, file: Path) -> Iterator[Any]:
 
 def _damaged(file: Path, error: Exception, column: str = "") -> ValueError:
     return ValueError(
-        f"`data` must be an undamaged parquet file, got {column}{shown(file)}: "
-        f"{shown(first_line(error))}"
+        f"`data` must be an undamaged parquet file, got {column}{shown(file)}: {reason(error)}"
     )
 
 

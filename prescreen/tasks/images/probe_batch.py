@@ -67,11 +67,11 @@ def _copies(dataset: Any, rows: Sequence[int], source: Any, chosen: Tensor) -> l
     """The rows of images whose encoded bytes are those of a chosen image of the source."""
     if not hasattr(dataset, "encoded_size") or not hasattr(source, "encoded_size"):
         return []  # tensors, and the user's own data sets
-    sizes = {source.encoded_size(row) for row in chosen.tolist()}
+    sizes = {source.encoded_size(row) for row in chosen.tolist()} - {0}
     alike = [row for row in rows if dataset.encoded_size(row) in sizes]
     if not alike:
         return []
-    hashes = {_hash(source.encoded(row)) for row in chosen.tolist()}
+    hashes = {_hash(source.encoded(row)) for row in chosen.tolist() if source.encoded_size(row)}
     return [row for row in alike if _hash(dataset.encoded(row)) in hashes]
 
 

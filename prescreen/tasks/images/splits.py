@@ -73,7 +73,8 @@ def find_splits(path: Path) -> tuple[Path, Path | None]:
     held = probe_role(by_role)
     probes = by_role[held] if held else []
     alone = len(train) == 1 and len(probes) < 2 and not classes
-    if not alone or (probes and not _class_folders(train[0])):
+    has_flat_images = holds_images(train[0]) and not _class_folders(train[0])
+    if not alone or (probes and has_flat_images):
         _refuse(splits, classes, path)
     _refuse_nested(train[0])
     return train[0], probes[0] if probes else None
@@ -81,7 +82,8 @@ def find_splits(path: Path) -> tuple[Path, Path | None]:
 
 def list_parquet(folder: Path) -> list[Path]:
     """The parquet files in a folder, else in its sub-folder `data`, else in those of splits."""
-    named = [sub for sub in sub_folders(folder) if role(sub.name)]
+    # A split of image files may have a table of them beside.
+    named = [sub for sub in sub_folders(folder) if role(sub.name) and not holds_images(sub)]
     for places in ([folder], [folder / "data"], named):
         found = [file for place in places if place.is_dir() for file in files_of(place, ".parquet")]
         if found:

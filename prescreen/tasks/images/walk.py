@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from prescreen.text import first_line
+
 SUFFIXES = (
     *(".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm"),
     *(".tif", ".tiff", ".webp"),
 )
+
+_LONGEST_REASON = 200
 
 # Left by macOS, Windows, Synology and file systems.
 _SYSTEM = ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information")
@@ -57,6 +61,12 @@ def shown(path: Path | str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in characters)
 
 
+def reason(error: BaseException) -> str:
+    """The first line of another library's error, with escapes and not too long."""
+    line = shown(first_line(error))
+    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…"
+
+
 def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
     """All that is not hidden below a folder, but for folders, with its ending."""
     waiting = [folder]
@@ -93,6 +103,7 @@ def _ending(entry: os.DirEntry[str]) -> str:
     if _is_folder(entry):
         return "link to a folder"
     # A broken link passes for a file: reading it fails and names it.
-    if os.path.exists(entry.path) and not os.path.isfile(entry.path):
+    is_broken = entry.is_symlink() and not os.path.exists(entry.path)
+    if not is_broken and not entry.is_file():
         return "special (pipe or device)"
     return os.path.splitext(entry.name)[1].lower() or "without ending"
