@@ -6,17 +6,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from prescreen.captured import NonFiniteError
+from prescreen.checks import require_one_of
 from prescreen.heads.execute import is_out_of_memory
 from prescreen.text import named_line
+
+KINDS = ("build", "run", "memory", "diverged", "collapsed", "killed", "timeout")
+
+# These can be the machine's doing, such as the out-of-memory killer's or that of others who use it:
+# a run that is continued measures their candidates again.
+UNSURE = ("killed", "timeout")
 
 
 class CandidateFailed(Exception):
     """A candidate that cannot be ranked: a result, with a kind and a reason for people.
 
-    Kinds: ``"build"``, ``"run"``, ``"memory"``, ``"diverged"``, ``"collapsed"``, ``"killed"``.
+    Kinds: ``"build"``, ``"run"``, ``"memory"``, ``"diverged"``, ``"collapsed"``, ``"killed"``,
+    ``"timeout"``.
     """
 
     def __init__(self, kind: str, reason: str) -> None:
+        require_one_of("kind", kind, KINDS)
         super().__init__(kind, reason)
         self.kind = kind
         self.reason = reason

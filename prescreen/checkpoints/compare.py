@@ -14,7 +14,7 @@ from prescreen.checkpoints.weights import Builder, load_network
 from prescreen.panel import CHECKPOINT_PANEL, LONE_CHECKPOINT_PANEL, Panel
 from prescreen.reading import Reading
 from prescreen.tasks.base import Task, check_task, seen_inputs
-from prescreen.text import finite, plain_table
+from prescreen.text import finite, plain_table, printable
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ class CheckpointRanking:
             for i, (file, reading) in enumerate(zip(self.files, self.readings, strict=True))
         ]
         rows.sort(key=lambda row: (row[0] == "-", row[0] != "-" and int(row[0])))
-        return f"{plain_table(['rank', 'checkpoint', *self.readouts], rows, (1,))}\n{self.reason}"
+        table = plain_table(["rank", "checkpoint", *self.readouts], rows, (1,))
+        return f"{table}\n{printable(self.reason)}"
 
 
 def select_checkpoint(

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from prescreen.cli.listing import readouts_command, spaces_command
+from prescreen.cli.output import note
 from prescreen.cli.rank import rank_command
 from prescreen.cli.select import select_command
 
@@ -43,5 +44,5 @@ def run(arguments: list[str]) -> int:
 
 
 def _refuse(message: str) -> int:
-    print(f"prescreen: {' '.join(message.split())}", file=sys.stderr)
+    note(f"prescreen: {' '.join(message.split())}")
     return 2

@@ -9,6 +9,7 @@ import typer
 
 from prescreen.checkpoints.compare import select_checkpoint
 from prescreen.cli.options import DATA, HEAD, JSON, names
+from prescreen.cli.output import show
 from prescreen.tasks import load_task
 
 Flag = typer.Option
@@ -52,6 +53,6 @@ def select_command(
         smoothing=smoothing,
         head=head,
     )
-    print(ranking.to_json() if as_json else ranking)
+    show(ranking.to_json() if as_json else str(ranking))
     if ranking.choice is None:
         raise typer.Exit(1)
