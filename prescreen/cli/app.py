@@ -7,7 +7,7 @@ import sys
 import typer
 
 from prescreen.cli.listing import readouts_command, spaces_command
-from prescreen.cli.output import note
+from prescreen.cli.output import logs_as_notes, note
 from prescreen.cli.rank import rank_command
 from prescreen.cli.select import select_command
 
@@ -31,7 +31,8 @@ _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 def run(arguments: list[str]) -> int:
     """Run a command line; bad input is one line on stderr and exit code 2."""
     try:
-        code = app(arguments or ["--help"], standalone_mode=False)
+        with logs_as_notes():
+            code = app(arguments or ["--help"], standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
         print("prescreen: interrupted; rerun the command, it resumes", file=sys.stderr)
         return 130

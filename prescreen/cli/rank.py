@@ -17,7 +17,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
 from prescreen.cli.options import DATA, HEAD, JSON, names
-from prescreen.cli.output import logs_as_notes, note, show
+from prescreen.cli.output import note, show
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.ranking.progress import Progress
 from prescreen.ranking.report import Ranking
@@ -103,7 +103,7 @@ def rank_command(
     same = [task.fingerprint, torch.__version__, *sorted({**settings, **code}.items())]
     folder = out or _run_folder(space, data, " ".join(map(str, same)))
     # The standard output is for the result, but Ray prints there, and candidates may.
-    with _progress_bar() as progress, redirect_stdout(sys.stderr), logs_as_notes():
+    with _progress_bar() as progress, redirect_stdout(sys.stderr):
         ranking = rank(
             search_space,
             task,
