@@ -38,11 +38,12 @@ def printable(text: str) -> str:
 
     That is control characters, new lines, marks of writing direction and lone surrogates.
     """
-    return "".join(one if one.isprintable() else _escape(one) for one in text)
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+    if text.isprintable():
+        return text
+    escaped = (one.encode("unicode_escape").decode() for one in text)
+    return "".join(
+        one if one.isprintable() else code for one, code in zip(text, escaped, strict=True)
+    )
 
 
 def spreadsheet_cell(text: str) -> str:

@@ -8,24 +8,25 @@ Not seen are data files, values that a function changes itself, and the state of
 
 from __future__ import annotations
 
-import dis
+import argparse
 import enum
 import functools
 import hashlib
 import inspect
 import platform
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import PurePath
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 
+from prescreen.spaces.bytecode import changed_by, globals_of
 from prescreen.spaces.candidate import Candidate
 from prescreen.spaces.sources import (
     ELSEWHERE,
+    Stale,
     digest,
     is_library,
     library_version,
@@ -35,8 +36,10 @@ from prescreen.spaces.sources import (
 from prescreen.spaces.space import Space
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), torch.dtype, torch.device)
-# Methods by which a function changes a value that it was given.
-_CHANGING = {"add", "append", "clear", "extend", "insert", "pop", "remove", "setdefault", "update"}
+# Objects of libraries that hold what users put there.
+_HOLDERS = (SimpleNamespace, argparse.Namespace, torch.nn.Module)
+_DEEPEST = 40
+_EMPTY = CellType()  # of a name that is not assigned yet
 # Differ between versions of Python, or between equal classes.
 _OF_CLASSES = {"__dict__", "__weakref__", "__doc__", "__module__", "__firstlineno__"}
 _OF_CLASSES |= {"__static_attributes__", "__annotations__", "__annotate__", "__annotate_func__"}
@@ -47,17 +50,26 @@ class Code:
 
     def __init__(self) -> None:
         self._modules: dict[str, dict[str, str]] = {}
+        self._spaces: dict[Space, dict[str, str]] = {}
 
     def of(self, candidate: Candidate) -> dict[str, str]:
         """Part to digest or version; the part ``build`` stands for functions and their values."""
-        found = _Found(self._modules)
-        texts = [found.text(one) for one in (candidate.build, candidate.build_untrained)]
-        return {"build": digest(*texts), **dict(sorted(found.parts.items()))}
+        method = getattr(candidate.build, "func", None)
+        space = getattr(method, "__self__", None)
+        if isinstance(space, Space):  # what else is bound to its methods, the config, is no code
+            return self.of_space(space)
+        return self._of(candidate.build, candidate.build_untrained)
 
     def of_space(self, space: Space) -> dict[str, str]:
-        """Of a whole search space, likewise."""
+        """Of all candidates of a search space, likewise."""
+        if space not in self._spaces:
+            self._spaces[space] = self._of(space)
+        return self._spaces[space]
+
+    def _of(self, *builders: Any) -> dict[str, str]:
         found = _Found(self._modules)
-        return {"build": digest(found.text(space)), **dict(sorted(found.parts.items()))}
+        texts = [found.text(one) for one in builders]
+        return {"build": digest(*texts), **dict(sorted(found.parts.items()))}
 
 
 class _Found:
@@ -67,6 +79,7 @@ class _Found:
         self.parts: dict[str, str] = {}
         self._modules = modules
         self._seen: dict[int, Any] = {}  # holds the objects: their ids stay theirs
+        self._within: list[Any] = []
 
     def text(self, value: Any) -> str:
         """What defines a value, the same in every process."""
@@ -78,10 +91,23 @@ class _Found:
             return f"path {value}"
         if id(value) in self._seen:
             return f"again {getattr(value, '__qualname__', type(value).__qualname__)}"
+        if len(self._within) > _DEEPEST:
+            return "deep"
         self._seen[id(value)] = value
+        self._within.append(value)
+        try:
+            return self._composite(value)
+        except Exception as error:  # the methods of a foreign value are foreign code
+            if isinstance(error, Stale):
+                raise
+            return f"unseen {type(value).__qualname__}"
+        finally:
+            self._within.pop()
+
+    def _composite(self, value: Any) -> str:
         if isinstance(value, torch.Tensor | np.ndarray):
             return _array(value)
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             pairs = (f"{self.text(key)}: {self.text(one)}" for key, one in value.items())
             return f"{{{', '.join(pairs)}}}"
         if isinstance(value, list | tuple):
@@ -98,8 +124,9 @@ class _Found:
             return self._of_module(value)
         if isinstance(value, FunctionType | type):
             return self._defined(value)
-        state = getattr(value, "__dict__", {})
-        return f"{self.text(type(value))} {self.text(dict(state))}"
+        name = getattr(value, "__qualname__", "")
+        wrapped = self.text(getattr(value, "__wrapped__", None))
+        return f"{self.text(type(value))} {name} {wrapped} {self.text(_state_of(value))}"
 
     def _of_module(self, module: ModuleType) -> str:
         if not is_library(module):
@@ -149,26 +176,24 @@ class _Found:
 
     def _held(self, function: FunctionType) -> str:
         """The values that a function holds: defaults and closure, without those that it changes."""
-        changed = _changed_by(function.__code__)
-        names = function.__code__.co_freevars
-        cells = dict(zip(names, function.__closure__ or (), strict=True))
-        held = {name: cell for name, cell in cells.items() if name not in changed}
-        closure = (f"{name}={self._content(cell)}" for name, cell in held.items())
-        return " ".join(
-            [self.text(function.__defaults__), self.text(function.__kwdefaults__), *closure]
-        )
-
-    def _content(self, cell: Any) -> str:
-        try:
-            return self.text(cell.cell_contents)
-        except ValueError:  # not assigned yet
-            return ""
+        names, cells = function.__code__.co_freevars, function.__closure__ or ()
+        closure = {
+            name: cell.cell_contents
+            for name, cell in zip(names, cells, strict=True)
+            if cell != _EMPTY
+        }
+        defaults = [function.__defaults__, function.__kwdefaults__]
+        return " ".join([*map(self.text, defaults), self._lasting(function, closure)])
 
     def _globals(self, function: FunctionType) -> str:
-        used = sorted({one.argval for one in _instructions(function.__code__) if _is_global(one)})
-        changed = _changed_by(function.__code__)
-        known = [n for n in used if n in function.__globals__ and n not in changed]
-        return " ".join(f"{name}={self.text(function.__globals__[name])}" for name in known)
+        names = globals_of(function.__code__) & set(function.__globals__)
+        return self._lasting(function, {n: function.__globals__[n] for n in sorted(names)})
+
+    def _lasting(self, function: FunctionType, values: dict[str, Any]) -> str:
+        changed = changed_by(function.__code__)
+        code = (ModuleType, FunctionType, type)  # a module's function may be called add or insert
+        kept = [n for n, value in values.items() if n not in changed or isinstance(value, code)]
+        return " ".join(f"{name}={self.text(values[name])}" for name in kept)
 
     def _byte_code(self, code: CodeType, doc: str | None = None) -> str:
         self.parts["python"] = ".".join(platform.python_version_tuple()[:2])
@@ -180,6 +205,13 @@ class _Found:
         return digest(code.co_code.hex(), *code.co_names, *code.co_varnames, *constants)
 
 
+def _state_of(value: Any) -> dict[str, Any]:
+    """The attributes of a user's own object; those of a library's own are its business."""
+    module = sys.modules.get(type(value).__module__)
+    foreign = module is None or (is_library(module) and not isinstance(value, _HOLDERS))
+    return {} if foreign else dict(vars(value))
+
+
 def _array(value: torch.Tensor | np.ndarray[Any, Any]) -> str:
     array = value.detach().cpu() if isinstance(value, torch.Tensor) else value
     try:
@@ -187,29 +219,3 @@ def _array(value: torch.Tensor | np.ndarray[Any, Any]) -> str:
     except (TypeError, RuntimeError):  # a type that NumPy lacks, or without numbers
         content = ""
     return f"array {value.dtype} {tuple(value.shape)} {content}"
-
-
-def _instructions(code: CodeType) -> Iterator[dis.Instruction]:
-    yield from dis.get_instructions(code)
-    for one in code.co_consts:
-        if isinstance(one, CodeType):
-            yield from _instructions(one)
-
-
-def _is_global(instruction: dis.Instruction) -> bool:
-    return instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
-
-
-def _changed_by(code: CodeType) -> set[str]:
-    """Names that a function assigns, or changes by a method: its memory, not its definition."""
-    steps = list(_instructions(code))
-    changed = {one.argval for one in steps if one.opname in ("STORE_DEREF", "STORE_GLOBAL")}
-    for one, second, third in zip(steps, steps[1:], steps[2:], strict=False):
-        copies = ("COPY", "DUP_TOP")
-        by_method = second.opname.startswith("LOAD") and second.argval in _CHANGING
-        attribute = second.opname == "STORE_ATTR" or second.opname in copies
-        item = third.opname in ("STORE_SUBSCR", "DELETE_SUBSCR", "DUP_TOP_TWO", *copies)
-        item = item and second.opname.startswith("LOAD")
-        if one.opname.startswith("LOAD") and (by_method or attribute or item):
-            changed.add(str(one.argval))
-    return changed

@@ -24,6 +24,14 @@ _INSTALLED = {"site-packages", "dist-packages"}
 _STANDARD = Path(sysconfig.get_paths()["stdlib"]).resolve()
 
 
+class Stale(ValueError):
+    """The file of an imported module has changed."""
+
+
+# Name of an imported module -> its specification, which is a new one after each import, and digest.
+_imported_as: dict[str, tuple[ModuleSpec, str]] = {}
+
+
 def module_parts(module: ModuleType) -> dict[str, str]:
     """Digests of a module and of the own modules that it imports; versions of libraries.
 
@@ -32,6 +40,9 @@ def module_parts(module: ModuleType) -> dict[str, str]:
 
     Returns:
         File, folder or package to digest, and library to version; empty without a source file.
+
+    Raises:
+        Stale: a file is known to have changed after it was imported.
     """
     file = source_file(module)
     if file is None:
@@ -56,6 +67,7 @@ def module_parts(module: ModuleType) -> dict[str, str]:
             waiting.append(found)
     parts: dict[str, list[str]] = {}
     for path, (name, _) in own.items():
+        _require_current(name, path)
         inside = file.parent in path.parents
         part = path.relative_to(file.parent).parts[0] if inside else name.partition(".")[0]
         where = path.relative_to(file.parent).as_posix() if inside else name
@@ -123,6 +135,25 @@ def _find(name: str, folder: Path) -> Path | None:
         places = list(spec.submodule_search_locations or [])
     path = Path(spec.origin).resolve() if spec is not None and spec.origin else None
     return path if path is not None and path.is_file() else None
+
+
+def _require_current(name: str, path: Path) -> None:
+    """Refuse a file that has changed since this process imported it and looked at it.
+
+    This process would run the one code, its workers the other.
+    """
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    if spec is None:
+        return
+    now = _read(path, _stamp(path))[0]
+    known, then = _imported_as.setdefault(name, (spec, now))
+    if known is not spec:
+        _imported_as[name] = spec, now
+    elif then != now:
+        raise Stale(
+            f"`candidates` must be of the code on disk, got {path}, which has changed since it was "
+            "imported; start Python anew"
+        )
 
 
 def _is_installed(path: Path, folder: Path | None = None) -> bool:

@@ -1,6 +1,9 @@
 """What builds a candidate: edits that count, edits that do not, and values that functions hold."""
 
 import functools
+import importlib
+import os
+import random
 import runpy
 import subprocess
 import sys
@@ -163,20 +166,83 @@ def test_other_functions_are_other_code():
     assert len(set(codes)) == len(codes)
 
 
+class Counter:
+    number = 0
+
+
 def test_what_a_builder_itself_changes_is_no_part_of_it():
-    built, counts, total = [], {"built": 0}, 0
+    built, counts, seen, counter, total = [], {"built": 0}, {}, Counter(), 0
 
     def build():
         nonlocal total
         total += 1
         counts["built"] += 1
+        counter.number += 1
+        seen[total] = True
         built.append(total)
         return mlp(4)
 
     before = code_of(build)
     build()
     assert built == [1]
+    assert (counts["built"], counter.number, seen) == (1, 1, {1: True})
     assert code_of(build) == before
+
+
+READING = {
+    "or": lambda x: lambda: x or 3,
+    "named in passing": lambda x: lambda: (y := x) + y,
+    "an item": lambda x: lambda: [x, 0][0],
+    "compared": lambda x: lambda: 1 < x < 9,
+    "handed on": lambda x: lambda: print(x, sep="", end=""),
+}
+
+
+@pytest.mark.parametrize("kind", READING)
+def test_what_a_builder_only_reads_is_part_of_it(kind):
+    assert code_of(READING[kind](4)) != code_of(READING[kind](8))
+
+
+class Odd(dict):
+    def items(self):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    "value", [Odd(a=1), os.environ, object(), random.Random(0), len, {1: {}}, b""]
+)
+def test_any_value_can_be_held(value, monkeypatch):
+    before = code_of(closing_over(value))
+    monkeypatch.setenv("A_NEW_VARIABLE", "1")
+    assert code_of(closing_over(value)) == before
+
+
+def test_values_that_hold_themselves_or_are_deep_come_to_an_end():
+    loop = [1]
+    loop.append(loop)
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert code_of(closing_over(loop)) == code_of(closing_over(loop))
+    assert code_of(closing_over(deep)) == code_of(closing_over(deep))
+
+
+def test_a_module_that_has_changed_since_it_was_imported_is_refused(tmp_path, monkeypatch):
+    """This process would run the one code, its workers the other."""
+    (tmp_path / "stale_blocks.py").write_text("one = 1\n")
+    (tmp_path / "space.py").write_text("import stale_blocks\n" + SPACE)
+    first = Code().of_space(resolve_space(tmp_path / "space.py"))
+    (tmp_path / "stale_blocks.py").write_text("one = 1  # a comment\n")
+    assert Code().of_space(resolve_space(tmp_path / "space.py")) == first
+    (tmp_path / "stale_blocks.py").write_text("one = 11\n")
+    with pytest.raises(
+        ValueError, match=r"stale_blocks.py, which has changed since it was imported; "
+    ):
+        Code().of_space(resolve_space(tmp_path / "space.py"))
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.reload(sys.modules["stale_blocks"])
+    assert Code().of_space(resolve_space(tmp_path / "space.py")) != first
+    del sys.modules["stale_blocks"]
 
 
 SCRIPT = """
