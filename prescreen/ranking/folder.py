@@ -27,9 +27,7 @@ def require_own_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         entries = {entry.name for entry in folder.iterdir()}
     except OSError as error:
-        raise ValueError(
-            f"`out` must be a folder that can be written, got {str(folder)!r} ({error.strerror})"
-        ) from None
+        raise unusable(folder, error) from None
     ours = JOURNAL in entries or any(name.startswith(_EARLIER) for name in entries)
     if entries - {".lock"} and not ours:
         raise ValueError(
@@ -40,13 +38,20 @@ def require_own_folder(folder: Path) -> None:
         raise ValueError(f"`out` must be a folder that can be written, got {str(folder)!r}")
 
 
+def unusable(folder: Path, error: OSError) -> ValueError:
+    """The refusal of a folder in which files cannot be read or written."""
+    return ValueError(
+        f"`out` must be a folder that can be written, got {str(folder)!r} ({error.strerror})"
+    )
+
+
 def put_aside(path: Path) -> None:
     """Rename a journal, if there is one: nothing that was measured is lost.
 
     Raises:
         ValueError: the file is not a journal.
     """
-    if not path.exists():
+    if not path.is_file():
         return
     with path.open("rb") as file:
         if not begins_like_one(file.read(40)):

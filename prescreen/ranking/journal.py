@@ -24,6 +24,7 @@ from prescreen.ranking.folder import (
     put_aside,
     require_own_folder,
     require_same,
+    unusable,
 )
 from prescreen.ranking.replay import Complete, Damaged, Record, apply, event_of, line_of
 from prescreen.reading import Reading
@@ -76,12 +77,16 @@ class Journal:
             raise ValueError(
                 f"`out` must be a folder that no other run is using, got {str(folder)!r}"
             ) from None
+        except OSError as error:
+            raise unusable(folder, error) from None
         try:
             if fresh:
                 put_aside(folder / JOURNAL)
             self._open(folder / JOURNAL, settings, added)
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, OSError):
+                raise unusable(folder, error) from None
             raise
 
     def started(self, key: str, code: Mapping[str, str] | None = None) -> None:
@@ -128,7 +133,11 @@ class Journal:
 
     def _open(self, path: Path, settings: Mapping[str, Any], added: Collection[str]) -> None:
         content = b""
-        if path.exists():
+        if os.path.lexists(path):
+            if not path.is_file():  # a pipe would be waited for
+                raise ValueError(
+                    f"`out` must hold a journal of prescreen, got something else than a file in {path}"
+                )
             content, self.written = path.read_bytes(), path.stat().st_mtime
         whole = content[: content.rfind(b"\n") + 1]
         first, *lines = whole.split(b"\n")[:-1] or [b""]

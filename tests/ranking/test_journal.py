@@ -154,6 +154,20 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
             Journal(folder, SETTINGS)
 
 
+def test_what_is_no_file_in_place_of_the_journal_is_refused(tmp_path):
+    for name, make in {"folder": Path.mkdir, "pipe": os.mkfifo}.items():
+        (tmp_path / name).mkdir()
+        make(tmp_path / name / "journal.jsonl")
+        for fresh in (False, True):
+            with pytest.raises(
+                ValueError, match=r"^`out` must hold a journal .* else than a file in "
+            ):
+                Journal(tmp_path / name, SETTINGS, fresh=fresh)
+    (tmp_path / "locked" / ".lock").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"^`out` must be a folder that can be written, got "):
+        Journal(tmp_path / "locked", SETTINGS)
+
+
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
 def test_an_unwritable_folder_is_refused(tmp_path):
     tmp_path.chmod(0o500)
