@@ -6,16 +6,31 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# Longer messages, such as those that hold a whole tensor, are cut.
+_LONGEST = 1000
+
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or the name of its class if the message is empty."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return _line(message_of(error)) or type(error).__name__
 
 
 def named_line(error: BaseException) -> str:
     """The class of an error and the first line of its message."""
-    lines = str(error).strip().splitlines() or ["no message"]
-    return f"{type(error).__name__}: {lines[0]}"
+    return f"{type(error).__name__}: {_line(message_of(error)) or 'no message'}"
+
+
+def message_of(error: BaseException) -> str:
+    """An error's message; empty if it cannot be made into a text."""
+    try:
+        return str.__str__(str(error))  # a plain text, even if the class of the message is not
+    except BaseException:  # the methods of a foreign error are foreign code
+        return ""
+
+
+def _line(message: str) -> str:
+    line = next((line.strip() for line in message.splitlines() if line.strip()), "")
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 def plain_table(
