@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -61,7 +61,8 @@ def report(number: int) -> int:
     by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
     resumes = "; rerun the command, it resumes" if "rank" in sys.argv[1:] else ""
     # Without Python's streams: a signal can arrive while they are in use.
-    os.write(2, f"prescreen: interrupted{by}{resumes}\n".encode())
+    with suppress(OSError):  # nobody may read it
+        os.write(2, f"prescreen: interrupted{by}{resumes}\n".encode())
     return 128 + number
 
 

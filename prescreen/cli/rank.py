@@ -6,7 +6,7 @@ import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
 from prescreen.cli.options import DATA, HEAD, JSON, names
+from prescreen.cli.streams import candidates_on_stderr
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.ranking.progress import Progress
 from prescreen.ranking.report import Ranking
@@ -60,6 +61,12 @@ def rank_command(
         ),
     ] = "processes",
     threads: Annotated[int, Flag(help="CPU threads per candidate.")] = 1,
+    timeout: Annotated[
+        float | None, Flag(help="Seconds after which a candidate is ended and has failed.")
+    ] = None,
+    memory: Annotated[
+        float | None, Flag(help="GiB of main memory that a candidate may take; Linux only.")
+    ] = None,
     out: Annotated[
         Path | None,
         Flag(help="Folder of the run, which can be resumed.  [one under prescreen-runs/]"),
@@ -83,7 +90,8 @@ def rank_command(
         device=device,
         amp=amp,  # type: ignore[arg-type]  # Training checks it
     )
-    search_space = resolve_space(space)
+    with candidates_on_stderr():
+        search_space = resolve_space(space)
     task = load_task(data, probe_size=probe_size, seed=seed)
     settings: dict[str, Any] = {
         "training": training,
@@ -93,8 +101,8 @@ def rank_command(
         "threads": threads,
     }
     folder = out or _run_folder(space, data, f"{task.fingerprint} {sorted(settings.items())}")
-    # The standard output is for the result, but Ray prints there, and candidates may.
-    with _progress_bar() as progress, redirect_stdout(sys.stderr):
+    # The standard output is for the result, but Ray and candidates print there as well.
+    with _progress_bar() as progress, candidates_on_stderr():
         ranking = rank(
             search_space,
             task,
@@ -103,6 +111,8 @@ def rank_command(
             on=on,
             out=folder,
             progress=progress,
+            timeout=timeout,
+            memory=memory,
             **settings,
         )
     _print(ranking, as_json, as_csv)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from contextlib import closing
 from importlib.metadata import version
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prescreen.checks import require_at_least
-from prescreen.failures import CandidateFailed
+from prescreen.failures import UNSURE, CandidateFailed
 from prescreen.files import replace_text
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.ranking.events import FINISHED, STARTED, Event
@@ -39,6 +40,8 @@ def rank(
     extra: Extra | None = None,
     on: str | Executor = "here",
     threads: int = 1,
+    timeout: float | None = None,
+    memory: float | None = None,
     out: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Ranking:
@@ -58,8 +61,13 @@ def rank(
         on: where candidates are screened: ``"here"``, ``"processes"`` or ``"ray"``; with arguments
             ``Processes(4)`` or ``"processes,workers=4"``. The ranking is the same.
         threads: torch's CPU threads per candidate. Results on a CPU depend on it, not on ``on``.
+        timeout: seconds after which a candidate is ended and has failed as ``"timeout"``. In this
+            process that takes until the operation of torch or C that it is in has returned.
+        memory: GiB of main memory that a candidate may take; more makes it fail as ``"memory"``. On
+            Linux only.
         out: a folder for the journal and the results. If it holds a journal of the same settings, the
-            run continues: finished candidates are not measured again.
+            run continues: finished candidates are not measured again, those that were killed or not
+            finished in time are.
         progress: called after every event.
 
     Returns:
@@ -71,14 +79,17 @@ def rank(
         RuntimeError: workers cannot start, or no node of the cluster has room for a candidate.
     """
     chosen = as_candidates(candidates, samples, seed)
-    plan = Plan(task, training or Training(), readouts, readings, head, extra or {})
+    made = training or Training()
+    plan = Plan(task, made, readouts, readings, head, extra or {}, timeout, memory)
     executor = resolve_executor(on)
     require_at_least("threads", threads, 1)
     if head is not None:
         require_head(chosen, plan)
     executor.measure((), plan, threads)  # an error comes now, before there is a journal
     with Journal(None if out is None else Path(out), _settings(plan, threads)) as journal:
-        waiting = [c for c in chosen if not journal.records.get(c.key, Record()).done]
+        records = [journal.records.get(one.key, Record()) for one in chosen]
+        open_ = [not record.done or record.status in UNSURE for record in records]
+        waiting = list(itertools.compress(chosen, open_))
         report = reporter(progress, chosen, waiting, readings)
         # On an error, workers end now and not when the traceback is garbage-collected.
         with closing(executor.measure(waiting, plan, threads)) as happening:

@@ -17,6 +17,7 @@ from prescreen.panel import DEFAULT_PANEL
 from prescreen.probe import Probe
 from prescreen.reading import Reading
 from prescreen.readouts import Readout, Readouts
+from prescreen.screening.deadline import Deadline
 from prescreen.screening.memory import MemoryLimit
 from prescreen.screening.plan import Extra, Plan, build
 from prescreen.screening.surroundings import Surroundings
@@ -80,7 +81,11 @@ class Screening:
 
     def __next__(self) -> Reading:
         with self._surroundings.entered(), failing_as("run"), self._memory.active():
-            reading = next(self._run, None)
+            try:
+                with self._deadline:
+                    reading = next(self._run, None)
+            finally:
+                self._deadline.__exit__()  # it may have rung while it was being left
         if reading is None:
             raise StopIteration
         return reading
@@ -110,6 +115,7 @@ class Screening:
         self._probe, self._done = _probe(self._plan), 0  # its errors are not the candidate's
         self._surroundings = Surroundings(self._plan.training.seed)
         self._memory = MemoryLimit(self._plan.memory)
+        self._deadline = Deadline(self._plan.timeout)
         self._run = self._run_from(state)
 
     def _run_from(self, state: Mapping[str, Any] | None) -> Iterator[Reading]:
@@ -129,6 +135,7 @@ class Screening:
         predicted: float | None = None
         for step in self._steps:
             losses.append(step.loss)
+            self._deadline.check()
             if step.diverged:
                 raise CandidateFailed("diverged", f"loss {step.loss} at step {step.number}")
             # Without the small term, rounding of the share could move a reading by one step.
