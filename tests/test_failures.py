@@ -11,8 +11,7 @@ from prescreen.cli.app import run
 from prescreen.failures import KINDS, CandidateFailed
 from prescreen.ranking.run import rank
 from prescreen.screening import Plan, Screening
-from prescreen.spaces.candidate import Candidate, sample_candidates
-from prescreen.spaces.space import resolve_space
+from prescreen.spaces.candidate import Candidate
 
 # Source of the error, and what is told of it.
 ERRORS = {
@@ -137,10 +136,9 @@ def test_what_a_candidate_raises_is_a_row(where, write, capfd):
 def test_ctrl_c_in_a_program_is_the_users(write):
     """There, a KeyboardInterrupt cannot be told from one that the candidate raises."""
     for where in ("sample", "build", "training"):
-        space = resolve_space(write(where, "raise KeyboardInterrupt"))
+        space = write(where, "raise KeyboardInterrupt")
         with pytest.raises(KeyboardInterrupt):
-            for candidate in sample_candidates(space, 1, 0):
-                list(Screening(candidate, Plan(make_task(), TRAINING)))
+            rank(space, make_task(), samples=1, training=TRAINING)
 
 
 def test_closing_a_screening_is_no_failure():

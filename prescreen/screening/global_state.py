@@ -195,6 +195,10 @@ TABLE: dict[str, tuple[Getter, Setter]] = {
         for name, value in vars(torch_modules).items()
         if name.startswith("_global_") and isinstance(value, dict)  # hooks of all modules
     },
+    "torch's random state": (
+        lambda: torch.get_rng_state().numpy().tobytes(),
+        lambda value: torch.set_rng_state(torch.frombuffer(bytearray(value), dtype=torch.uint8)),
+    ),
     "random": (random.getstate, random.setstate),
     "NumPy's random state": (_numpy_state, _set_numpy_state),
     "NumPy's errors": (np.geterr, lambda value: np.seterr(**value)),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import torch
 
 from prescreen.screening.global_state import State, global_state, set_global_state
 
@@ -15,8 +16,8 @@ from prescreen.screening.global_state import State, global_state, set_global_sta
 class Surroundings:
     """The global state as one candidate sees it: as it was found, then as the candidate left it.
 
-    The generators of ``random`` and NumPy begin at the seed, as torch's do in training. What a
-    candidate changes in modules (patched functions) is not undone. While several threads are inside,
+    The generators of torch, ``random`` and NumPy begin at the seed. What a candidate changes in
+    modules (patched functions) is not undone. While several threads are inside,
     the state is theirs together: it is left alone.
 
     Args:
@@ -36,6 +37,7 @@ class Surroundings:
             if self._inside is not None and visit.alone:
                 set_global_state(outside, self._inside)
             elif visit.alone:
+                torch.default_generator.manual_seed(self._seed)
                 random.seed(self._seed)
                 np.random.seed(self._seed % 2**32)
             yield

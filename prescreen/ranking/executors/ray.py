@@ -101,7 +101,7 @@ class _Worker:
     """The actor. It is asked for one event at a time: none can be lost on the way."""
 
     def prepare(self, setup: bytes) -> str:
-        # Ray turns a SIGTERM, as of a node that is taken away, into a SystemExit in the candidate's code.
+        # Ray makes a SIGTERM, as of a node that is taken away, a SystemExit in the candidate's code.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threads, self.plan = _unpickled("the task", setup)
