@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +17,7 @@ from rich.progress import Progress as ProgressBar
 
 from prescreen.cli.options import DATA, HEAD, JSON, names
 from prescreen.cli.output import note, show
+from prescreen.cli.streams import candidates_on_stderr
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.ranking.progress import Progress
 from prescreen.ranking.report import Ranking
@@ -63,6 +63,12 @@ def rank_command(
         ),
     ] = "processes",
     threads: Annotated[int, Flag(help="CPU threads per candidate.")] = 1,
+    timeout: Annotated[
+        float | None, Flag(help="Seconds after which a candidate is ended and has failed.")
+    ] = None,
+    memory: Annotated[
+        float | None, Flag(help="GiB of main memory that a candidate may take; Linux only.")
+    ] = None,
     out: Annotated[
         Path | None,
         Flag(help="Folder of the run, which can be resumed.  [one under prescreen-runs/]"),
@@ -89,7 +95,8 @@ def rank_command(
         device=device,
         amp=amp,  # type: ignore[arg-type]  # Training checks it
     )
-    search_space = resolve_space(space)
+    with candidates_on_stderr():
+        search_space = resolve_space(space)
     code = Code().of_space(search_space)
     task = load_task(data, probe_size=probe_size, seed=seed)
     settings: dict[str, Any] = {
@@ -102,8 +109,8 @@ def rank_command(
     # A folder by default is one of this code; one that is given must be.
     same = [task.fingerprint, torch.__version__, *sorted({**settings, **code}.items())]
     folder = out or _run_folder(space, data, " ".join(map(str, same)))
-    # The standard output is for the result, but Ray prints there, and candidates may.
-    with _progress_bar() as progress, redirect_stdout(sys.stderr):
+    # The standard output is for the result, but Ray and candidates print there as well.
+    with _progress_bar() as progress, candidates_on_stderr():
         ranking = rank(
             search_space,
             task,
@@ -113,6 +120,8 @@ def rank_command(
             out=folder,
             fresh=fresh,
             progress=progress,
+            timeout=timeout,
+            memory=memory,
             **settings,
         )
     _print(ranking, as_json, as_csv)

@@ -10,6 +10,7 @@ import typer
 from prescreen.checkpoints.compare import select_checkpoint
 from prescreen.cli.options import DATA, HEAD, JSON, names
 from prescreen.cli.output import show
+from prescreen.cli.streams import candidates_on_stderr
 from prescreen.tasks import load_task
 
 Flag = typer.Option
@@ -45,14 +46,15 @@ def select_command(
     With one for each file they are different architectures. Nothing in the files is executed.
     """
     task = load_task(data, probe_size=probe_size, image_size=image_size)
-    ranking = select_checkpoint(
-        checkpoints,
-        model[0] if len(model) == 1 else model,
-        task,
-        readouts=None if readouts is None else names(readouts),
-        smoothing=smoothing,
-        head=head,
-    )
+    with candidates_on_stderr():  # models print there as well
+        ranking = select_checkpoint(
+            checkpoints,
+            model[0] if len(model) == 1 else model,
+            task,
+            readouts=None if readouts is None else names(readouts),
+            smoothing=smoothing,
+            head=head,
+        )
     show(ranking.to_json() if as_json else str(ranking))
     if ranking.choice is None:
         raise typer.Exit(1)

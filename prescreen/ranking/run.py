@@ -48,6 +48,8 @@ def rank(
     extra: Extra | None = None,
     on: str | Executor = "here",
     threads: int = 1,
+    timeout: float | None = None,
+    memory: float | None = None,
     out: str | Path | None = None,
     fresh: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -68,6 +70,10 @@ def rank(
         on: where candidates are screened: ``"here"``, ``"processes"`` or ``"ray"``; with arguments
             ``Processes(4)`` or ``"processes,workers=4"``. The ranking is the same.
         threads: torch's CPU threads per candidate. Results on a CPU depend on it, not on ``on``.
+        timeout: seconds after which a candidate is ended and has failed as ``"timeout"``. In this
+            process that takes until the operation of torch or C that it is in has returned.
+        memory: GiB of main memory that a candidate may take; more makes it fail as ``"memory"``. On
+            Linux only.
         out: a folder for the journal and the results. If it holds a journal of the same settings and
             the same code of the candidates, the run continues: finished candidates are not measured
             again. What is taken over is logged.
@@ -83,7 +89,8 @@ def rank(
         RuntimeError: workers cannot start, or no node of the cluster has room for a candidate.
     """
     chosen = as_candidates(candidates, samples, seed)
-    plan = Plan(task, training or Training(), readouts, readings, head, extra or {})
+    made = training or Training()
+    plan = Plan(task, made, readouts, readings, head, extra or {}, timeout, memory)
     executor = resolve_executor(on)
     require_at_least("threads", threads, 1)
     if head is not None:
