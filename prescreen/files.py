@@ -30,8 +30,9 @@ _ORDER, _VERSIONS = "prescreen_order", "prescreen_versions"
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a text file, replacing any that is there."""
-    _replace(path, lambda part: part.write_text(text))
+    """Write a text file as UTF-8, replacing any that is there; lone surrogates are escaped."""
+    content = text.encode("utf-8", "backslashreplace")
+    _replace(path, lambda part: part.write_bytes(content))
 
 
 def save_state(stem: Path, state: Mapping[str, Any]) -> Path:
