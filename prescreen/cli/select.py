@@ -55,8 +55,9 @@ def select_command(
 ) -> None:
     """Say which of these checkpoint files is best, from unlabelled data alone.
 
-    With one --model the files are checkpoints of one run, in the order of the numbers in their names.
-    With one for each file they are different architectures. Nothing in the files is executed.
+    With one --model the files are checkpoints of one run, in the order of a step that they hold, else
+    of the numbers in their names. With one for each file they are different architectures. Copies are
+    one checkpoint. Nothing in the files is executed.
     """
     task = load_task(
         data,
