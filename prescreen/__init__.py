@@ -3,6 +3,12 @@
 candidate → brief training → capture → readout → trajectory → decision
 """
 
+from prescreen.interrupts import end_quietly_if_command_line
+
+# Before torch is imported, which takes seconds.
+end_quietly_if_command_line()
+
+# isort: split
 from prescreen.checkpoints import (
     CheckpointRanking,
     CheckpointSelector,

@@ -6,7 +6,12 @@ import sys
 
 
 def main() -> int:
-    """Run the command line; returns the exit code: 0, 1 (nothing could be ranked) or 2 (bad input)."""
+    """Run the command line.
+
+    Returns:
+        The exit code: 0, 1 (nothing could be ranked), 2 (bad input), 130 (Ctrl-C) or 143 (SIGTERM), 141
+        (nobody reads the output).
+    """
     try:
         import rich  # noqa: F401
         import typer  # noqa: F401
@@ -17,8 +22,10 @@ def main() -> int:
         )
         return 2
     from prescreen.cli.app import run
+    from prescreen.cli.streams import end_of_output
 
-    return run(sys.argv[1:])
+    code = run(sys.argv[1:])
+    return end_of_output() or code
 
 
 if __name__ == "__main__":

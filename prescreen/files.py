@@ -30,8 +30,9 @@ _ORDER, _VERSIONS = "prescreen_order", "prescreen_versions"
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a text file, replacing any that is there."""
-    _replace(path, lambda part: part.write_text(text))
+    """Write a text file as UTF-8, replacing any that is there; lone surrogates are escaped."""
+    content = text.encode("utf-8", "backslashreplace")
+    _replace(path, lambda part: part.write_bytes(content))
 
 
 def save_state(stem: Path, state: Mapping[str, Any]) -> Path:
@@ -50,7 +51,7 @@ def save_state(stem: Path, state: Mapping[str, Any]) -> Path:
     """
     whole = state if type(state) is OrderedDict else dict(state)
     require_inert("state", whole)
-    if _fits_safetensors(state) and importlib.util.find_spec("safetensors") is not None:
+    if _fits_safetensors(stem, state) and importlib.util.find_spec("safetensors") is not None:
         from safetensors.torch import save_file
 
         path = stem.with_name(stem.name + SAFETENSORS)
@@ -118,8 +119,10 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _fits_safetensors(state: Mapping[str, Any]) -> bool:
+def _fits_safetensors(stem: Path, state: Mapping[str, Any]) -> bool:
     """Whether safetensors gives back the same state; it has no strings but names, and no flags."""
+    if not _is_utf8(stem):  # it does not read such files
+        return False
     if not all(type(name) is str and name.isascii() for name in state) or "__metadata__" in state:
         return False
     if not all(type(value) is Tensor and _is_plain(value) for value in state.values()):
@@ -128,6 +131,14 @@ def _fits_safetensors(state: Mapping[str, Any]) -> bool:
         return False
     memory = [value.untyped_storage().data_ptr() for value in state.values() if value.numel()]
     return len(set(memory)) == len(memory)
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_plain(tensor: Tensor) -> bool:

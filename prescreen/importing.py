@@ -11,20 +11,8 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-# Errors of a user's file that are reported in one line; any other keeps its traceback.
-_IMPORT_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NameError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
+from prescreen.interrupts import is_from_outside
+from prescreen.text import named_line
 
 
 def import_module(name: str, argument: str) -> ModuleType | None:
@@ -35,7 +23,9 @@ def import_module(name: str, argument: str) -> ModuleType | None:
     """
     try:
         return importlib.import_module(name)
-    except _IMPORT_ERRORS as error:
+    except BaseException as error:  # a module can raise anything, sys.exit() included
+        if is_from_outside(error):
+            raise
         # "import a.b" fails for a or a.b itself, or for something that a.b imports.
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if (missing and f"{name}.".startswith(f"{missing}.")) or not name.strip("."):
@@ -66,15 +56,18 @@ def _import_file(path: Path, modified: int, argument: str) -> ModuleType:
     sys.path.insert(0, str(path.parent))  # as for a script: its neighbours can be imported
     try:
         spec.loader.exec_module(module)
-    except _IMPORT_ERRORS as error:
-        del sys.modules[spec.name]
+    except BaseException as error:
+        sys.modules.pop(spec.name, None)
+        if is_from_outside(error):
+            raise
         raise ValueError(_failure(argument, str(path), error)) from error
     finally:
-        sys.path.remove(str(path.parent))
+        if str(path.parent) in sys.path:  # unless the file removed it
+            sys.path.remove(str(path.parent))
     return module
 
 
-def _failure(argument: str, name: str, error: Exception) -> str:
+def _failure(argument: str, name: str, error: BaseException) -> str:
     """One line that names the line of the imported file at which its import failed."""
     ours = (__file__, importlib.__file__)
     frames = [
@@ -88,6 +81,5 @@ def _failure(argument: str, name: str, error: Exception) -> str:
     elif frames:
         lines = [frame.lineno for frame in frames if frame.filename == frames[0].filename]
         where = f" at {frames[0].filename}, line {lines[-1]}"
-    reason = str(error).partition("\n")[0]
-    failure = f"{type(error).__name__}: {reason}"
+    failure = named_line(error)
     return f"`{argument}` must be importable, got {name}, which fails{where}: {failure}"

@@ -17,7 +17,7 @@ from prescreen.predictions import Link, Logits, check_link
 from prescreen.reading import Reading
 from prescreen.readouts import Network, Readouts, resolve_readouts
 from prescreen.readouts.network import structure
-from prescreen.trees import to_device
+from prescreen.trees import map_tensors, tensors_in, to_device
 
 OnDiverged = Literal["raise", "nan"]
 
@@ -212,5 +212,12 @@ def read(
 
 
 def _on_device_of(model: nn.Module, inputs: Any) -> Any:
+    """The inputs on the model's device and, if all of its parameters are of one kind, of that kind."""
     weight = next(model.parameters(), torch.empty(0))
-    return to_device(inputs, weight.device)
+    inputs = to_device(inputs, weight.device)
+    kinds = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    floating = [part for part in tensors_in(inputs) if part.is_floating_point()]
+    if len(kinds) != 1 or {part.dtype for part in floating} <= kinds:
+        return inputs
+    (kind,) = kinds
+    return map_tensors(inputs, lambda part: part.to(kind) if part.is_floating_point() else part)

@@ -6,30 +6,64 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# Longer messages, such as those that hold a whole tensor, are cut.
+_LONGEST = 1000
+
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or the name of its class if the message is empty."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return _line(message_of(error)) or type(error).__name__
 
 
 def named_line(error: BaseException) -> str:
     """The class of an error and the first line of its message."""
-    lines = str(error).strip().splitlines() or ["no message"]
-    return f"{type(error).__name__}: {lines[0]}"
+    return f"{type(error).__name__}: {_line(message_of(error)) or 'no message'}"
+
+
+def message_of(error: BaseException) -> str:
+    """An error's message; empty if it cannot be made into a text."""
+    try:
+        return str.__str__(str(error))  # a plain text, even if the class of the message is not
+    except BaseException:  # the methods of a foreign error are foreign code
+        return ""
+
+
+def _line(message: str) -> str:
+    line = next((line.strip() for line in message.splitlines() if line.strip()), "")
+    return printable(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…")
+
+
+def printable(text: str) -> str:
+    """A text on one line for people: what a terminal would act on or hide is escaped.
+
+    That is control characters, new lines, marks of writing direction and lone surrogates.
+    """
+    if text.isprintable():
+        return text
+    escaped = (one.encode("unicode_escape").decode() for one in text)
+    return "".join(
+        one if one.isprintable() else code for one, code in zip(text, escaped, strict=True)
+    )
+
+
+def spreadsheet_cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: an apostrophe comes before ``=``, ``+`` ..."""
+    line = printable(text)
+    return f"'{line}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else line
 
 
 def plain_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)
 ) -> str:
-    """Aligned columns of text; the columns in ``left`` are aligned to the left."""
-    columns = list(zip(header, *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
+    """Aligned columns of printable text; the columns in ``left`` are aligned to the left."""
+    cells = [[printable(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         "  ".join(
             cell.ljust(width) if index in left else cell.rjust(width)
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
-        for row in (header, *rows)
+        for row in cells
     ]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 

@@ -25,7 +25,7 @@ from benchmarks.checkpoints.tables import print_tables
 from benchmarks.common.journalled import Work, journalled
 from benchmarks.common.options import command, folder_of, need
 from benchmarks.common.results import Row, read, readings, write
-from prescreen.ranking.journal import Record
+from prescreen.ranking.replay import Record
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from prescreen import CandidateFailed, Reading
-from prescreen.ranking.journal import Journal, Record
+from prescreen.ranking.journal import Journal
+from prescreen.ranking.replay import Record
 
 # Readings, or the kind and the reason of a failure.
 Outcome = list[Reading] | tuple[str, str]

@@ -24,7 +24,7 @@ from benchmarks.failures.data import load_data
 from benchmarks.failures.measure import SETTINGS, measure
 from benchmarks.failures.plans import EXPERIMENTS, Plan, plans
 from benchmarks.failures.tables import TABLES
-from prescreen.ranking.journal import Record
+from prescreen.ranking.replay import Record
 
 RESULTS = Path(__file__).parent / "results"
 

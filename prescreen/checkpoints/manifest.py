@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ from prescreen.checkpoints.record import (
 )
 from prescreen.files import replace_text
 from prescreen.reading import Reading
+from prescreen.text import first_line
 
 # What updates continue: nothing, the folder's run, a state that was loaded, or earlier updates.
 Continues = Literal["nothing", "folder", "state", "itself"]
@@ -51,10 +53,10 @@ class Manifest:
                 f"`folder` must be one that no other selector is using, got {str(folder)!r}; close "
                 "that selector, or choose another folder"
             ) from None
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:  # the latter: no locks there
             raise ValueError(
                 f"`folder` must be a folder that can be written, got {str(folder)!r} "
-                f"({error.strerror})"
+                f"({first_line(error)})"
             ) from None
 
     @property
@@ -83,7 +85,7 @@ class Manifest:
         dropped = [*dropped]
         self._append(_update(reading, kept, dropped))
         for one in dropped:
-            one.path.unlink(missing_ok=True)
+            _delete(one)
 
     def close(self) -> None:
         """Release the folder."""
@@ -131,7 +133,7 @@ def begin(
         found.clean(folder)
         manifest.write(settings, record)
         for kept in found.lacking(record.files):
-            kept.path.unlink(missing_ok=True)
+            _delete(kept)
     except BaseException:
         manifest.close()
         raise
@@ -158,6 +160,11 @@ def _require_same_run(folder: Path, found: Record, ours: Record, continues: Cont
             f"`folder` must be of the same run, got {str(folder)!r}, which now holds another; "
             "choose another folder"
         )
+
+
+def _delete(kept: Kept) -> None:
+    with suppress(OSError):  # Windows does not delete a file that is being read
+        kept.path.unlink()
 
 
 def _update(reading: Reading, kept: Kept | None, dropped: Iterable[Kept]) -> dict[str, Any]:

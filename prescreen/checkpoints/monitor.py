@@ -8,11 +8,13 @@ from typing import Any
 import torch.distributed as dist
 from torch import nn
 
+from prescreen.checkpoints.readings import plain_step
 from prescreen.panel import CHECKPOINT_PANEL
 from prescreen.predictions import Link
 from prescreen.probe import Probe
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
+from prescreen.readouts.network import structure
 from prescreen.tasks.images.views import view_of
 
 
@@ -24,6 +26,9 @@ class Monitor:
 
     In data-parallel training call ``read`` in every process. The first process reads and sends the
     reading to the others: all decide alike. Sharded models cannot be read.
+
+    A monitor follows one training. It forgets earlier readings if the step goes back or the model has
+    another structure; ``reset`` it if another training begins.
 
     Args:
         unseen: inputs that the model is not trained on, the same for all readings, in the form that the
@@ -60,6 +65,8 @@ class Monitor:
             batch_statistics=False,
             on_diverged="nan",
         )
+        self._latest = -1  # step of the latest reading
+        self._structure = ""  # of its model
         self.readouts = self._probe.readouts
         if of_network := [name for name, one in self.readouts.items() if one.of_network]:
             raise ValueError(
@@ -80,30 +87,58 @@ class Monitor:
             ``load_state_dict``.
 
         Raises:
-            ValueError: the model cannot take the inputs, or its head is not found.
+            ValueError: the model cannot take the inputs, or its head is not found. Other processes than
+                the first raise ValueError or RuntimeError with its message.
         """
+        step = plain_step(step)
         if not (dist.is_available() and dist.is_initialized()):
-            return self._probe.read(model, step)
-        told: list[Reading | Exception | None] = [None]
+            return self._read(model, step)
+        error: Exception | None = None
+        told: list[Reading | tuple[bool, str] | None] = [None]
         if dist.get_rank() == 0:
             try:
-                told = [self._probe.read(model, step)]
-            except Exception as error:  # the other processes wait for an answer, even an error
-                told = [error]
+                told = [self._read(model, step)]
+            except Exception as raised:  # the other processes wait for an answer, even an error
+                # An error itself may hold what cannot be sent.
+                error, told = raised, [(isinstance(raised, ValueError), _message(raised))]
         dist.broadcast_object_list(told)
         answer = told[0]
-        if isinstance(answer, Exception):
-            raise answer
+        if error is not None:
+            raise error
+        if isinstance(answer, tuple):
+            is_value_error, message = answer
+            raise ValueError(message) if is_value_error else RuntimeError(message)
         assert answer is not None
         return answer
+
+    def _read(self, model: nn.Module, step: int) -> Reading:
+        found = structure(model)
+        if step < self._latest or found != (self._structure or found):
+            self.reset()
+        self._latest, self._structure = step, found
+        return self._probe.read(model, step)
+
+    def reset(self) -> None:
+        """Forget earlier readings, because another training begins."""
+        self.load_state_dict({"steps": [], "logits": []})
 
     def state_dict(self) -> dict[str, Any]:
         """The state for ``load_state_dict``: the latest predictions, with which the next are compared.
 
         Tensors and plain values. In data-parallel training only the first process's state counts.
         """
-        return self._probe.state_dict()
+        return {**self._probe.state_dict(), "latest": self._latest, "structure": self._structure}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state."""
         self._probe.load_state_dict(state)
+        self._latest = state.get("latest", max(state["steps"], default=-1))
+        self._structure = state.get("structure", "")
+
+
+def _message(error: Exception) -> str:
+    """What an error says, of others than ValueError with its class."""
+    try:
+        return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+    except Exception:  # a message that cannot be made
+        return type(error).__name__

@@ -107,15 +107,19 @@ def places(content: Any, names: Mapping[str, Any]) -> list[Place]:
     return sorted(some, key=lambda place: (-place.count, place.rank, place.entries, place.prefix))
 
 
-def states(content: Any, entries: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Mappings that hold tensors by name, with the entries that lead to them."""
-    if not isinstance(content, Mapping) or len(entries) > _DEPTH:
+def states(
+    content: Any, entries: tuple[str, ...] = (), seen: set[int] | None = None
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Mappings that hold tensors by name, with the entries that lead to them; each once."""
+    seen = set() if seen is None else seen
+    if not isinstance(content, Mapping) or id(content) in seen or len(entries) > _DEPTH:
         return
+    seen.add(id(content))
     if any(isinstance(value, Tensor) and isinstance(key, str) for key, value in content.items()):
         yield entries, content
     for key, value in content.items():
         if isinstance(key, str) and isinstance(value, Mapping):
-            yield from states(value, (*entries, key))
+            yield from states(value, (*entries, key), seen)
 
 
 def _named(state: Mapping[Any, Any], added: frozenset[str]) -> dict[str, Any]:

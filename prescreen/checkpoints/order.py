@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,23 +34,22 @@ class Trained(NamedTuple):
 def training_order(found: Sequence[Trained]) -> tuple[list[int], str | None]:
     """Places of the checkpoints of one run in the order of training, and what is doubtful about it.
 
-    The order is that of counts that all files hold, else that of the numbers in their names. Files that
-    are called last, latest or final come after the others, unless they hold these counts as well.
+    The order is that of counts in the files, else that of the numbers in their names. Files that say
+    neither come after the others, and those that are called last, latest or final at the end.
     """
     others = [i for i, one in enumerate(found) if not is_called_last(one.paths[0])]
     others = others or [*range(len(found))]
-    keys = _telling([found[i].counts for i in others])
-    key_of, doubt = _by_name([found[i].paths for i in others])
-    if keys:
-        distinct = {tuple(found[i].counts[key] for key in keys) for i in others}
-        equal = f"The training order is a guess where {' and '.join(keys)} of files are equal."
-        doubt = equal if len(distinct) < len(others) else None
+    order = _by_counts(found, others) or _by_names(found, others)
 
     def place(i: int) -> tuple[Any, ...]:
-        path, counts = found[i].paths[0], found[i].counts
-        at_the_end = i not in others and not (keys and all(key in counts for key in keys))
-        return (at_the_end, *(counts.get(key, 0) for key in keys), key_of(path), numbers(path))
+        path, known = found[i].paths[0], i in order.keys
+        return (not known, not known and i not in others, order.keys.get(i, ()), numbers(path))
 
+    doubt = order.doubt
+    if unknown := [i for i in others if i not in order.keys]:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        first = min((found[i].paths[0] for i in unknown), key=numbers)
+        doubt = f"The training order is a guess for {first}{more}, without a step in it."
     return sorted(range(len(found)), key=place), doubt if len(others) > 1 else None
 
 
@@ -69,39 +69,60 @@ def is_called_last(path: Path) -> bool:
     return _LAST.search(path.stem) is not None
 
 
-def _telling(counts: Sequence[Mapping[str, float]]) -> list[str]:
-    """The counts that all files have and that are not the same in all."""
-    return [
-        key
-        for key in COUNTS
-        if all(key in one for one in counts) and len({one[key] for one in counts}) > 1
+class _Order(NamedTuple):
+    """Sort keys of the checkpoints whose place is known, and what is doubtful about them."""
+
+    keys: Mapping[int, Any]
+    doubt: str | None
+
+
+def _by_counts(found: Sequence[Trained], others: Sequence[int]) -> _Order | None:
+    """The order of counts that files have in common and that are not the same in all."""
+    holding = [i for i in others if found[i].counts]
+    names = [
+        name
+        for name in COUNTS
+        if all(name in found[i].counts for i in holding)
+        and len({found[i].counts[name] for i in holding}) > 1
     ]
+    if not names:
+        return None
+    keys = {
+        i: [one.counts[name] for name in names]
+        for i, one in enumerate(found)
+        if all(name in one.counts for name in names)
+    }
+    are_equal = len({tuple(keys[i]) for i in holding}) < len(holding)
+    equal = f"The training order is a guess where {' and '.join(names)} of files are equal."
+    return _Order(keys, equal if are_equal else None)
 
 
-def _by_name(
-    groups: Sequence[tuple[Path, ...]],
-) -> tuple[Callable[[Path], Any], str | None]:
-    """A sort key that names give, and what is doubtful about it.
+def _by_names(found: Sequence[Trained], others: Sequence[int]) -> _Order:
+    """The order of the numbers in names.
 
-    Names of one pattern are in the order of their only number that changes, or of those that are called
-    epoch or step.
+    Names of the most frequent pattern are in the order of their only number that changes, or of those
+    that are called epoch or step.
     """
-    guess = "The training order is a guess by names: the files hold no step in common."
-    if len({pattern(paths[0]) for paths in groups}) != 1:
-        return numbers, guess
-    rows = [_numbers_in(paths[0]) for paths in groups]
+    patterns = Counter(pattern(found[i].paths[0]) for i in others)
+    usual = max(patterns, key=lambda one: (patterns[one], one))
+    alike = [i for i in others if pattern(found[i].paths[0]) == usual]
+    rows = [_numbers_in(found[i].paths[0]) for i in alike]
     changing = [i for i, column in enumerate(zip(*rows, strict=True)) if len({*column}) > 1]
-    words = re.split(r"\d+", str(groups[0][0]))
+    words = re.split(r"\d+", str(found[alike[0]].paths[0]))
     named = [i for word in WORDS for i in changing if _ends_with(words[i], word)]
     chosen = named or (changing if len(changing) == 1 else [])
     if not chosen:
-        return numbers, guess
+        guess = "The training order is a guess by names: the files hold no step in common."
+        return _Order({i: numbers(found[i].paths[0]) for i in others}, guess)
 
     def key(path: Path) -> Any:
-        found = _numbers_in(path)
-        return [found[i] for i in chosen if i < len(found)]
+        return [_numbers_in(path)[i] for i in chosen]
 
-    return key, next(filter(None, (_contradiction(paths, key) for paths in groups)), None)
+    keys = {i: key(found[i].paths[0]) for i in alike}
+    doubts = [_contradiction(found[i].paths, key) for i in alike]
+    if len({*map(tuple, keys.values())}) < len(alike):
+        doubts.append("The training order is a guess where the steps in names are equal.")
+    return _Order(keys, next(filter(None, doubts), None))
 
 
 def _numbers_in(path: Path) -> list[int]:

@@ -31,9 +31,9 @@ def plain_reading(reading: Reading, names: Sequence[str]) -> Reading:
     Raises:
         ValueError: it lacks one of the readouts, or a value is no number.
     """
-    if any(name not in reading.values for name in names):
+    if lacking := [name for name in names if name not in reading.values]:
         raise ValueError(
-            f"`reading` must have {', '.join(names)}, got {', '.join(reading.values) or 'nothing'} "
+            f"`reading` must have {', '.join(lacking)}, got {', '.join(reading.values) or 'nothing'} "
             f"at step {reading.step}"
         )
     try:

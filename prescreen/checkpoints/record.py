@@ -116,7 +116,7 @@ def read_record(folder: Path, settings: Mapping[str, Any]) -> Record | None:
         if _content(folder) == content:  # else a selector that is in use has just deleted it
             raise ValueError(
                 f"`folder` must hold the files that its {MANIFEST} lists, got {missing[0].path} "
-                "missing or of another size; put it back, or choose another folder"
+                "missing, a link or of another size; put it back, or choose another folder"
             )
 
 
@@ -128,7 +128,7 @@ def line_of(content: Mapping[str, Any]) -> str:
 
 def _content(folder: Path) -> bytes | None:
     try:
-        if (folder / MANIFEST).is_file():
+        if (folder / MANIFEST).is_file() and not (folder / MANIFEST).is_symlink():
             return (folder / MANIFEST).read_bytes()
         names = [entry.name for entry in folder.iterdir()] if folder.exists() else []
     except OSError as error:
@@ -176,7 +176,7 @@ def _replay(path: Path, content: bytes, settings: Mapping[str, Any]) -> Record:
 def _is_cut(line: bytes) -> bool:
     """Whether a line without an end is the beginning of one, rather than a whole and damaged one."""
     try:
-        json.JSONDecoder().raw_decode(line.decode())
+        json.JSONDecoder().raw_decode(line.decode(errors="replace"))
     except ValueError:
         return True
     return False

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prescreen.checkpoints.selection import Choice
 from prescreen.reading import Reading
-from prescreen.text import finite, plain_table
+from prescreen.text import finite, plain_table, printable
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class CheckpointRanking:
         ]
         rows.sort(key=lambda row: (row[0] == "-", row[0] != "-" and int(row[0])))
         table = plain_table(["rank", "checkpoint", *self.readouts], rows, (1,))
-        return "\n".join([table, self.reason, *self.notes])
+        return "\n".join([table, *map(printable, (self.reason, *self.notes))])
 
     def _listed(self) -> Iterator[tuple[Path, tuple[Path, ...], Reading]]:
         copies = self.copies or ((),) * len(self.files)

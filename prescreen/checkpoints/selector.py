@@ -34,10 +34,10 @@ class CheckpointSelector:
             selector.update(monitor.read(model, step), model)
         model.load_state_dict(selector.load())
 
-    A folder is of one run. Opening one changes nothing; from its first update on a selector holds it
-    for itself. A checkpoint is written before the manifest names it, and deleted after the manifest
-    drops it: after a kill at any moment, a selector with ``resume=True`` continues from the folder. If
-    training returns to an earlier step, readings from that step on are dropped.
+    A folder is of one run. Opening one changes nothing; from its first update, or ``start``, on a
+    selector holds it for itself. A checkpoint is written before the manifest names it, and deleted after
+    the manifest drops it: after a kill at any moment, a selector with ``resume=True`` continues from the
+    folder. If training returns to an earlier step, readings from that step on are dropped.
 
     With several readouts the order can change as more readings come in. A checkpoint that was deleted
     cannot be chosen any more: keep a few with ``save_top_k``.
@@ -81,6 +81,19 @@ class CheckpointSelector:
         if self.folder is not None:
             self._record = read_record(self.folder, self._settings()) or Record()
 
+    def start(self) -> None:
+        """Take the folder for a training that begins now, rather than at its first update.
+
+        Raises:
+            ValueError: the folder is in use, or holds an earlier run that is not to be continued.
+        """
+        if self._continues == "itself":  # used for an earlier training
+            self._continues = "nothing"
+        if self.folder is None:
+            self._record = Record()
+        self.close()
+        self._writer()
+
     def update(self, reading: Reading, state: nn.Module | Mapping[str, Any] | None = None) -> bool:
         """Take a reading, and keep or drop its checkpoint.
 
@@ -106,14 +119,19 @@ class CheckpointSelector:
             )
         compared = before.readings if self.selection.compares_many else before.of_files
         held = self.selection.worth_keeping([*compared, reading], before.files, self.save_top_k)
-        written = None
-        if reading.step in held:
-            if manifest is not None and weights is not None:
-                written = Kept.of(save_state(manifest.claim(reading.step), weights))
-            before.files[reading.step] = written
         files = {step: kept for step, kept in before.files.items() if step in held}
-        if manifest is not None:
-            manifest.update(reading, written, self._record.lacking(files))
+        try:
+            written = None
+            if reading.step in held and manifest is not None and weights is not None:
+                written = Kept.of(save_state(manifest.claim(reading.step), weights))
+            if manifest is not None:
+                manifest.update(reading, written, self._record.lacking(files))
+        except BaseException:  # whether the reading was written, the folder knows
+            self.close()
+            self._continues = "folder"
+            raise
+        if reading.step in held:
+            files[reading.step] = written
         self._record = Record([*before.readings, reading], files)
         return reading.step in held
 

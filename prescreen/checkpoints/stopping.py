@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from prescreen.checkpoints.readings import plain_reading
 from prescreen.checks import require_at_least, require_number
 from prescreen.panel import CHECKPOINT_PANEL, Panel
 from prescreen.reading import Reading
@@ -63,11 +65,14 @@ class EarlyStopping:
         self.check_finite = check_finite
         self._steps: list[int] = []
         self._values: list[float] = []
-        self._is_first = True
+        self._first: int | None = None  # steps of the first and latest reading, finite or not
+        self._latest: int | None = None
         self.reason = ""
 
     def update(self, reading: Reading) -> bool:
         """Take a reading; if training has returned to an earlier step, drop later readings.
+
+        A rule follows one training. If the step goes back to the first one or before, it starts afresh.
 
         Returns:
             Whether training should stop; ``reason`` says why.
@@ -76,20 +81,21 @@ class EarlyStopping:
             ValueError: the reading lacks the readout.
         """
         name = self.panel.names[0]
-        if self.panel.lacking(reading.values):
-            raise ValueError(
-                f"`reading` must have {name}, got {', '.join(reading.values) or 'nothing'} "
-                f"at step {reading.step}"
-            )
+        reading = plain_reading(reading, self.panel.names)
         (value,) = self.panel.oriented(reading.values)
-        stops = self.check_finite and not self._is_first
-        self._is_first = False
+        # The first reading, and one after a return, may need an earlier one that is not known.
+        lone = self._first is None or self._latest is None or reading.step < self._latest
+        if self._first is None or reading.step <= self._first:
+            lone, self._first = True, reading.step
+        self._latest = reading.step
+        kept = bisect_left(self._steps, reading.step)
+        del self._steps[kept:], self._values[kept:]
         if not math.isfinite(value):
+            stops = self.check_finite and not lone
             self.reason = f"{name} is {value} at step {reading.step}" if stops else ""
             return stops
-        kept = sum(step < reading.step for step in self._steps)
-        self._steps[kept:] = [reading.step]
-        self._values[kept:] = [value]
+        self._steps.append(reading.step)
+        self._values.append(value)
         self.reason = self._reason(name)
         return bool(self.reason)
 
@@ -98,14 +104,26 @@ class EarlyStopping:
         """The step of the latest improvement; None before the first reading."""
         return self._steps[self._best()[0]] if self._steps else None
 
+    def reset(self) -> None:
+        """Forget earlier readings, because another training begins."""
+        self.load_state_dict({"steps": [], "values": []})
+        self.reason = ""
+
     def state_dict(self) -> dict[str, Any]:
         """The state for ``load_state_dict``, as strict JSON."""
-        return {"steps": list(self._steps), "values": list(self._values)}
+        return {
+            "steps": list(self._steps),
+            "values": list(self._values),
+            "first": self._first,
+            "latest": self._latest,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a saved state."""
+        """Continue from a saved state. Save the monitor's as well: the next reading may need it."""
         self._steps = [int(step) for step in state["steps"]]
         self._values = [float(value) for value in state["values"]]
+        self._first = state.get("first", self._steps[0] if self._steps else None)
+        self._latest = state.get("latest", self._steps[-1] if self._steps else None)
 
     def _reason(self, name: str) -> str:
         """Why training should stop; empty while it should not."""

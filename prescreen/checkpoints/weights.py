@@ -87,7 +87,7 @@ def _built(build: Builder, named: str | Builder, file: Path, task: Task) -> nn.M
         return Candidate(str(file), {}, build).model(**task.sizes)
     except ValueError:
         raise
-    except Exception as error:  # it is the user's code
+    except (Exception, SystemExit) as error:  # it is the user's code
         name = named if isinstance(named, str) else getattr(named, "__name__", "a function")
         raise ValueError(
             f"`models` must build a network from {', '.join(task.sizes)}, got {name}, which raises "

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+import signal
 
 import typer
 
 from prescreen.cli.listing import readouts_command, spaces_command
+from prescreen.cli.output import logs_as_notes, note
 from prescreen.cli.rank import rank_command
 from prescreen.cli.select import select_command
+from prescreen.cli.streams import CLOSED_PIPE
+from prescreen.interrupts import Interrupted, report, signals_interrupt
 
 app = typer.Typer(
     name="prescreen",
@@ -30,18 +33,26 @@ _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 def run(arguments: list[str]) -> int:
     """Run a command line; bad input is one line on stderr and exit code 2."""
     try:
-        code = app(arguments or ["--help"], standalone_mode=False)
+        with logs_as_notes(), signals_interrupt():
+            code = app(arguments or ["--help"], standalone_mode=False)
+    except Interrupted as interruption:
+        return report(interruption.number)
     except (typer.Abort, KeyboardInterrupt):
-        print("prescreen: interrupted; rerun the command, it resumes", file=sys.stderr)
-        return 130
+        return report(signal.SIGINT)
     except _UsageError as error:
         # Unlike the message itself, format_message() names the option.
         return _refuse(error.format_message())  # type: ignore[attr-defined]
+    except BrokenPipeError:
+        return CLOSED_PIPE
     except (ValueError, ImportError, OSError, RuntimeError) as error:
         return _refuse(str(error))
+    except SystemExit as end:  # Typer's, if nobody reads the output
+        if isinstance(end.__context__, BrokenPipeError):
+            return CLOSED_PIPE
+        raise
     return code if isinstance(code, int) else 0
 
 
 def _refuse(message: str) -> int:
-    print(f"prescreen: {' '.join(message.split())}", file=sys.stderr)
+    note(f"prescreen: {' '.join(message.split())}")
     return 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from prescreen.cli.output import show
 from prescreen.panel import CHECKPOINT_PANEL, DEFAULT_PANEL
 from prescreen.readouts import ANCHORS, NORMALIZATIONS, PROJECTIONS, READOUTS
 from prescreen.spaces.space import space_names
@@ -30,14 +31,14 @@ def readouts_command() -> None:
         ]
         for name, readout in READOUTS.items()
     ]
-    print(plain_table(["readout", "needs", "better", "source", "default for"], rows, range(5)))
-    print("\nCompose others as anchor/projection/normalization:")
+    show(plain_table(["readout", "needs", "better", "source", "default for"], rows, range(5)))
+    show("\nCompose others as anchor/projection/normalization:")
     for part, table in _PARTS.items():
-        print(f"  {part:14} {', '.join(table)}")
-    print("\nCompare seen with unseen inputs as gap/NAME, for readouts that need only the head.")
+        show(f"  {part:14} {', '.join(table)}")
+    show("\nCompare seen with unseen inputs as gap/NAME, for readouts that need only the head.")
 
 
 def spaces_command() -> None:
     """List the search spaces that come with prescreen."""
-    print(plain_table(["space", "what"], [list(row) for row in space_names().items()], (0, 1)))
-    print("\nYour own space: a FILE.py with sample(trial) -> dict and build(config) -> nn.Module.")
+    show(plain_table(["space", "what"], [list(row) for row in space_names().items()], (0, 1)))
+    show("\nYour own space: a FILE.py with sample(trial) -> dict and build(config) -> nn.Module.")

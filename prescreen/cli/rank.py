@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
 from prescreen.cli.options import DATA, HEAD, JSON, PROBE, names
+from prescreen.cli.output import note, show
+from prescreen.cli.streams import candidates_on_stderr
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.ranking.progress import Progress
 from prescreen.ranking.report import Ranking
 from prescreen.ranking.run import rank
+from prescreen.spaces.code import Code
 from prescreen.spaces.space import resolve_space
 from prescreen.tasks import load_task
 from prescreen.training.recipe import Training
@@ -61,10 +64,19 @@ def rank_command(
         ),
     ] = "processes",
     threads: Annotated[int, Flag(help="CPU threads per candidate.")] = 1,
+    timeout: Annotated[
+        float | None, Flag(help="Seconds after which a candidate is ended and has failed.")
+    ] = None,
+    memory: Annotated[
+        float | None, Flag(help="GiB of main memory that a candidate may take; Linux only.")
+    ] = None,
     out: Annotated[
         Path | None,
         Flag(help="Folder of the run, which can be resumed.  [one under prescreen-runs/]"),
     ] = None,
+    fresh: Annotated[
+        bool, Flag("--fresh", help="Measure all anew; the folder's earlier journal is kept aside.")
+    ] = False,
     as_json: Annotated[bool, JSON] = False,
     as_csv: Annotated[bool, Flag("--csv", help="Print CSV.")] = False,
 ) -> None:
@@ -84,7 +96,9 @@ def rank_command(
         device=device,
         amp=amp,  # type: ignore[arg-type]  # Training checks it
     )
-    search_space = resolve_space(space)
+    with candidates_on_stderr():
+        search_space = resolve_space(space)
+    code = Code().of_space(search_space)
     task = load_task(data, probe=probe, probe_size=probe_size, seed=seed)
     settings: dict[str, Any] = {
         "training": training,
@@ -93,9 +107,11 @@ def rank_command(
         "head": head,
         "threads": threads,
     }
-    folder = out or _run_folder(space, data, f"{task.fingerprint} {sorted(settings.items())}")
-    # The standard output is for the result, but Ray prints there, and candidates may.
-    with _progress_bar() as progress, redirect_stdout(sys.stderr):
+    # A folder by default is one of this code; one that is given must be.
+    same = [task.fingerprint, torch.__version__, *sorted({**settings, **code}.items())]
+    folder = out or _run_folder(space, data, " ".join(map(str, same)))
+    # The standard output is for the result, but Ray and candidates print there as well.
+    with _progress_bar() as progress, candidates_on_stderr():
         ranking = rank(
             search_space,
             task,
@@ -103,22 +119,25 @@ def rank_command(
             seed=seed,
             on=on,
             out=folder,
+            fresh=fresh,
             progress=progress,
+            timeout=timeout,
+            memory=memory,
             **settings,
         )
     _print(ranking, as_json, as_csv)
-    print(f"Journal and results: {folder}", file=sys.stderr)
-    if ranking.rows and ranking.rows[0].rank is None:
+    note(f"Journal and results: {folder}")
+    if ranking.unwritten or (ranking.rows and ranking.rows[0].rank is None):
         raise typer.Exit(1)
 
 
 def _print(ranking: Ranking, as_json: bool, as_csv: bool) -> None:
     if as_json:
-        print(ranking.to_json())
+        show(ranking.to_json())
     elif as_csv:
-        print(ranking.to_csv(), end="")
+        show(ranking.to_csv(), end="")
     else:
-        print(ranking)
+        show(str(ranking))
 
 
 def _run_folder(space: str, data: str, settings: str) -> Path:
@@ -143,7 +162,7 @@ def _progress_bar() -> Iterator[Callable[[Progress], None]]:
             bar.update(task, completed=progress.share, description=text)
             if not console.is_terminal and progress.finished > finished >= 0:
                 left = (time.monotonic() - begin) * (1 / progress.share - 1)
-                print(f"{text} done, {left:.0f} s left: {progress.name}", file=sys.stderr)
+                note(f"{text} done, {left:.0f} s left: {progress.name}")
             finished = progress.finished
 
         yield update

@@ -9,6 +9,8 @@ import typer
 
 from prescreen.checkpoints.compare import select_checkpoint
 from prescreen.cli.options import DATA, HEAD, JSON, PROBE, names, numbers
+from prescreen.cli.output import show
+from prescreen.cli.streams import candidates_on_stderr
 from prescreen.tasks import load_task
 
 Flag = typer.Option
@@ -53,8 +55,9 @@ def select_command(
 ) -> None:
     """Say which of these checkpoint files is best, from unlabelled data alone.
 
-    With one --model the files are checkpoints of one run, in the order of the numbers in their names.
-    With one for each file they are different architectures. Nothing in the files is executed.
+    With one --model the files are checkpoints of one run, in the order of a step that they hold, else
+    of the numbers in their names. With one for each file they are different architectures. Copies are
+    one checkpoint. Nothing in the files is executed.
     """
     task = load_task(
         data,
@@ -66,14 +69,15 @@ def select_command(
         probe=probe,
         num_classes=num_classes,
     )
-    ranking = select_checkpoint(
-        checkpoints,
-        model[0] if len(model) == 1 else model,
-        task,
-        readouts=None if readouts is None else names(readouts),
-        smoothing=smoothing,
-        head=head,
-    )
-    print(ranking.to_json() if as_json else ranking)
+    with candidates_on_stderr():  # models print there as well
+        ranking = select_checkpoint(
+            checkpoints,
+            model[0] if len(model) == 1 else model,
+            task,
+            readouts=None if readouts is None else names(readouts),
+            smoothing=smoothing,
+            head=head,
+        )
+    show(ranking.to_json() if as_json else str(ranking))
     if ranking.choice is None:
         raise typer.Exit(1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from prescreen.heads.find import Head, layers_of
 from prescreen.heads.positions import Call
-from prescreen.text import first_line
+from prescreen.text import first_line, message_of
 from prescreen.trees import tensors_in
 
 # If its name is unknown, the head is looked for among the last executions: holding the input of every
@@ -136,10 +136,10 @@ def call(model: nn.Module, inputs: Any) -> Any:
         ) from error
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory is exhausted."""
     # On the CPU torch raises a plain RuntimeError that only its text identifies.
-    texts = ("not enough memory", "can't allocate memory")
+    texts = ("not enough memory", "can't allocate memory", "std::bad_alloc")
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
-        text in str(error) for text in texts
+        text in message_of(error) for text in texts
     )

@@ -29,10 +29,23 @@ class _ReadoutCallback(Callback, ABC):
         self.monitor = monitor
         self.every_n_epochs = every_n_epochs
         self._taken: tuple[int, Reading] | None = None
+        self._resumes = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Drop the reading of an earlier fit."""
+        """Forget an earlier training, unless this fit goes on with it."""
         self._taken = None
+        if trainer.global_step == 0 and not self._resumes and not trainer.fast_dev_run:
+            self._start()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Read the last epoch if no other was read."""
+        known = self._taken is not None or self._resumes
+        if not known and trainer.global_step > 0 and not trainer.fast_dev_run:
+            self._decide(trainer, pl_module, self._reading(trainer, pl_module))
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The next fit is another training, unless it resumes as well."""
+        self._resumes = False
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read, log ``prescreen/NAME`` and decide."""
@@ -49,15 +62,18 @@ class _ReadoutCallback(Callback, ABC):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state."""
+        self._resumes = True
         self.monitor.load_state_dict(state_dict["monitor"])
+
+    def _start(self) -> None:
+        """Begin another training."""
+        self.monitor.reset()
 
     def _reading(self, trainer: Trainer, pl_module: LightningModule) -> Reading:
         others = [c for c in trainer.callbacks if isinstance(c, _ReadoutCallback)]
         taken = [c._taken for c in others if c.monitor is self.monitor and c._taken is not None]
-        for epoch, reading in taken:
-            if epoch == trainer.current_epoch:
-                return reading
-        reading = self.monitor.read(pl_module, trainer.global_step)
+        now = [reading for epoch, reading in taken if epoch == trainer.current_epoch]
+        reading = now[0] if now else self.monitor.read(pl_module, trainer.global_step)
         self._taken = (trainer.current_epoch, reading)
         return reading
 
@@ -69,7 +85,8 @@ class _ReadoutCallback(Callback, ABC):
 class ReadoutCheckpoint(_ReadoutCallback):
     """Keeps the checkpoints whose readings are best: ``ModelCheckpoint`` without a metric.
 
-    ``selector.best`` is the choice, ``selector.load()`` its state dict.
+    ``selector.best`` is the choice, ``selector.load()`` its state dict. What is known travels with
+    Lightning's own checkpoints: a fit that resumes from one continues, also in another folder.
 
     Args:
         monitor: reads the module, whose ``forward`` must take the monitor's inputs.
@@ -77,7 +94,9 @@ class ReadoutCheckpoint(_ReadoutCallback):
         start: first optimizer step of the window that counts.
         smoothing: how many readings a value is averaged over; an odd number.
         save_top_k: how many checkpoints to keep, −1 for all.
-        every_n_epochs: epochs from one reading to the next.
+        resume: whether to continue the run in the folder without a checkpoint of Lightning.
+        every_n_epochs: epochs from one reading to the next; if that is more than there are, the last
+            is read.
     """
 
     def __init__(
@@ -88,12 +107,33 @@ class ReadoutCheckpoint(_ReadoutCallback):
         start: int = 0,
         smoothing: int = 1,
         save_top_k: int = 1,
+        resume: bool = False,
         every_n_epochs: int = 1,
     ) -> None:
         super().__init__(monitor, every_n_epochs)
         self.selector = CheckpointSelector(
-            folder, [*monitor.readouts], start=start, smoothing=smoothing, save_top_k=save_top_k
+            folder,
+            [*monitor.readouts],
+            start=start,
+            smoothing=smoothing,
+            save_top_k=save_top_k,
+            resume=resume,
         )
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let others use the folder."""
+        super().on_fit_end(trainer, pl_module)
+        self.selector.close()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Let others use the folder."""
+        self.selector.close()
+
+    def _start(self) -> None:
+        self.selector.start()
+        super()._start()
 
     def _decide(self, trainer: Trainer, pl_module: LightningModule, reading: Reading) -> None:
         self.selector.update(reading, pl_module)
@@ -137,6 +177,10 @@ class ReadoutEarlyStopping(_ReadoutCallback):
             min_delta=min_delta,
             **arguments,
         )
+
+    def _start(self) -> None:
+        super()._start()
+        self.stopping.reset()
 
     def _decide(self, trainer: Trainer, pl_module: LightningModule, reading: Reading) -> None:
         # All processes have the same reading and therefore decide alike.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import secrets
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from prescreen.checkpoints.monitor import Monitor
@@ -22,6 +26,8 @@ except ImportError as error:
     ) from error
 
 _FILE = "prescreen.pt"
+# Larger predictions, in bytes, do not go into Trainer's state, which is text.
+_LARGE = 1 << 20
 
 
 class ReadoutCallback(TrainerCallback):
@@ -35,8 +41,9 @@ class ReadoutCallback(TrainerCallback):
         trainer.train()
         model.load_state_dict(selector.load())
 
-    If Trainer resumes from one of its checkpoints, the selector resumes from its folder, and the monitor
-    and the stopping rule from a file in that checkpoint.
+    If Trainer resumes from one of its checkpoints, then so do monitor, selector and rule, also with
+    other folders. Their state is in Trainer's own; predictions of more than a megabyte are in a file
+    beside it, which is found as long as that checkpoint is where it was, or in the output folder.
 
     Args:
         monitor: reads the model; its inputs are a dict of keywords, such as ``input_ids``.
@@ -62,44 +69,65 @@ class ReadoutCallback(TrainerCallback):
         self.selector = selector
         self.stopping = stopping
         self.every_n_steps = every_n_steps
+        self._beside: dict[str, Any] | None = None  # what does not go into Trainer's state
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Restore monitor and rule from the checkpoint that training resumes from."""
-        file = _checkpoint(args, state) / _FILE
-        if state.global_step == 0 or not file.is_file():
-            return
-        saved = load_state(file)
-        self.monitor.load_state_dict(saved["monitor"])
+        """Continue from the checkpoint that training resumes from, or else begin another training."""
+        saved = state.stateful_callbacks.get(self._key)
+        if saved is None and self.selector is not None:
+            self.selector.start()
+        self.monitor.reset()
         if self.stopping is not None:
+            self.stopping.reset()
+        if saved is None:
+            return
+        before = Path(saved["output_dir"]) / _checkpoint(args, state).name
+        self.monitor.load_state_dict(_unpacked(saved, [_checkpoint(args, state), before]))
+        if self.stopping is not None and saved["stopping"] is not None:
             self.stopping.load_state_dict(saved["stopping"])
+        if self.selector is not None and saved["selector"] is not None:
+            self.selector.load_state_dict(saved["selector"])
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Save the state of monitor and rule in the checkpoint that Trainer has just saved."""
-        folder = _checkpoint(args, state)
-        if state.is_world_process_zero and folder.is_dir():
-            stopping = {} if self.stopping is None else self.stopping.state_dict()
-            saved = {"monitor": self.monitor.state_dict(), "stopping": stopping}
-            save_state((folder / _FILE).with_suffix(""), saved)
+        """Save predictions that are too large for Trainer's own state in its checkpoint."""
+        folder, beside = _checkpoint(args, state), self._beside
+        if beside is not None and state.is_world_process_zero and folder.is_dir():
+            save_state((folder / _FILE).with_suffix(""), beside)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Read if nothing was read; let others use the selector's folder."""
+        if state.global_step > 0 and self._key not in state.stateful_callbacks:
+            self._read(args, state, control, kwargs["model"])
+        if self.selector is not None:
+            self.selector.close()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Read every ``every_n_steps`` steps."""
         if self.every_n_steps is not None and state.global_step % self.every_n_steps == 0:
-            self._read(state, control, kwargs["model"])
+            self._read(args, state, control, kwargs["model"])
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Read at the end of every epoch, unless ``every_n_steps`` is given."""
         if self.every_n_steps is None:
-            self._read(state, control, kwargs["model"])
+            self._read(args, state, control, kwargs["model"])
 
-    def _read(self, state: TrainerState, control: TrainerControl, model: nn.Module) -> None:
+    def _read(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module,
+    ) -> None:
         reading = self.monitor.read(model, state.global_step)
         values = {f"prescreen/{name}": value for name, value in reading.values.items()}
         state.log_history.append({"step": state.global_step, "epoch": state.epoch, **values})
@@ -107,6 +135,44 @@ class ReadoutCallback(TrainerCallback):
             self.selector.update(reading, model)
         if self.stopping is not None and self.stopping.update(reading):
             control.should_training_stop = True
+        packed, self._beside = _packed(self.monitor.state_dict())
+        # Trainer writes this into its next checkpoint.
+        state.stateful_callbacks[self._key] = {
+            "output_dir": str(Path(str(args.output_dir)).absolute()),
+            "stopping": None if self.stopping is None else self.stopping.state_dict(),
+            "selector": None if self.selector is None else self.selector.state_dict(),
+            **packed,
+        }
+
+    @property
+    def _key(self) -> str:
+        return f"prescreen/{'+'.join(self.monitor.readouts)}"
+
+
+def _packed(state: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any] | None]:
+    """A monitor's state as JSON; if it is large, a name in JSON and the state under that name."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    if len(buffer.getvalue()) <= _LARGE:
+        return {"monitor": base64.b64encode(buffer.getvalue()).decode()}, None
+    name = secrets.token_hex(16)
+    return {"beside": name}, {"name": name, "monitor": state}
+
+
+def _unpacked(saved: dict[str, Any], checkpoints: list[Path]) -> dict[str, Any]:
+    if "monitor" in saved:
+        content = io.BytesIO(base64.b64decode(saved["monitor"]))
+        state: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
+        return state
+    for file in (checkpoint / _FILE for checkpoint in checkpoints):
+        beside = load_state(file) if file.is_file() else {}
+        if beside.get("name") == saved["beside"]:
+            return dict(beside["monitor"])
+    places = " nor ".join(map(str, checkpoints))
+    raise ValueError(
+        f"`resume_from_checkpoint` must be a checkpoint whose {_FILE} is still there, got it in neither "
+        f"{places}"
+    )
 
 
 def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:

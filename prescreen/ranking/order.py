@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from prescreen.ranking.journal import Record
+from prescreen.ranking.replay import Record
 from prescreen.ranking.report import Ranking, Row
 from prescreen.ranks import Floats, aggregate
 from prescreen.reading import Reading

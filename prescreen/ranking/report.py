@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from prescreen.ranking.journal import Record
+from prescreen.ranking.replay import Record
 from prescreen.reading import Reading, Trajectory
 from prescreen.spaces.candidate import Candidate
-from prescreen.text import finite, plain_table
+from prescreen.text import finite, plain_table, printable, spreadsheet_cell
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,13 @@ class Ranking:
         rows: best first; failed candidates come last, with a reason.
         readouts: the panel.
         left_out: readouts that the scores leave out, as they are not defined for all candidates.
+        unwritten: files of results that could not be written.
     """
 
     rows: tuple[Row, ...]
     readouts: tuple[str, ...]
     left_out: tuple[str, ...] = ()
+    unwritten: tuple[str, ...] = field(default=(), compare=False)
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
@@ -114,16 +116,20 @@ class Ranking:
         return json.dumps({**panel, "rows": finite(rows)}, indent=2)
 
     def to_csv(self) -> str:
-        """One line per candidate, one column per readout; the config is a JSON column."""
+        """One line per candidate, one column per readout; the config is a JSON column.
+
+        Texts are escaped where a terminal or spreadsheet would act on them.
+        """
         apart = ("values", "config", "trajectory")
         fixed = [field.name for field in fields(Row) if field.name not in apart]
-        names = [*fixed, *self.readouts, "config"]
         text = io.StringIO()
-        writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(map(spreadsheet_cell, [*fixed, *self.readouts, "config"]))
         for row in self.rows:
-            config = json.dumps(dict(row.config))
-            writer.writerow({**row.to_dict(), **row.values, "config": config})
+            cells = [getattr(row, name) for name in fixed]
+            cells += [row.values.get(name) for name in self.readouts]
+            cells.append(json.dumps(dict(row.config)))
+            writer.writerow([spreadsheet_cell(c) if isinstance(c, str) else c for c in cells])
         return text.getvalue()
 
     def __str__(self) -> str:
@@ -135,7 +141,8 @@ class Ranking:
             + [f"{row.parameters:,}", f"{row.training_loss:.3f}", f"{row.seconds:.1f}"]
             for row in good
         ]
-        failed = [f"   -  {row.name}  {row.status}: {row.reason}" for row in self.rows[len(good) :]]
-        names = ", ".join(self.left_out)
+        lines = [f"{row.name}  {row.status}: {row.reason}" for row in self.rows[len(good) :]]
+        failed = [f"   -  {printable(line)}" for line in lines]
+        names = printable(", ".join(self.left_out))
         notes = [f"Not in the score, as not defined for all: {names}"] if names else []
         return "\n".join([plain_table(header, cells, left=(1,)), *failed, *notes])

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from prescreen.checks import require_at_least
 from prescreen.failures import CandidateFailed
 from prescreen.files import replace_text
 from prescreen.panel import DEFAULT_PANEL
+from prescreen.ranking.continued import codes_of, left_to_measure
 from prescreen.ranking.events import FINISHED, STARTED, Event
 from prescreen.ranking.executors import Executor, resolve_executor
-from prescreen.ranking.journal import Journal, Record
+from prescreen.ranking.journal import Journal
 from prescreen.ranking.order import order
 from prescreen.ranking.progress import Progress, reporter
+from prescreen.ranking.replay import Complete, Record
 from prescreen.ranking.report import Ranking
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
 from prescreen.screening import Extra, Plan, require_head
 from prescreen.spaces.candidate import as_candidates
 from prescreen.tasks import Task
+from prescreen.text import first_line
 from prescreen.training.recipe import Training
+
+logger = logging.getLogger(__name__)
 
 
 def rank(
@@ -39,7 +48,10 @@ def rank(
     extra: Extra | None = None,
     on: str | Executor = "here",
     threads: int = 1,
+    timeout: float | None = None,
+    memory: float | None = None,
     out: str | Path | None = None,
+    fresh: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Ranking:
     """Train candidates briefly and order them by their readouts, without labels.
@@ -58,12 +70,18 @@ def rank(
         on: where candidates are screened: ``"here"``, ``"processes"`` or ``"ray"``; with arguments
             ``Processes(4)`` or ``"processes,workers=4"``. The ranking is the same.
         threads: torch's CPU threads per candidate. Results on a CPU depend on it, not on ``on``.
-        out: a folder for the journal and the results. If it holds a journal of the same settings, the
-            run continues: finished candidates are not measured again.
+        timeout: seconds after which a candidate is ended and has failed as ``"timeout"``. In this
+            process that takes until the operation of torch or C that it is in has returned.
+        memory: GiB of main memory that a candidate may take; more makes it fail as ``"memory"``. On
+            Linux only.
+        out: a folder for the journal and the results. If it holds a journal of the same settings and
+            the same code of the candidates, the run continues: finished candidates are not measured
+            again. What is taken over is logged.
+        fresh: measure everything anew; a journal in ``out`` is kept as ``journal-TIME.jsonl``.
         progress: called after every event.
 
     Returns:
-        All candidates, best first.
+        All candidates, best first; also if the results could not be written to ``out``.
 
     Raises:
         ValueError: an argument is not allowed; nothing that was measured is lost.
@@ -71,31 +89,49 @@ def rank(
         RuntimeError: workers cannot start, or no node of the cluster has room for a candidate.
     """
     chosen = as_candidates(candidates, samples, seed)
-    plan = Plan(task, training or Training(), readouts, readings, head, extra or {})
+    made = training or Training()
+    plan = Plan(task, made, readouts, readings, head, extra or {}, timeout, memory)
     executor = resolve_executor(on)
     require_at_least("threads", threads, 1)
     if head is not None:
         require_head(chosen, plan)
     executor.measure((), plan, threads)  # an error comes now, before there is a journal
-    with Journal(None if out is None else Path(out), _settings(plan, threads)) as journal:
-        waiting = [c for c in chosen if not journal.records.get(c.key, Record()).done]
+    folder = None if out is None else Path(out)
+    codes = codes_of(chosen) if folder is not None else {}
+    settings = _settings(plan, threads)
+    with Journal(folder, settings, added=ADDED, complete=_complete(plan), fresh=fresh) as journal:
+        waiting = left_to_measure(chosen, journal, codes)
         report = reporter(progress, chosen, waiting, readings)
         # On an error, workers end now and not when the traceback is garbage-collected.
         with closing(executor.measure(waiting, plan, threads)) as happening:
             for index, event in happening:
-                _note(journal, waiting[index].key, event)
+                _note(journal, waiting[index].key, event, codes)
                 report(waiting[index], event)
         ranking = order(chosen, journal.records, plan.table)
-        if journal.folder is not None:
-            replace_text(journal.folder / "ranking.json", ranking.to_json())
-            replace_text(journal.folder / "ranking.csv", ranking.to_csv())
-    return ranking
+        return ranking if folder is None else replace(ranking, unwritten=_write(ranking, folder))
+
+
+def _write(ranking: Ranking, folder: Path) -> tuple[str, ...]:
+    """Write the results; what cannot be written is said, since the ranking itself is there."""
+    unwritten = []
+    for name, text in (("ranking.json", ranking.to_json()), ("ranking.csv", ranking.to_csv())):
+        try:
+            replace_text(folder / name, text)
+        except (OSError, UnicodeError) as error:
+            unwritten.append(name)
+            logger.warning("%s could not be written: %s", folder / name, first_line(error))
+    return tuple(unwritten)
+
+
+# Settings that journals of schema 1 do not hold.
+ADDED = ("torch",)
 
 
 def _settings(plan: Plan, threads: int) -> dict[str, Any]:
-    """Two measurements are the same if these are equal."""
+    """Two measurements are the same if these are equal, and the code of the candidates."""
     return {
         "version": version("prescreen"),
+        "torch": str(torch.__version__),
         "task": f"{plan.task.name} {plan.task.fingerprint}",
         **plan.training.to_json(),
         "readouts": list(plan.table),
@@ -106,12 +142,24 @@ def _settings(plan: Plan, threads: int) -> dict[str, Any]:
     }
 
 
-def _note(journal: Journal, key: str, event: Event) -> None:
+def _complete(plan: Plan) -> Complete:
+    """What the readings of a finished candidate must be."""
+    names, readings = (*plan.table, *plan.extra), plan.readings
+    if plan.training.seconds is not None:  # several readings may be due at one step
+        return Complete(names, range(1, readings + 1))
+    steps = plan.training.steps
+    readings = min(readings, steps)
+    return Complete(names, range(readings, readings + 1), steps)
+
+
+def _note(journal: Journal, key: str, event: Event, codes: Mapping[str, Mapping[str, str]]) -> None:
     if isinstance(event, Reading):
         journal.reading(key, event)
     elif isinstance(event, CandidateFailed):
-        journal.failed(key, event.kind, event.reason)
+        if journal.records.get(key, Record()).done:  # lost before it could start again
+            journal.started(key, codes.get(key))
+        journal.failed(key, event.kind, str(event.reason))
     elif event == STARTED:
-        journal.started(key)
+        journal.started(key, codes.get(key))
     elif event == FINISHED:
         journal.finished(key)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
-from prescreen.checks import require_at_least
+from prescreen.checks import require, require_at_least
 from prescreen.failures import CandidateFailed, failing_as
 from prescreen.heads.find import find_heads
 from prescreen.panel import DEFAULT_PANEL
@@ -33,6 +35,9 @@ class Plan:
         head: dotted name of the head, if it is not found.
         extra: your own measurements by name: functions of the model, which is in eval mode without
             gradients and restored afterwards. Their values join the readouts in the readings.
+        timeout: seconds after which a ranking ends a candidate, or None.
+        memory: GiB that a candidate may take from the process that screens it, or None; on Linux
+            only, and not of a GPU's memory.
 
     Raises:
         ValueError: ``task``, ``readouts``, ``readings`` or ``extra`` are not allowed.
@@ -44,12 +49,19 @@ class Plan:
     readings: int = 4
     head: str | None = None
     extra: Extra = field(default_factory=dict)
+    timeout: float | None = None
+    memory: float | None = None
     table: dict[str, Readout] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_trains(check_task(self.task))
         object.__setattr__(self, "table", resolve_readouts(self.readouts))
         require_at_least("readings", self.readings, 1)
+        for name in ("timeout", "memory"):
+            value = getattr(self, name)
+            require(name, "above 0, or None", value, value is None or 0 < value < math.inf)
+        memory, linux = self.memory, sys.platform == "linux"
+        require("memory", "None where the platform is not Linux", memory, memory is None or linux)
         if twice := sorted(set(self.table) & set(self.extra)):
             raise ValueError(f"`extra` must have names that no readout has, got {', '.join(twice)}")
 

@@ -17,7 +17,10 @@ from prescreen.panel import DEFAULT_PANEL
 from prescreen.probe import Probe
 from prescreen.reading import Reading
 from prescreen.readouts import Readout, Readouts
+from prescreen.screening.deadline import Deadline
+from prescreen.screening.memory import MemoryLimit
 from prescreen.screening.plan import Extra, Plan, build
+from prescreen.screening.surroundings import Surroundings
 from prescreen.spaces.candidate import Candidate
 from prescreen.tasks.base import Task, seen_inputs
 from prescreen.training.loop import BriefTraining
@@ -71,13 +74,21 @@ class Screening:
     def __init__(self, candidate: Candidate, plan: Plan) -> None:
         self._candidate, self._plan = candidate, plan
         self._seconds = 0.0
-        self._run = self._run_from(None)
+        self._begin(None)
 
     def __iter__(self) -> Screening:
         return self
 
     def __next__(self) -> Reading:
-        return next(self._run)
+        with self._surroundings.entered(), failing_as("run"), self._memory.active():
+            try:
+                with self._deadline:
+                    reading = next(self._run, None)
+            finally:
+                self._deadline.__exit__()  # it may have rung while it was being left
+        if reading is None:
+            raise StopIteration
+        return reading
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next reading depends on, except candidate and plan."""
@@ -98,6 +109,13 @@ class Screening:
             raise ValueError(
                 f"`state` must be one that this version saved, got one without {sorted(missing)}"
             )
+        self._begin(state)
+
+    def _begin(self, state: Mapping[str, Any] | None) -> None:
+        self._probe, self._done = _probe(self._plan), 0  # its errors are not the candidate's
+        self._surroundings = Surroundings(self._plan.training.seed)
+        self._memory = MemoryLimit(self._plan.memory)
+        self._deadline = Deadline(self._plan.timeout)
         self._run = self._run_from(state)
 
     def _run_from(self, state: Mapping[str, Any] | None) -> Iterator[Reading]:
@@ -106,38 +124,35 @@ class Screening:
         with failing_as("build"):
             model = build(self._candidate, plan)
             parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        self._probe, self._done = _probe(plan), 0
         if state is None:
             self._read_untrained(model)
-        with failing_as("run"):
-            self._steps = BriefTraining(model, plan.task, training)
-            if state is not None:
-                self._steps.load_state_dict(state["training"])
-                self._probe.load_state_dict(state["probe"])
-                self._done = state["done"]
-            losses: list[float] = []
-            predicted: float | None = None
-            for step in self._steps:
-                losses.append(step.loss)
-                if step.diverged:
-                    raise CandidateFailed("diverged", f"loss {step.loss} at step {step.number}")
-                # Without the small term, rounding of the share could move a reading by one step.
-                due = math.floor(step.share * plan.readings + 1e-9)
-                if due == self._done:
-                    continue
-                self._done = due
-                reading, predicted = self._read(model, step.number)
-                self._seconds = time.perf_counter() - start
-                loss = math.fsum(losses) / len(losses)
-                yield replace(
-                    reading, seconds=self._seconds, training_loss=loss, parameters=parameters
-                )
-                losses.clear()
-            if predicted is None:  # resumed after the last reading
-                _, predicted = self._read(model, training.steps)
-            if not math.isnan(predicted):
-                reason = f"predicts class {predicted:.0f} for the whole probe batch"
-                raise CandidateFailed("collapsed", reason)
+        self._steps = BriefTraining(model, plan.task, training)
+        if state is not None:
+            self._steps.load_state_dict(state["training"])
+            self._probe.load_state_dict(state["probe"])
+            self._done = state["done"]
+        losses: list[float] = []
+        predicted: float | None = None
+        for step in self._steps:
+            losses.append(step.loss)
+            self._deadline.check()
+            if step.diverged:
+                raise CandidateFailed("diverged", f"loss {step.loss} at step {step.number}")
+            # Without the small term, rounding of the share could move a reading by one step.
+            due = math.floor(step.share * plan.readings + 1e-9)
+            if due == self._done:
+                continue
+            self._done = due
+            reading, predicted = self._read(model, step.number)
+            self._seconds = time.perf_counter() - start
+            loss = math.fsum(losses) / len(losses)
+            yield replace(reading, seconds=self._seconds, training_loss=loss, parameters=parameters)
+            losses.clear()
+        if predicted is None:  # resumed after the last reading
+            _, predicted = self._read(model, training.steps)
+        if not math.isnan(predicted):
+            reason = f"predicts class {predicted:.0f} for the whole probe batch"
+            raise CandidateFailed("collapsed", reason)
 
     def _read_untrained(self, model: nn.Module) -> None:
         """Measure the model before its first step, or the candidate's network for these measures."""
@@ -145,8 +160,7 @@ class Screening:
         if of_network and self._candidate.build_untrained is not None:
             with failing_as("build"):
                 model = build(self._candidate, self._plan, untrained=True)
-        with failing_as("run"):
-            self._probe.read_untrained(model)
+        self._probe.read_untrained(model)
 
     def _read(self, model: nn.Module, step: int) -> tuple[Reading, float]:
         """A reading with the extra measurements, and the only class predicted, if there is one."""

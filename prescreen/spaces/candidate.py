@@ -8,7 +8,8 @@ import itertools
 import json
 import random
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -17,13 +18,18 @@ from typing import Any
 from torch import nn
 
 from prescreen.checks import require_at_least
+from prescreen.interrupts import is_from_outside
 from prescreen.spaces.random_trial import RandomTrial
 from prescreen.spaces.space import Space, accepted, resolve_space
+from prescreen.text import first_line, named_line
 
 # A space counts as exhausted after this many draws without a new config.
 MAX_REPEATS = 1000
 
 _MAX_NAME = 40
+
+# Lines that already name the function, or the config that it gave.
+_OURS = ("`sample` of ", "`config` must ")
 
 
 @dataclass(frozen=True)
@@ -108,11 +114,12 @@ def sample_candidates(space: Space, num_samples: int | None, seed: int) -> list[
     require_at_least("seed", seed, 0)
     if num_samples is not None:
         require_at_least("samples", num_samples, 1)
-    grid = space.grid()
-    if grid is not None:
-        configs = list(itertools.islice(grid, None if num_samples is None else num_samples + 1))
-        if num_samples is None or len(configs) <= num_samples:
-            return _distinctly_named([candidate_of(space, config) for config in configs])
+    with _calling(space, "grid", "list configs"):
+        grid = space.grid()
+        most = None if num_samples is None else num_samples + 1
+        configs = None if grid is None else list(itertools.islice(grid, most))
+    if configs is not None and (num_samples is None or len(configs) <= num_samples):
+        return _distinctly_named([candidate_of(space, config) for config in configs])
     if num_samples is None:
         raise ValueError(f"`samples` must be a number, as {space.name} has no grid(), got None")
     return _distinctly_named(_draw(space, num_samples, random.Random(seed)))
@@ -162,7 +169,9 @@ def as_candidates(
 
 def candidate_of(space: Space, config: dict[str, Any]) -> Candidate:
     """The candidate for a config of a space."""
-    name = space.name_of(config) or _default_name(config) or space.name
+    with _calling(space, "name", "return a name"):
+        own = space.name_of(config)
+    name = own or _default_name(config) or space.name
     return Candidate(name, config, *builders(space, config))
 
 
@@ -179,8 +188,9 @@ def _draw(space: Space, num_samples: int, generator: random.Random) -> list[Cand
     found: dict[str, dict[str, Any]] = {}
     repeats = 0
     while len(found) < num_samples and repeats < MAX_REPEATS:
-        config = space.sample(RandomTrial(generator))
-        key = _canonical_json(config)
+        with _calling(space, "sample", "return a dict"):
+            config = space.sample(RandomTrial(generator))
+            key = _canonical_json(config)
         repeats = repeats + 1 if key in found else 0
         found.setdefault(key, config)
     if len(found) < num_samples:
@@ -190,6 +200,20 @@ def _draw(space: Space, num_samples: int, generator: random.Random) -> list[Cand
             stacklevel=2,
         )
     return [candidate_of(space, config) for config in found.values()]
+
+
+@contextmanager
+def _calling(space: Space, function: str, task: str) -> Iterator[None]:
+    """Refuse in one line whatever a function of a space raises, sys.exit() included."""
+    try:
+        yield
+    except BaseException as error:  # the space's code is not ours
+        line = first_line(error)
+        if is_from_outside(error) or (isinstance(error, ValueError) and line.startswith(_OURS)):
+            raise
+        raise ValueError(
+            f"`{function}` of {space.name} must {task}, got {named_line(error)}"
+        ) from error
 
 
 def _distinctly_named(candidates: list[Candidate]) -> list[Candidate]:

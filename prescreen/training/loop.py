@@ -80,9 +80,12 @@ class BriefTraining:
         training, start = self._training, time.perf_counter()
         for group in self._optimizer.param_groups:
             group["lr"] = peak_lr(training) * schedule_factor(training, self._last.share)
-        batch = to_device(next(self._batches), self._device)
-        with self._rng.active():
-            loss = self._step(batch)
+        try:
+            batch = to_device(next(self._batches), self._device)
+            with self._rng.active():
+                loss = self._step(batch)
+        except StopIteration as error:  # else the training would seem to have reached its end
+            raise RuntimeError("batches and models must not end, got StopIteration") from error
         number = self._last.number + 1
         self._spent += time.perf_counter() - start
         self._last = TrainingStep(number, loss, _share_spent(training, number, self._spent))

@@ -134,6 +134,54 @@ def test_the_previous_reading_is_at_the_nearest_earlier_step():
     assert not math.isnan(read_at(2, 30))
 
 
+def bare():
+    return nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
+
+
+@pytest.mark.parametrize("second", [[10, 20], [15, 30], [19, 21], [5, 50], [1]])
+@pytest.mark.parametrize("first", [[20], [10, 20], [10, 20, 30], [0, 100]])
+def test_a_second_training_is_read_as_by_a_new_monitor(first, second):
+    used, new = Monitor(UNSEEN, view=mirror), Monitor(UNSEEN, view=mirror)
+    for step in first:
+        used.read(network(step), step)
+    for step in second:
+        got, expected = (one.read(network(step + 1), step).values for one in (used, new))
+        assert got == pytest.approx(expected, abs=0, rel=0, nan_ok=True)
+
+
+def test_a_model_of_another_structure_is_of_another_training():
+    used = Monitor(UNSEEN, view=mirror)
+    used.read(network(), 10)
+    assert math.isnan(used.read(bare(), 20).values["stable_information"])
+    resumed = Monitor(UNSEEN, view=mirror)
+    resumed.load_state_dict(used.state_dict())
+    assert math.isnan(resumed.read(network(), 30).values["stable_information"])
+    wrapped = nn.parallel.DataParallel(network(1))
+    assert not math.isnan(resumed.read(wrapped, 40).values["stable_information"])
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])
+def test_inputs_are_of_the_models_kind_of_numbers(kind):
+    given, cast = Monitor(UNSEEN, view=mirror), Monitor(UNSEEN.to(kind), view=mirror)
+    for step in (1, 2):
+        model = network(step).to(kind)
+        first, second = (one.read(model, step).values for one in (given, cast))
+        assert first == pytest.approx(second, abs=0, rel=0, nan_ok=True)
+        assert {parameter.dtype for parameter in model.parameters()} == {kind}
+    assert math.isfinite(first["stable_information"])
+    both = nn.Sequential(nn.Flatten(), nn.Linear(36, 4), nn.Linear(4, 3).to(kind))
+    with pytest.raises(ValueError, match=r"^`inputs` must be such that the model can run on them"):
+        given.read(both, 3)  # which of the two its inputs should be, nobody knows
+
+
+@pytest.mark.parametrize("kind", [np.int32, torch.tensor])
+def test_a_step_may_be_of_numpy_or_torch(kind):
+    reading = Monitor(UNSEEN, view=mirror).read(network(), kind(7))
+    assert (reading.step, type(reading.step)) == (7, int)
+    with pytest.raises(ValueError, match=r"^`step` must be "):
+        Monitor(UNSEEN, view=mirror).read(network(), 1.5)
+
+
 def test_a_saved_state_continues_with_the_previous_reading(tmp_path):
     whole, first, second = (Monitor(UNSEEN, view=mirror) for _ in range(3))
     expected = [whole.read(network(step), step).values for step in (1, 2, 3)]
@@ -227,15 +275,39 @@ def decide(rank, folder, seen_by):
         decisions.append(
             (dict(reading.values), selector.update(reading, model), stopping.update(reading))
         )
-    seen_by[rank] = (decisions, selector.best, monitor_error(rank))
+    dist.barrier()
+    loaded = {name: value.tolist() for name, value in selector.load().items()}
+    errors = [error_of(rank, failure) for failure in FAILURES]
+    seen_by[rank] = (decisions, selector.best, errors, loaded)
     dist.destroy_process_group()
 
 
-def monitor_error(rank):
+class Unsendable(Exception):
+    def __init__(self, *told):
+        super().__init__(*told)
+        self.what = lambda: None
+
+
+class Mute(ValueError):
+    def __str__(self):
+        raise KeyError("no text")
+
+
+FAILURES = [ValueError("one line"), Unsendable("cannot be sent"), KeyError("key"), Mute()]
+
+
+def error_of(rank, failure):
+    """What a process sees if reading fails in the first one."""
+
+    def fails(inputs):
+        raise failure
+
+    model = network()
+    model[0].forward = fails
     try:
-        Monitor(UNSEEN[:, :, :2] if rank == 0 else UNSEEN, view=mirror).read(network(), 0)
-    except ValueError as error:
-        return str(error)
+        Monitor(UNSEEN, view=mirror).read(model if rank == 0 else network(), 0)
+    except Exception as error:
+        return isinstance(error, ValueError), str(error).rpartition(": ")[2]
     return None
 
 
@@ -245,8 +317,9 @@ def test_processes_decide_alike_and_one_writes(tmp_path):
         mp.spawn(decide, (str(tmp_path), seen_by), nprocs=2)
         (first, other) = (seen_by[0], seen_by[1])
     assert repr(first) == repr(other)  # NaN equals NaN
-    decisions, best, error = first
-    assert error is not None
+    decisions, best, errors, loaded = first
+    assert None not in errors
+    assert loaded == {n: v.tolist() for n, v in network(best.step).state_dict().items()}
     alone = Monitor(UNSEEN, view=mirror)
     expected = [alone.read(network(step), step).values for step in range(1, 6)]
     for (values, *_), one in zip(decisions, expected, strict=True):

@@ -222,6 +222,26 @@ def test_a_last_file_comes_last_if_nothing_else_says_where(tmp_path):
     assert found.notes == ()
 
 
+@pytest.mark.parametrize("holds", [True, False])
+def test_a_file_that_says_no_step_changes_no_other_files_value(tmp_path, holds):
+    wrap = lambda state, n: {"model": state, "epoch": n} if holds else state  # noqa: E731
+    files = write(tmp_path, wrap=wrap)
+    other = tmp_path / "run" / "best.pt"
+    torch.save(network(9, 2.0).state_dict(), other)
+    alone = select_checkpoint(files, network, TASK)
+    found = select_checkpoint([other, *files], network, TASK)
+    assert found.files == (*files, other)
+    assert repr(found.readings[:-1]) == repr(alone.readings)
+    assert found.notes == (f"The training order is a guess for {other}, without a step in it.",)
+
+
+def test_files_of_two_runs_are_no_run_and_that_is_said(tmp_path):
+    first = write(tmp_path, "run1-epoch={epoch}.pt", models=MODELS[:3])
+    second = write(tmp_path, "run2-epoch={epoch}.pt", models=MODELS[3:])
+    found = select_checkpoint([*second, *first], network, TASK)
+    assert found.notes == ("The training order is a guess where the steps in names are equal.",)
+
+
 def test_files_of_one_step_are_in_the_order_of_their_names_and_that_is_said(tmp_path):
     files = write(tmp_path, wrap=lambda state, n: {"model": state, "epoch": min(n, 9)})
     found = select_checkpoint(files[::-1], network, TASK)

@@ -292,6 +292,13 @@ def test_opening_writes_nothing(tmp_path):
     assert not (tmp_path / "absent").exists()
 
 
+@pytest.mark.parametrize("folder", [b"\xff\xfe", "é☃".encode(), b"a\nb", b"'\"$ "])
+def test_a_folder_may_have_any_name(tmp_path, folder):
+    folder = tmp_path / os.fsdecode(folder)
+    whole(folder)
+    assert CheckpointSelector(folder).load()["weight"][0] == 4
+
+
 def test_a_relative_folder_stays_where_it_was(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     selector = CheckpointSelector("kept")
@@ -388,6 +395,40 @@ def test_a_kill_at_any_moment_leaves_the_best_of_before_or_after(tmp_path, monke
         if calls <= moment:
             break
     assert survived > 20
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_after_a_failed_update_the_same_selector_goes_on(tmp_path, monkeypatch, failure):
+    for moment in range(40):
+        calls = 0
+
+        def fails(real, moment=moment):
+            def call(*args, **kwargs):
+                nonlocal calls
+                calls += 1
+                if calls == moment:
+                    raise failure
+                return real(*args, **kwargs)
+
+            return call
+
+        selector = CheckpointSelector(tmp_path / str(moment), save_top_k=2)
+        run(selector, [1.0, 3.0])
+        with monkeypatch.context() as patch:
+            for method in ("replace", "unlink", "open"):
+                patch.setattr(Path, method, fails(getattr(Path, method)))
+            patch.setattr(os, "fsync", fails(os.fsync))
+            for step, value in ((3, 2.0), (4, 4.0)):
+                try:
+                    selector.update(reading(step, value), state(step))
+                except type(failure):
+                    run(selector, [value], first=step)
+        kept = [int(file[5:13]) for file in files(tmp_path / str(moment))]
+        assert kept == [2, 4]  # nothing is left behind
+        assert selector.load()["weight"][0] == 4
+        assert CheckpointSelector(tmp_path / str(moment), save_top_k=2).best == selector.best
+        selector.close()
+    assert moment > calls  # all moments were tried
 
 
 def test_a_folder_of_other_settings_or_files_is_left_alone(tmp_path):

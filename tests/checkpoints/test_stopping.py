@@ -83,9 +83,42 @@ def test_the_first_reading_may_need_an_earlier_one():
         stopping.update(Reading(i, {"stable_information": value}))
     resumed = EarlyStopping(patience=2, **PLAIN)
     resumed.load_state_dict(stopping.state_dict())
-    assert not resumed.update(Reading(4, {"stable_information": math.nan}))
     assert resumed.best_step == 3
-    assert resumed.update(Reading(5, {"stable_information": math.nan}))
+    assert resumed.update(Reading(4, {"stable_information": math.nan}))
+
+
+def decisions(stopping, values, first=0):
+    readings = [Reading(10 * i, {"stable_information": v}) for i, v in enumerate(values)][first:]
+    return [(stopping.update(one), stopping.reason, stopping.best_step) for one in readings]
+
+
+@pytest.mark.parametrize("check_finite", [True, False])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_bad_value_after_resuming_counts_as_in_the_uninterrupted_run(bad, check_finite):
+    for place in range(len(FALLING)):
+        values = [*FALLING[:place], bad, *FALLING[place:]]
+        arguments = {"patience": 2, "check_finite": check_finite, **PLAIN}
+        expected = decisions(EarlyStopping(**arguments), values)
+        for cut in range(1, len(values)):
+            first, second = (EarlyStopping(**arguments) for _ in range(2))
+            decisions(first, values[:cut])
+            second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+            assert decisions(second, values, first=cut) == expected[cut:]
+
+
+@pytest.mark.parametrize("values", [[math.nan, *FALLING], FALLING, [math.nan]])
+def test_a_second_training_is_judged_as_by_a_new_rule(values):
+    used = EarlyStopping(patience=2, **PLAIN)
+    decisions(used, [math.nan, 5.0, 9.0, 1.0])
+    assert decisions(used, values) == decisions(EarlyStopping(patience=2, **PLAIN), values)
+
+
+def test_the_reading_after_a_return_may_need_an_earlier_one():
+    stopping = EarlyStopping(patience=2, **PLAIN)
+    decisions(stopping, FALLING[:6])
+    assert not stopping.update(Reading(20, {"stable_information": math.nan}))
+    assert stopping.best_step == 10
+    assert stopping.update(Reading(30, {"stable_information": math.nan}))
 
 
 def test_a_resumed_run_stops_where_the_uninterrupted_one_does():

@@ -388,6 +388,13 @@ def test_whole_models_damaged_files_and_what_is_no_file_are_one_line(tmp_path):
     assert "got an object of list in" in refusal(tmp_path / "list.pt")
 
 
+def test_entries_that_hold_one_another_are_looked_at_once(tmp_path):
+    content = {"model": STATE}
+    content |= {f"entry{i}": content for i in range(200)}
+    torch.save(content, tmp_path / "a.pt")
+    assert_wanted(tmp_path / "a.pt")
+
+
 def test_a_function_that_builds_no_network_is_one_line(tmp_path):
     torch.save(STATE, tmp_path / "a.pt")
 

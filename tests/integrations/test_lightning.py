@@ -55,7 +55,20 @@ class Counting(Monitor):
         return super().read(model, step)
 
 
-def fit(tmp_path, callbacks, epochs=6, ckpt_path=None, checkpointing=False):
+def loader():
+    return DataLoader(TensorDataset(INPUTS, LABELS), batch_size=16)
+
+
+def fit(
+    tmp_path,
+    callbacks,
+    epochs=6,
+    ckpt_path=None,
+    checkpointing=False,
+    module=None,
+    last=None,
+    **arguments,
+):
     trainer = Trainer(
         max_epochs=epochs,
         accelerator="cpu",
@@ -65,10 +78,12 @@ def fit(tmp_path, callbacks, epochs=6, ckpt_path=None, checkpointing=False):
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=tmp_path,
+        **arguments,
     )
-    module = Module()
-    loader = DataLoader(TensorDataset(INPUTS, LABELS), batch_size=16)
-    trainer.fit(module, loader, ckpt_path=ckpt_path)
+    module = Module() if module is None else module
+    trainer.fit(module, loader(), ckpt_path=ckpt_path)
+    if last is not None:
+        trainer.save_checkpoint(tmp_path / last)
     return trainer, module
 
 
@@ -100,21 +115,95 @@ def test_readings_come_every_few_epochs(tmp_path):
         ReadoutEarlyStopping(monitor, every_n_epochs=0)
 
 
-def test_a_resumed_fit_continues_with_its_readings(tmp_path):
-    def callbacks(folder):
-        monitor = Monitor(UNSEEN, view=negative)
-        keep = ReadoutCheckpoint(monitor, tmp_path / folder, save_top_k=-1, smoothing=1)
-        return keep, ReadoutEarlyStopping(monitor, patience=50)
+def callbacks(folder, **arguments):
+    monitor = Monitor(UNSEEN, view=negative)
+    keep = ReadoutCheckpoint(monitor, folder, smoothing=1, **arguments)
+    return keep, ReadoutEarlyStopping(monitor, patience=50)
 
-    whole = callbacks("whole")
+
+def known(pair):
+    """All that a pair knows, but in which folder its files are."""
+    keep, stop = pair
+    state = keep.selector.load()
+    best = {name: value.tolist() for name, value in state.items()}
+    files = sorted(path.name for path in keep.selector.folder.glob("step*"))
+    readings = keep.selector.state_dict()["readings"]
+    return readings, repr(keep.selector.best), best, files, stop.stopping.state_dict()
+
+
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("save_top_k", [1, -1])
+@pytest.mark.parametrize("cut", [1, 4])
+def test_a_resumed_fit_equals_the_uninterrupted_one(tmp_path, moved, save_top_k, cut):
+    whole = callbacks(tmp_path / "whole", save_top_k=save_top_k)
     fit(tmp_path, [*whole], epochs=6)
-    first = callbacks("parts")
-    trainer, _ = fit(tmp_path, [*first], epochs=3, checkpointing=True)
+    first = callbacks(tmp_path / "first", save_top_k=save_top_k)
+    trainer, _ = fit(tmp_path, [*first], epochs=cut, checkpointing=True)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
-    second = callbacks("parts")
+    second = callbacks(tmp_path / ("second" if moved else "first"), save_top_k=save_top_k)
     fit(tmp_path, [*second], ckpt_path=tmp_path / "last.ckpt", checkpointing=True)
-    assert second[0].selector.state_dict() == whole[0].selector.state_dict()
-    assert second[1].stopping.state_dict() == whole[1].stopping.state_dict()
+    assert known(second) == known(whole)
+
+
+class Diverging(Module):
+    """Its head is NaN from the fourth epoch on."""
+
+    def on_train_epoch_start(self):
+        if self.current_epoch >= 3:
+            nn.init.constant_(self.head.bias, torch.nan)
+
+
+def test_a_divergence_after_resuming_stops_as_it_does_without(tmp_path):
+    whole = callbacks(tmp_path / "whole")
+    trainer, _ = fit(tmp_path, [*whole], module=Diverging())
+    assert trainer.global_step == 16
+    fit(tmp_path, [*callbacks(tmp_path / "a")], epochs=3, module=Diverging(), last="last.ckpt")
+    second = callbacks(tmp_path / "b")
+    trainer, _ = fit(tmp_path, [*second], ckpt_path=tmp_path / "last.ckpt", module=Diverging())
+    assert trainer.global_step == 16
+    assert second[1].stopping.reason == whole[1].stopping.reason
+    assert repr(known(second)) == repr(known(whole))
+
+
+def test_a_second_fit_is_another_training(tmp_path):
+    whole, stop = callbacks(tmp_path / "whole")
+    fit(tmp_path, [whole, stop], epochs=3)
+    expected = stop.stopping.state_dict()
+    # The folder holds the first fit's best, which is not replaced; the same callback or another.
+    for again in ([whole], [callbacks(tmp_path / "whole")[0]]):
+        with pytest.raises(ValueError, match=r"^`folder` must be new for a new training, got "):
+            fit(tmp_path, again, epochs=3)
+    fit(tmp_path, [stop], epochs=3)
+    assert stop.stopping.state_dict() == expected
+    assert whole.selector.load()["head.bias"].isfinite().all()
+
+
+def test_a_fit_that_goes_on_is_the_same_training(tmp_path):
+    whole = callbacks(tmp_path / "whole")
+    fit(tmp_path, [*whole], epochs=4)
+    parts = callbacks(tmp_path / "parts")
+    trainer, module = fit(tmp_path, [*parts], epochs=2)
+    trainer.fit_loop.max_epochs = 4
+    trainer.fit(module, loader())
+    assert known(parts) == known(whole)
+
+
+@pytest.mark.parametrize("every_n_epochs", [1, 2])
+def test_one_epoch_has_a_best(tmp_path, every_n_epochs):
+    pair = callbacks(tmp_path / "best", every_n_epochs=every_n_epochs)
+    _, module = fit(tmp_path, [*pair], epochs=1)
+    assert pair[0].selector.best.step == 4
+    state = pair[0].selector.load()
+    assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true", "bf16-mixed"])
+def test_a_training_of_any_precision_is_read(tmp_path, precision):
+    keep, stop = callbacks(tmp_path / "best")
+    _, module = fit(tmp_path, [keep, stop], epochs=3, precision=precision)
+    values = [one["values"]["stable_information"] for one in keep.selector.state_dict()["readings"]]
+    assert [isinstance(value, float) for value in values] == [False, True, True]
+    assert keep.selector.load()["head.bias"].dtype == module.head.bias.dtype
 
 
 def test_a_missing_extra_is_named():

@@ -1,14 +1,22 @@
 """transformers' own Trainer with the callback: it keeps, stops and resumes."""
 
+import shutil
 import subprocess
 import sys
 
 import pytest
 import torch
 from torch.utils.data import Dataset
-from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from prescreen import CheckpointSelector, EarlyStopping, Monitor
+from prescreen.integrations import transformers as transformers_host
 from prescreen.integrations.transformers import ReadoutCallback
 
 pytestmark = pytest.mark.filterwarnings("ignore:'pin_memory' argument:UserWarning")
@@ -40,7 +48,18 @@ def model():
     return BertForSequenceClassification(config)
 
 
-def train(tmp_path, callback, epochs, resume=False):
+class Diverging(TrainerCallback):
+    """Makes weights NaN at a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        if state.global_step >= self.step:
+            torch.nn.init.constant_(model.classifier.bias, torch.nan)
+
+
+def train(tmp_path, callback, epochs, resume=False, seed=0, diverges=10**9):
     arguments = TrainingArguments(
         output_dir=str(tmp_path / "trainer"),
         num_train_epochs=epochs,
@@ -51,9 +70,10 @@ def train(tmp_path, callback, epochs, resume=False):
         report_to=[],
         use_cpu=True,
         disable_tqdm=True,
-        seed=0,
+        seed=seed,
     )
-    trainer = Trainer(model(), arguments, train_dataset=Words(), callbacks=[callback])
+    callbacks = [Diverging(diverges), callback]
+    trainer = Trainer(model(), arguments, train_dataset=Words(), callbacks=callbacks)
     trainer.train(resume_from_checkpoint=resume)
     return trainer
 
@@ -90,14 +110,72 @@ def test_it_stops_training(tmp_path):
     assert "has not improved" in one.stopping.reason
 
 
-def test_a_resumed_training_continues_with_its_readings(tmp_path):
+def known(one):
+    """All that a callback knows, but in which folder its files are."""
+    best = {name: value.tolist() for name, value in one.selector.load().items()}
+    files = sorted(path.name for path in one.selector.folder.glob("step*"))
+    readings = one.selector.state_dict()["readings"]
+    return readings, repr(one.selector.best), best, files, one.stopping.state_dict()
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("place", ["same", "other output", "moved"])
+def test_a_resumed_training_equals_the_uninterrupted_one(tmp_path, monkeypatch, place, large):
+    if large:
+        monkeypatch.setattr(transformers_host, "_LARGE", 10)
     whole = callback(tmp_path / "whole")
     train(tmp_path / "a", whole, 3)
-    train(tmp_path / "b", callback(tmp_path / "parts"), 2)
-    second = callback(tmp_path / "parts")
-    train(tmp_path / "b", second, 3, resume=True)
-    assert second.selector.state_dict() == whole.selector.state_dict()
-    assert second.stopping.state_dict() == whole.stopping.state_dict()
+    train(tmp_path / "b", callback(tmp_path / "first"), 2)
+    checkpoint = tmp_path / "b" / "trainer" / "checkpoint-8"
+    output, kept = tmp_path / "b", tmp_path / "first"
+    if place != "same":
+        output, kept = tmp_path / "c", tmp_path / "second"
+        # Another run's, at the same step.
+        train(output, callback(tmp_path / "stray"), 2, seed=1)
+    if place == "moved":
+        shutil.move(tmp_path / "b", tmp_path / "d")
+        checkpoint = tmp_path / "d" / "trainer" / "checkpoint-8"
+    second = callback(kept)
+    if place == "moved" and large:
+        with pytest.raises(
+            ValueError, match=r"^`resume_from_checkpoint` must be a checkpoint whos"
+        ):
+            train(output, second, 3, resume=str(checkpoint))
+        return
+    train(output, second, 3, resume=str(checkpoint))
+    assert known(second) == known(whole)
+
+
+def test_a_divergence_after_resuming_stops_as_it_does_without(tmp_path):
+    whole = callback(tmp_path / "whole")
+    assert train(tmp_path / "a", whole, 5, diverges=9).state.global_step == 12
+    train(tmp_path / "b", callback(tmp_path / "first"), 2)
+    second = callback(tmp_path / "second")
+    checkpoint = str(tmp_path / "b" / "trainer" / "checkpoint-8")
+    resumed = train(tmp_path / "c", second, 5, resume=checkpoint, diverges=9)
+    assert resumed.state.global_step == 12
+    assert second.stopping.reason == whole.stopping.reason == "stable_information is nan at step 12"
+    assert repr(known(second)) == repr(known(whole))
+
+
+def test_a_second_training_is_another(tmp_path):
+    one = callback(tmp_path / "best")
+    train(tmp_path / "a", one, 2)
+    with pytest.raises(ValueError, match=r"^`folder` must be new for a new training, got "):
+        train(tmp_path / "b", one, 2)
+    expected, one.selector = one.stopping.state_dict(), None
+    train(tmp_path / "c", one, 2)
+    assert one.stopping.state_dict() == expected
+
+
+@pytest.mark.parametrize("every_n_steps", [None, 100])
+def test_one_epoch_has_a_best(tmp_path, every_n_steps):
+    one = callback(tmp_path / "best")
+    one.every_n_steps = every_n_steps
+    trainer = train(tmp_path, one, 1)
+    assert one.selector.best.step == 4
+    state = one.selector.load()
+    assert all(torch.equal(v, state[n]) for n, v in trainer.model.state_dict().items())
 
 
 def test_bad_arguments_are_refused():

@@ -8,6 +8,7 @@ import pytest
 from toy import BAD, GOOD, TRAINING, make_task
 
 from prescreen.ranking.journal import Journal
+from prescreen.ranking.replay import line_of
 from prescreen.ranking.run import rank
 from prescreen.reading import Reading
 
@@ -119,8 +120,10 @@ def test_other_settings_are_refused_by_name(tmp_path):
 
 def test_other_schema_is_refused(tmp_path):
     path = write_example(tmp_path)
-    path.write_text(path.read_text().replace('"prescreen_journal": 1', '"prescreen_journal": 99'))
-    with pytest.raises(ValueError, match=r"^`out` must hold a journal of schema 1, got 99 in "):
+    path.write_bytes(line_of({"prescreen_journal": 99, "settings": SETTINGS}))
+    with pytest.raises(
+        ValueError, match=r"^`out` must hold a journal of schema 1 to 2, got 99 in "
+    ):
         Journal(tmp_path, SETTINGS)
 
 
@@ -151,6 +154,20 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
             Journal(folder, SETTINGS)
 
 
+def test_what_is_no_file_in_place_of_the_journal_is_refused(tmp_path):
+    for name, make in {"folder": Path.mkdir, "pipe": os.mkfifo}.items():
+        (tmp_path / name).mkdir()
+        make(tmp_path / name / "journal.jsonl")
+        for fresh in (False, True):
+            with pytest.raises(
+                ValueError, match=r"^`out` must hold a journal .* else than a file in "
+            ):
+                Journal(tmp_path / name, SETTINGS, fresh=fresh)
+    (tmp_path / "locked" / ".lock").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"^`out` must be a folder that can be written, got "):
+        Journal(tmp_path / "locked", SETTINGS)
+
+
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
 def test_an_unwritable_folder_is_refused(tmp_path):
     tmp_path.chmod(0o500)
@@ -177,8 +194,8 @@ def test_every_line_is_strict_json(tmp_path):
         json.loads(line, parse_constant=refuse)
 
 
-def test_a_run_folder_of_the_earlier_layout_opens(tmp_path):
-    """Written by an earlier layout of the package; the settings are equal: nothing is measured."""
+def test_a_run_folder_of_the_earlier_layout_opens(tmp_path, caplog):
+    """Written by an earlier layout of the package: nothing is measured but what was not built."""
     shutil.copytree(Path(__file__).parent / "runs" / "before_0.1", tmp_path / "run")
     before = (tmp_path / "run" / "journal.jsonl").read_bytes()
     seen = []
@@ -189,8 +206,13 @@ def test_a_run_folder_of_the_earlier_layout_opens(tmp_path):
         out=tmp_path / "run",
         progress=seen.append,
     )
-    assert seen == []
+    assert {progress.name for progress in seen} == {"broken"}
+    unknown, continued = (record.getMessage() for record in caplog.records)
+    assert unknown.endswith(
+        "does not say of which torch and candidates' code it is: taken as the same"
+    )
+    assert "6 of 7 candidates were measured before" in continued
     failures = ["build", "memory", "diverged", "collapsed"]
     assert [row.status for row in ranking] == ["ok"] * 3 + failures
     assert all(reading.architecture == "" for row in ranking for reading in row.trajectory)
-    assert (tmp_path / "run" / "journal.jsonl").read_bytes() == before
+    assert (tmp_path / "run" / "journal.jsonl").read_bytes().startswith(before)

@@ -7,8 +7,8 @@ import random
 import pytest
 from scipy.stats import rankdata
 
-from prescreen.ranking.journal import Record
 from prescreen.ranking.order import order
+from prescreen.ranking.replay import Record
 from prescreen.reading import Reading, Trajectory
 from prescreen.readouts import resolve_readouts
 from prescreen.spaces.candidate import Candidate

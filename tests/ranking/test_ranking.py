@@ -103,7 +103,7 @@ def test_a_run_continues_without_repeating_what_is_finished(tmp_path):
         out=tmp_path / "cut",
         progress=lambda progress: built.append(progress.name),
     )
-    assert built == []
+    assert set(built) == {"broken"}  # what could not be built is tried again
 
 
 def unruly(model):
@@ -235,7 +235,8 @@ def test_sigkill_at_any_moment_is_survived(tmp_path, on):
             assert process.returncode == 0
             break
         events = [json.loads(line) for line in journal.read_text().splitlines()[1:]]
-        ended = [e["candidate"] for e in events if e["event"] in ("finished", "failed")]
+        ends = [e for e in events if e["event"] in ("finished", "failed")]
+        ended = [e["candidate"] for e in ends if e.get("kind") != "build"]  # that is tried again
         assert len(ended) == len(set(ended)), "a finished candidate was measured again"
         assert finished <= set(ended), "a finished candidate was lost"
         finished, lines = set(ended), len(events) + 1

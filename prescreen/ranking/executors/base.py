@@ -12,8 +12,15 @@ import torch
 from prescreen.ranking.events import Event
 from prescreen.screening import Plan
 from prescreen.spaces.candidate import Candidate
+from prescreen.text import first_line
 
 READY = "ready"  # a worker, before its first candidate
+
+# How often a candidate, or the start of a worker, is tried again if its process is lost from outside.
+RETRIES = 3
+
+# Seconds after which a worker is killed that has not ended a candidate, or itself, by then.
+GRACE = 10.0
 
 
 class Executor(Protocol):
@@ -25,8 +32,9 @@ class Executor(Protocol):
         """Screen candidates and yield events as ``(index of the candidate, event)``.
 
         The events of a candidate are STARTED, then Readings, then FINISHED or a CandidateFailed. A
-        candidate that is lost with its worker may begin again, with STARTED. Closing the generator ends
-        all workers.
+        candidate that is lost with its worker may begin again, with STARTED. After ``plan.timeout``
+        seconds its code is interrupted; where it has a process of its own, that is ended if this is in
+        vain. Closing the generator ends all workers.
 
         Args:
             candidates: the candidates to screen.
@@ -56,8 +64,8 @@ def pickled(name: str, value: object, dumps: Callable[[object], bytes] = pickle.
     # containers, and a worker that exceeds it dies of a bus error.
     try:
         return dumps(value)
-    except (pickle.PicklingError, TypeError, AttributeError) as error:
+    except Exception as error:  # objects can raise anything while they are pickled
         raise ValueError(
-            f"the {name} must be picklable for worker processes, got {error}; "
+            f"the {name} must be picklable for worker processes, got {first_line(error)}; "
             "define it at the top level of a module, or measure in this process (on=Here())"
         ) from None

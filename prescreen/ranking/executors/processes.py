@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import os
-import pickle
 import signal
-import threading
-from collections.abc import Generator, Sequence
+import time
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 from prescreen.checks import require_at_least
 from prescreen.failures import CandidateFailed
-from prescreen.ranking.events import FINISHED, Event, events
-from prescreen.ranking.executors.base import READY, pickled, torch_threads
+from prescreen.ranking.events import FINISHED, Event
+from prescreen.ranking.executors.base import GRACE, READY, RETRIES, pickled
+from prescreen.ranking.executors.worker import IGNORED, Unready, end_group, worker_main
 from prescreen.screening import Plan
+from prescreen.screening.deadline import timed_out
 from prescreen.spaces.candidate import Candidate
+
+# A candidate's own doing: crashes, and the out-of-memory killer's SIGKILL. Any other signal comes from
+# outside, and says nothing about the candidate.
+_CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP", "SIGKILL")
+
+# If a candidate has forked, its processes keep the pipe open when the worker dies: it is looked at.
+_LOOK = 1.0
 
 
 def usable_cores() -> int:
@@ -28,6 +40,9 @@ def usable_cores() -> int:
 @dataclass(frozen=True)
 class Processes:
     """Processes on this machine. A script needs ``if __name__ == "__main__":`` around the call.
+
+    A candidate whose process is ended by a signal from outside begins again in another one. After
+    ``RETRIES`` more attempts it has failed as ``"killed"``, as it has at once if its process crashes.
 
     Args:
         workers: how many; by default one for each core.
@@ -48,7 +63,7 @@ class Processes:
         """See ``Executor``."""
         setup = pickled("task", (threads, plan))
         jobs = [pickled(f"candidate {one.name!r}", one) for one in candidates]
-        yield from _measure(jobs, setup, self.workers)
+        yield from _Pool(jobs, setup, self.workers, plan.timeout).events()
 
 
 @dataclass
@@ -57,91 +72,163 @@ class _Worker:
     pipe: Connection
     job: int | None = None
     ready: bool = False
+    end: float = math.inf  # when it is killed, on the monotonic clock
+
+    def is_late(self) -> bool:
+        return time.monotonic() >= self.end
 
 
-def _measure(jobs: Sequence[bytes], setup: bytes, workers: int) -> Generator[tuple[int, Event]]:
-    waiting = [*enumerate(jobs)][::-1]
-    running: dict[Connection, _Worker] = {}
-    try:
-        while waiting or running:
-            while len(running) < workers and len(running) < len(waiting) + _busy(running):
-                worker = _start(setup)
-                running[worker.pipe] = worker
-            for pipe in connection.wait(list(running)):
-                worker = running[pipe]  # type: ignore[index]  # only our own pipes were waited for
-                try:
-                    event = worker.pipe.recv()
-                except (EOFError, ConnectionResetError):
-                    del running[worker.pipe]
-                    failure = _death(worker)
-                    if worker.job is not None:
-                        yield worker.job, failure
-                    continue
-                if event != READY:
-                    assert worker.job is not None
-                    yield worker.job, event
-                if event in (READY, FINISHED) or isinstance(event, CandidateFailed):
-                    worker.ready = True
-                    worker.job, job = waiting.pop() if waiting else (None, None)
-                    _send(worker, job)
-    finally:
-        for worker in running.values():
-            worker.process.kill()
-            worker.process.join()
+class _Pool:
+    """The worker processes of one ranking, and what they have still to do."""
 
+    def __init__(
+        self, jobs: Sequence[bytes], setup: bytes, workers: int, timeout: float | None
+    ) -> None:
+        self._jobs, self._setup, self._workers, self._timeout = jobs, setup, workers, timeout
+        self._waiting = list(range(len(jobs)))[::-1]
+        self._running: list[_Worker] = []
+        self._lost: Counter[int | None] = Counter()
 
-def _busy(running: dict[Connection, _Worker]) -> int:
-    return sum(worker.job is not None for worker in running.values())
+    def events(self) -> Generator[tuple[int, Event]]:
+        try:
+            while self._waiting or self._running:
+                while len(self._running) < min(self._workers, len(self._waiting) + self._busy()):
+                    self._running.append(_start(self._setup))
+                for worker in self._stirred():
+                    yield from self._advance(worker)
+        finally:
+            for worker in self._running:
+                _end(worker, at_once=True)
+
+    def _busy(self) -> int:
+        return sum(worker.job is not None for worker in self._running)
+
+    def _stirred(self) -> list[_Worker]:
+        """The workers that have sent something, have ended, or are late."""
+        patience = min(worker.end for worker in self._running) - time.monotonic()
+        pipes = [worker.pipe for worker in self._running]
+        sent = connection.wait(pipes, min(max(patience, 0.0), _LOOK))
+        return [
+            worker
+            for worker in self._running
+            if worker.pipe in sent or worker.is_late() or not worker.process.is_alive()
+        ]
+
+    def _advance(self, worker: _Worker) -> Iterator[tuple[int, Event]]:
+        event = _received(worker)
+        if event is None:
+            yield from self._ended(worker)
+            return
+        if worker.job is not None:
+            yield worker.job, event
+        if event in (READY, FINISHED) or isinstance(event, CandidateFailed):
+            worker.ready = True
+            worker.job = self._waiting.pop() if self._waiting else None
+            worker.end = time.monotonic() + GRACE + self._limit(worker.job)
+            _send(worker, b"" if worker.job is None else self._jobs[worker.job])
+
+    def _limit(self, job: int | None) -> float:
+        """Seconds for a candidate, or for a worker without one to end."""
+        if job is None:
+            return 0.0
+        return math.inf if self._timeout is None else self._timeout
+
+    def _ended(self, worker: _Worker) -> Iterator[tuple[int, Event]]:
+        """What the end of a worker means for its candidate."""
+        self._running.remove(worker)
+        late, job = worker.is_late(), worker.job
+        code = _end(worker, at_once=late)
+        if job is None and worker.ready:
+            return
+        if job is not None and late and self._timeout is not None:
+            yield job, timed_out(self._timeout)
+            return
+        self._lost[job] += 1
+        if _is_from_outside(code) and self._lost[job] <= RETRIES:
+            self._waiting += [] if job is None else [job]
+        elif job is None:
+            raise RuntimeError(
+                f"a worker process could not start (exit code {code}); a script that ranks with "
+                "processes needs `if __name__ == '__main__':` around the call"
+            )
+        else:
+            yield job, CandidateFailed("killed", _reason(code, self._lost[job]))
 
 
 def _start(setup: bytes) -> _Worker:
     # Spawn, because a forked child can deadlock in torch's thread pools and cannot use CUDA.
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_worker_main, args=(theirs,), daemon=True)
-    process.start()
+    process = context.Process(target=worker_main, args=(theirs,), daemon=True)
+    with _blocked(IGNORED):  # until the worker ignores them
+        process.start()
     theirs.close()  # then the worker's death closes the pipe
     worker = _Worker(process, ours)
     _send(worker, setup)
     return worker
 
 
-def _send(worker: _Worker, message: bytes | None) -> None:
+@contextmanager
+def _blocked(signals: Sequence[int]) -> Iterator[None]:
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
-        worker.pipe.send_bytes(message or b"")
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _send(worker: _Worker, message: bytes) -> None:
+    try:
+        worker.pipe.send_bytes(message)
     except OSError:
         pass  # the worker has died, which the next read from its pipe reports
 
 
-def _death(worker: _Worker) -> CandidateFailed:
-    worker.process.join()
-    code = worker.process.exitcode or 0
-    if not worker.ready:
-        raise RuntimeError(
-            f"a worker process could not start (exit code {code}); a script that ranks with processes "
-            "needs `if __name__ == '__main__':` around the call"
+def _received(worker: _Worker) -> Any:
+    """The next event of a worker; None if there is none, as it has ended or is late."""
+    try:
+        event = worker.pipe.recv() if worker.pipe.poll() else None
+    except (EOFError, OSError):
+        return None
+    if isinstance(event, Unready):
+        raise ValueError(
+            f"every worker process must be able to import the task, got {event.reason}"
         )
-    if code < 0:
-        name = signal.Signals(-code).name
-        hint = ", out of memory?" if -code == signal.SIGKILL else ""
-        return CandidateFailed("killed", f"its worker process ended with {name}{hint}")
-    return CandidateFailed("killed", f"its worker process ended with exit code {code}")
+    return event
 
 
-def _worker_main(pipe: Connection) -> None:
-    # Ctrl-C reaches the whole process group; the parent ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-    threads, plan = pickle.loads(pipe.recv_bytes())
-    pipe.send(READY)
-    while job := pipe.recv_bytes():
-        with torch_threads(threads):
-            for event in events(pickle.loads(job), plan):
-                pipe.send(event)
+def _end(worker: _Worker, *, at_once: bool) -> int:
+    """Wait for the end of a worker, or bring it about; its exit code."""
+    process = worker.process
+    if at_once:
+        process.kill()
+    process.join(GRACE)
+    process.kill()
+    process.join()
+    if process.pid is not None:
+        end_group(process.pid)
+    worker.pipe.close()
+    return process.exitcode or 0
 
 
-def _exit_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
+def _is_from_outside(code: int) -> bool:
+    return code < 0 and _signal(code) not in _CRASHES
+
+
+def _signal(code: int) -> str:
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
+
+
+def _reason(code: int, times: int) -> str:
+    if code >= 0:
+        return f"its worker process ended with exit code {code}"
+    if _is_from_outside(code):
+        return f"its worker process was ended {times} times from outside, by {_signal(code)}"
+    hint = ", out of memory?" if -code == signal.SIGKILL else ""
+    return f"its worker process ended with {_signal(code)}{hint}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import pickle
+import signal
+import time
 from collections import Counter
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -14,16 +16,16 @@ import torch
 from prescreen.checks import require, require_at_least
 from prescreen.failures import CandidateFailed
 from prescreen.ranking.events import STARTED, Event, events
-from prescreen.ranking.executors.base import READY, pickled
+from prescreen.ranking.executors.base import GRACE, READY, RETRIES, pickled
 from prescreen.ranking.executors.ray_connection import connected, host_and_port, import_ray
 from prescreen.reading import Reading
 from prescreen.screening import Plan
+from prescreen.screening.deadline import timed_out
 from prescreen.spaces.candidate import Candidate
 from prescreen.text import named_line
 
-# How often a candidate, or the start of a worker, is tried again. A candidate that ends its own process
-# (a segmentation fault, too much memory) looks like a lost node: the limit tells them apart.
-RETRIES = 3
+# What ends an actor's process, a candidate's crash or the loss of a node, looks the same from here: the
+# limit of RETRIES tells them apart.
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Ray:
         setup = pickled("task", (threads, plan), dumps)
         jobs = [pickled(f"candidate {one.name!r}", one, dumps) for one in candidates]
         with connected(ray, self.address):
-            yield from _measure(ray, jobs, setup, self.workers, each)
+            yield from _measure(ray, jobs, setup, self.workers, each, plan.timeout)
 
     def resources(self, device: str, threads: int) -> dict[str, float]:
         """The resources of a candidate, by Ray's names.
@@ -99,6 +101,9 @@ class _Worker:
     """The actor. It is asked for one event at a time: none can be lost on the way."""
 
     def prepare(self, setup: bytes) -> str:
+        # Ray makes a SIGTERM, as of a node that is taken away, a SystemExit in the candidate's code.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         threads, self.plan = _unpickled("the task", setup)
         torch.set_num_threads(threads)
         return READY
@@ -114,10 +119,19 @@ class _Worker:
 class _Slot:
     actor: Any
     job: int | None = None
+    end: float = math.inf  # when it is killed, on the monotonic clock
+
+    def is_late(self) -> bool:
+        return time.monotonic() >= self.end
 
 
 def _measure(
-    ray: Any, jobs: list[bytes], setup: bytes, workers: int, each: dict[str, float]
+    ray: Any,
+    jobs: list[bytes],
+    setup: bytes,
+    workers: int,
+    each: dict[str, float],
+    timeout: float | None,
 ) -> Generator[tuple[int, Event]]:
     worker = ray.remote(num_cpus=each["CPU"], num_gpus=each["GPU"])(_Worker)
     shipped = ray.put(setup)
@@ -130,7 +144,7 @@ def _measure(
             while len(slots) < min(workers or room, room, len(waiting) + _busy(slots)):
                 actor = worker.remote()
                 slots[actor.prepare.remote(shipped)] = _Slot(actor)
-            slot, answer = _answered(ray, slots)
+            slot, answer = _answered(ray, slots, timeout)
             actor, job = slot.actor, slot.job
             if isinstance(answer, ray.exceptions.RayError):
                 ray.kill(actor)  # it may still live if only the network is broken
@@ -143,9 +157,10 @@ def _measure(
             # The next event is requested before this one is journalled: workers do not wait.
             if isinstance(answer, Reading) or answer == STARTED:
                 slots[actor.next.remote()] = slot
-            elif waiting:
+            elif waiting and not slot.is_late():
                 following = waiting.pop()
-                slots[actor.next.remote(jobs[following])] = _Slot(actor, following)
+                end = math.inf if timeout is None else time.monotonic() + timeout + GRACE
+                slots[actor.next.remote(jobs[following])] = _Slot(actor, following, end)
             else:
                 ray.kill(actor)
             if job is None:
@@ -157,9 +172,16 @@ def _measure(
             ray.kill(slot.actor)
 
 
-def _answered(ray: Any, slots: dict[Any, _Slot]) -> tuple[_Slot, Any]:
-    """Wait for one answer: an event, or Ray's error for a lost worker."""
-    (reference,), _ = ray.wait(list(slots), num_returns=1)
+def _answered(ray: Any, slots: dict[Any, _Slot], timeout: float | None) -> tuple[_Slot, Any]:
+    """Wait for one answer: an event, Ray's error for a lost worker, or the failure of a late one."""
+    latest = min(slots, key=lambda reference: slots[reference].end)
+    patience = slots[latest].end - time.monotonic()
+    answered, _ = ray.wait(
+        list(slots), num_returns=1, timeout=None if patience == math.inf else max(patience, 0.0)
+    )
+    if not answered and timeout is not None:
+        return slots.pop(latest), timed_out(timeout)
+    (reference,) = answered
     try:
         answer = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
@@ -206,7 +228,7 @@ def _given_up(job: int | None, error: Exception) -> tuple[int, CandidateFailed]:
 def _unpickled(what: str, value: bytes) -> Any:
     try:
         return pickle.loads(value)
-    except Exception as error:  # importing a module can raise anything
+    except BaseException as error:  # importing a module can raise anything
         raise ValueError(
             f"every node must be able to import {what}, got {named_line(error)}"
         ) from None

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from prescreen.interrupts import same_handlers
 from prescreen.text import first_line
 
 _CONNECT_SECONDS = 5.0
@@ -50,7 +51,8 @@ def connected(ray: Any, address: str) -> Iterator[None]:
 def _connect(ray: Any, address: str) -> None:
     try:
         # Workers would print on the standard output, which is for results.
-        ray.init(address, log_to_driver=False, logging_level=logging.WARNING)
+        with same_handlers():
+            ray.init(address, log_to_driver=False, logging_level=logging.WARNING)
     except Exception as error:  # Ray raises a bare Exception if a node does not start in time
         raise _unreachable(address, error) from None
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from prescreen.text import first_line
+from prescreen.text import first_line, printable
 
 SUFFIXES = (
     *(".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm"),
@@ -57,8 +57,7 @@ def files_of(folder: Path, *endings: str) -> list[Path]:
 
 def shown(path: Path | str) -> str:
     """A path on one line, with escapes for what cannot be printed."""
-    characters = str(path)
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in characters)
+    return printable(str(path))
 
 
 def short(text: str) -> str:

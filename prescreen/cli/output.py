@@ -1,0 +1,40 @@
+"""Output: results on the standard output, notes on the other; both survive any locale and name."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prescreen.text import printable
+
+
+def show(text: str, end: str = "\n") -> None:
+    """Print a result; characters that the locale lacks are escaped."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), end=end)
+
+
+def note(line: str) -> None:
+    """Print a line for people on the standard error."""
+    print(printable(line), file=sys.stderr)
+
+
+class _Notes(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        note(record.getMessage())
+
+
+@contextmanager
+def logs_as_notes() -> Iterator[None]:
+    """Print what prescreen logs, and nothing else, inside the context."""
+    logger, handler = logging.getLogger("prescreen"), _Notes(logging.WARNING)
+    before = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before

@@ -1,0 +1,93 @@
+"""Continued: which candidates of an earlier run need not be measured again, and who is told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from prescreen.failures import UNSURE
+from prescreen.ranking.folder import ANEW
+from prescreen.ranking.journal import Journal
+from prescreen.ranking.replay import Record
+from prescreen.spaces.candidate import Candidate
+from prescreen.spaces.code import Code
+
+logger = logging.getLogger(__name__)
+
+Codes = Mapping[str, Mapping[str, str]]
+
+
+def codes_of(candidates: Sequence[Candidate]) -> Codes:
+    """What builds each candidate, by its key: part to digest or version."""
+    code = Code()
+    return {one.key: code.of(one) for one in candidates}
+
+
+def left_to_measure(
+    candidates: Sequence[Candidate], journal: Journal, codes: Codes
+) -> list[Candidate]:
+    """The candidates whose record does not stand; what is taken over of an earlier run is logged.
+
+    A failure to build or import is tried again, as what was missing may be there now, and so is one
+    that may be the machine's doing.
+
+    Raises:
+        ValueError: a record that stands is that of other code.
+    """
+    records = journal.records
+    known = [one for one in candidates if one.key in records]
+    standing = [one for one in known if _stands(records[one.key], journal)]
+    _require_same_code(standing, journal, codes)
+    if journal.unknown and known:
+        names = " and ".join([*journal.unknown, "candidates' code"])
+        logger.warning(
+            "%s does not say of which %s it is: taken as the same", journal.folder, names
+        )
+    if known:
+        again = sum(records[one.key].done for one in known) - len(standing)
+        failed = sum(records[one.key].status != "finished" for one in standing)
+        _tell(journal, len(standing), len(candidates), failed, again)
+    left = {one.key for one in candidates} - {one.key for one in standing}
+    return [one for one in candidates if one.key in left]
+
+
+def _stands(record: Record, journal: Journal) -> bool:
+    """Whether a record is taken over."""
+    if record.status == "finished":
+        # Only earlier versions did not note the code; else the line was removed by hand.
+        return bool(record.code or journal.unknown)
+    missing = record.reason.startswith(("ImportError:", "ModuleNotFoundError:"))
+    return record.done and not missing and record.status not in ("build", *UNSURE)
+
+
+def _require_same_code(standing: Sequence[Candidate], journal: Journal, codes: Codes) -> None:
+    for one in standing:
+        now = codes.get(one.key, {})
+        # A part that is new beside others that are the same has not been part of what was measured.
+        unlike = [(p, was) for p, was in journal.records[one.key].code.items() if now.get(p) != was]
+        if unlike:
+            got = "; ".join(f"{part} {was} instead of {now.get(part)}" for part, was in unlike)
+            raise ValueError(
+                f"`out` must be a folder of the same code, got {journal.folder} ({ANEW}) with {got} "
+                f"for {one.name!r}"
+            )
+
+
+def _tell(journal: Journal, standing: int, candidates: int, failed: int, again: int) -> None:
+    times = [record.time for record in journal.records.values() if record.time]
+    ends = dict.fromkeys(_minute(time) for time in (min(times), max(times))) if times else {}
+    when = " to ".join(ends) if ends else f"before {_minute(journal.written)}"
+    logger.warning(
+        "Continues %s: %s of %s candidates were measured before (%s)%s%s; --fresh measures all anew",
+        journal.folder,
+        standing,
+        candidates,
+        when,
+        f", {failed} of them failed" if failed else "",
+        f", {again} more failed and {'is' if again == 1 else 'are'} tried again" if again else "",
+    )
+
+
+def _minute(time: float) -> str:
+    return f"{datetime.fromtimestamp(time):%Y-%m-%d %H:%M}"

@@ -1,0 +1,77 @@
+"""Worker: what runs in a process of its own and measures the candidates that come through a pipe."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from multiprocessing import connection, parent_process
+from multiprocessing.connection import Connection
+
+from prescreen.failures import CandidateFailed, failing_as
+from prescreen.ranking.events import STARTED, events
+from prescreen.ranking.executors.base import READY, torch_threads
+from prescreen.text import named_line
+
+# Ctrl-C and the end of a terminal reach all processes; the parent ends its workers.
+IGNORED = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
+
+
+@dataclass(frozen=True)
+class Unready:
+    """Why a worker cannot begin."""
+
+    reason: str
+
+
+def worker_main(pipe: Connection) -> None:
+    """Receive the plan, then candidates; send their events."""
+    _stand_apart()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    try:
+        threads, plan = pickle.loads(pipe.recv_bytes())
+    except BaseException as error:  # importing a module can raise anything
+        pipe.send(Unready(named_line(error)))
+        return
+    pipe.send(READY)
+    while job := pipe.recv_bytes():
+        with torch_threads(threads):
+            try:
+                with failing_as("build"):
+                    candidate = pickle.loads(job)
+            except CandidateFailed as failure:
+                pipe.send(STARTED)
+                pipe.send(failure)
+                continue
+            for event in events(candidate, plan):
+                pipe.send(event)
+
+
+def end_group(pid: int) -> None:
+    """End what a worker has started, and itself if it still lives."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (AttributeError, OSError):  # Windows; none is left
+        pass
+
+
+def _stand_apart() -> None:
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
+        os.setpgid(0, 0)  # so that what candidates start ends with the worker
+    # The standard output is for results, also from C and when the process ends.
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+
+
+def _exit_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    end_group(os.getpid())
+    os._exit(1)

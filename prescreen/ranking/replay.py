@@ -1,0 +1,196 @@
+"""Replay: the events of a journal, checked before they are written and again when they are read."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from prescreen.failures import KINDS
+from prescreen.reading import Reading, Trajectory
+
+# What an event must hold, and what it may hold, beside its own name and its candidate's.
+_EVENTS: dict[str, tuple[set[str], set[str]]] = {
+    "started": (set(), {"code", "time"}),
+    "reading": ({"reading"}, {"number"}),
+    "finished": ({"readings"}, {"time"}),
+    "failed": ({"kind", "reason"}, {"time"}),
+}
+_READING = {"step", "values", "seconds", "training_loss", "parameters"}
+_LARGEST = 2**63
+
+
+class Damaged(Exception):
+    """An event that cannot be true; the message says why."""
+
+
+@dataclass
+class Record:
+    """The state of one candidate according to the journal.
+
+    Args:
+        trajectory: the readings of its latest attempt.
+        status: ``"running"``, ``"finished"``, or the kind of its failure.
+        reason: why it failed.
+        code: what built it: part to digest or version; empty if unknown.
+        time: of its latest event that has one, in seconds since 1970; 0 if unknown.
+    """
+
+    trajectory: Trajectory = field(default_factory=Trajectory)
+    status: str = "running"
+    reason: str = ""
+    code: Mapping[str, str] = field(default_factory=dict)
+    time: int = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether it has finished or failed, and is not measured again."""
+        return self.status != "running"
+
+
+@dataclass(frozen=True)
+class Complete:
+    """What the readings of a candidate that finished must be.
+
+    Args:
+        names: of the values in each reading.
+        readings: how many there may be.
+        steps: the step of the last one; None if it is not known beforehand.
+    """
+
+    names: Iterable[str]
+    readings: range
+    steps: int | None = None
+
+    def check(self, trajectory: Trajectory) -> None:
+        """Refuse what a finished candidate cannot have.
+
+        Raises:
+            Damaged: number, last step or names of its readings are others.
+        """
+        _need(len(trajectory) in self.readings, f"finished after {len(trajectory)} readings")
+        last = trajectory.last.step
+        _need(self.steps in (None, last), f"finished at step {last} of {self.steps}")
+        for reading in trajectory:
+            unlike = sorted(set(self.names) ^ set(reading.values))
+            _need(not unlike, f"a reading that differs in {', '.join(unlike)}")
+
+
+def line_of(event: Mapping[str, Any]) -> bytes:
+    """An event as a line that holds its own checksum."""
+    return json.dumps({**event, "crc": _checksum(event)}, allow_nan=False).encode() + b"\n"
+
+
+def event_of(line: bytes, *, checked: bool = True) -> dict[str, Any]:
+    """The event that ``line_of`` wrote.
+
+    Args:
+        line: without its newline.
+        checked: whether a line without checksum is refused; version 1 of the journal had none.
+
+    Raises:
+        Damaged: it is not a JSON object, or another than was written.
+    """
+    try:
+        event = json.loads(line.decode(), object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        raise Damaged("it is not JSON") from None
+    if not isinstance(event, dict):
+        raise Damaged("it is not an event")
+    if checked or "crc" in event:
+        _need(event.pop("crc", None) == _checksum(event), "its checksum is wrong")
+    return event
+
+
+def apply(
+    records: dict[str, Record], event: Mapping[str, Any], complete: Complete | None = None
+) -> None:
+    """Add an event to the records.
+
+    Raises:
+        Damaged: it has not the form of an event, or cannot follow those before it; nothing is changed.
+    """
+    kind, key = event.get("event"), event.get("candidate")
+    if not isinstance(kind, str) or kind not in _EVENTS or not isinstance(key, str):
+        raise Damaged("it is not an event")
+    needed, possible = _EVENTS[kind]
+    keys = set(event) - {"event", "candidate"}
+    _need(
+        needed <= keys <= needed | possible, f"{kind} with {', '.join(sorted(keys)) or 'nothing'}"
+    )
+    time = _integer("time", event.get("time", 0))
+    record = records.get(key, Record())
+    if kind == "started":
+        record = Record(code=_code(event.get("code", {})))
+    elif kind == "reading":
+        reading = _reading(event["reading"])
+        # If the line of a later start was removed by hand, its first reading begins the attempt.
+        if _integer("number", event.get("number", 0)) == 1 and (record.trajectory or record.done):
+            record = Record()
+        _need(not record.done, "a reading after the end")
+        steps = [one.step for one in record.trajectory] or [0]
+        _need(reading.step > steps[-1], f"step {reading.step} after step {steps[-1]}")
+        record.trajectory.append(reading)
+    else:
+        _need(not record.done, f"{kind} after the end")
+        if kind == "failed":
+            status, reason = event["kind"], event["reason"]
+            _need(status in KINDS and isinstance(reason, str), f"a failure of kind {status!r:.40}")
+            record.status, record.reason = status, reason
+        elif _integer("readings", event["readings"]) == len(record.trajectory):
+            if complete is not None:
+                complete.check(record.trajectory)
+            record.status = "finished"
+        # Else a line was removed by hand: the candidate is measured again.
+    record.time = time or record.time
+    records[key] = record
+
+
+def _reading(data: object) -> Reading:
+    if not isinstance(data, dict) or set(data) - {"architecture"} != _READING:
+        raise Damaged("a reading with other parts")
+    values, architecture = data["values"], data.get("architecture", "")
+    if not isinstance(values, dict) or not isinstance(architecture, str):
+        raise Damaged("a reading with parts of other types")
+    numbers = {**values, "seconds": data["seconds"], "training_loss": data["training_loss"]}
+    for name, number in numbers.items():
+        is_number = isinstance(number, float | int) and not isinstance(number, bool)
+        finite = is_number and abs(number) <= sys.float_info.max
+        _need(finite or number in ("nan", "inf", "-inf"), f"{name} {number!r:.40}")
+    seconds = float(data["seconds"])
+    _need(math.isnan(seconds) or 0 <= seconds < math.inf, f"seconds {seconds}")
+    _integer("step", data["step"])
+    _integer("parameters", data["parameters"])
+    return Reading.from_json(data)
+
+
+def _code(parts: object) -> dict[str, str]:
+    if not isinstance(parts, dict) or not all(isinstance(one, str) for one in parts.values()):
+        raise Damaged("`code` of another type")
+    return parts
+
+
+def _integer(name: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _LARGEST:
+        raise Damaged(f"{name} {value!r:.40}")
+    return value
+
+
+def _need(holds: bool, reason: str) -> None:
+    if not holds:
+        raise Damaged(reason)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError  # caught by ``event_of``
+    return found
+
+
+def _checksum(event: Mapping[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(event, sort_keys=True).encode()):08x}"
