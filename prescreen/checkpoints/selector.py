@@ -157,7 +157,8 @@ class CheckpointSelector:
         kept = self._kept(step)
         if not kept.is_whole:
             raise ValueError(
-                f"checkpoint must be as it was written, got {kept.path}, which has changed or is missing"
+                f"checkpoint must be as it was written, got {str(kept.path)!r}, which has changed or is "
+                "missing"
             )
         return load_state(kept.path)
 
