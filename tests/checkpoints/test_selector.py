@@ -70,6 +70,26 @@ def test_the_top_k_of_an_unsmoothed_readout_are_kept_as_if_all_had_been(tmp_path
     assert everything.best == selector.best
 
 
+@pytest.mark.parametrize("top", [1, 3, -1])
+@pytest.mark.parametrize("smoothing", [1, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_kept_is_what_the_whole_curve_would_keep(top, smoothing, seed):
+    """With NaN, a window that begins late, and returns: against ranking all readings every time."""
+    generator = random.Random(seed)
+    selector = CheckpointSelector(save_top_k=top, smoothing=smoothing, start=6)
+    readings, kept = [], set()
+    for step in [0, 1, 2, 3, 4, 5, 3, 4, 6, 7, 8, 9, 10, 8, 9, 10, 11, 12]:
+        value = math.nan if generator.random() < 0.4 else generator.random()
+        readings = [one for one in readings if one.step < step] + [reading(step, value)]
+        ranked = selector.selection.ranked(readings)
+        there = [one for one in ranked if one == step or (one in kept and one < step)]
+        pending = sorted(ranked)[-(smoothing // 2) :] if smoothing > 1 else []
+        kept = (set(there) if top == -1 else {*there[:top], *pending} & set(there)) or {step}
+        selector.update(reading(step, value))
+        assert set(map(int, selector.state_dict()["files"])) == kept
+        assert selector.best.step in kept
+
+
 def test_from_its_start_on_only_the_window_counts(tmp_path):
     selector = CheckpointSelector(tmp_path, smoothing=1, start=3)
     run(selector, [9.0, 8.0])
@@ -92,7 +112,7 @@ def test_nan_is_kept_only_until_there_is_a_value(tmp_path):
     for step in (1, 2):
         assert selector.update(reading(step, math.nan), state(step))
         assert (selector.best.step, selector.best.skipped) == (step, step)
-        assert selector.best.doubts == ("no checkpoint has a value: it is the latest",)
+        assert selector.best.doubts == ("no checkpoint that is kept has a value: it is the latest",)
         assert torch.equal(selector.load()["weight"], state(step)["weight"])
         assert len(files(tmp_path)) == 1
     run(selector, [1.0], first=3)
