@@ -111,7 +111,7 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
         more = file.metadata() or {}
         order = json.loads(more[_ORDER]) if _ORDER in more else [*file.keys()]
         if sorted(order) != sorted(file.keys()):
-            raise ValueError("its list of names is not that of its tensors")
+            raise ValueError(f"`{_ORDER}` must list the tensors, got {len(order)} names")
         state = OrderedDict((name, file.get_tensor(name)) for name in order)
     if _VERSIONS not in more:
         return dict(state)

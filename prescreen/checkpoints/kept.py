@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prescreen.checks import require, require_at_least
 from prescreen.files import PICKLED, SAFETENSORS
 
 ENDINGS = (SAFETENSORS, PICKLED)
@@ -45,14 +46,12 @@ class Kept:
             ValueError, KeyError, TypeError: it is not.
         """
         path, size, sha256 = Path(data["file"]), data["size"], data["sha256"]
-        if (folder is not None and data["file"] != path.name) or not is_stem(path.stem):
-            raise ValueError(f"{data['file']!r} as a file, which no selector writes")
-        if path.suffix not in ENDINGS:
-            raise ValueError(f"{data['file']!r} as a file, which no selector writes")
-        if type(size) is not int or size < 0:
-            raise ValueError(f"{size!r} as a size")
-        if not re.fullmatch("[0-9a-f]{64}", sha256):
-            raise ValueError(f"{sha256!r} as a digest")
+        ours = is_stem(path.stem) and path.suffix in ENDINGS
+        plain = folder is None or data["file"] == path.name
+        require("file", "a plain name that selectors give", data["file"], ours and plain)
+        require_at_least("size", size, 0)
+        digits = re.fullmatch("[0-9a-f]{64}", sha256) is not None
+        require("sha256", "64 hexadecimal digits", sha256, digits)
         return cls(path if folder is None else folder / path, size, sha256)
 
     def to_json(self, *, plain: bool) -> dict[str, Any]:

@@ -43,6 +43,7 @@ class Manifest:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._process = os.getpid()
+        self._left: list[Kept] = []  # dropped, but not deleted yet
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # One lock for all threads: garbage may be collected in any of them.
@@ -84,8 +85,7 @@ class Manifest:
         """Append a reading, and delete the files that are dropped with it."""
         dropped = [*dropped]
         self._append(_update(reading, kept, dropped))
-        for one in dropped:
-            _delete(one)
+        self._left = [one for one in (*self._left, *dropped) if not _is_deleted(one)]
 
     def close(self) -> None:
         """Release the folder."""
@@ -133,7 +133,7 @@ def begin(
         found.clean(folder)
         manifest.write(settings, record)
         for kept in found.lacking(record.files):
-            _delete(kept)
+            _is_deleted(kept)
     except BaseException:
         manifest.close()
         raise
@@ -162,9 +162,12 @@ def _require_same_run(folder: Path, found: Record, ours: Record, continues: Cont
         )
 
 
-def _delete(kept: Kept) -> None:
-    with suppress(OSError):  # Windows does not delete a file that is being read
-        kept.path.unlink()
+def _is_deleted(kept: Kept) -> bool:
+    """Delete a file; Windows does not if it is being read."""
+    with suppress(OSError):
+        kept.path.unlink(missing_ok=True)
+        return True
+    return False
 
 
 def _update(reading: Reading, kept: Kept | None, dropped: Iterable[Kept]) -> dict[str, Any]:

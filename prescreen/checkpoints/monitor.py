@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,12 +10,12 @@ import torch.distributed as dist
 from torch import nn
 
 from prescreen.checkpoints.readings import plain_step
+from prescreen.heads.find import unwrap
 from prescreen.panel import CHECKPOINT_PANEL
 from prescreen.predictions import Link
 from prescreen.probe import Probe
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
-from prescreen.readouts.network import structure
 from prescreen.tasks.images.views import view_of
 
 
@@ -112,7 +113,7 @@ class Monitor:
         return answer
 
     def _read(self, model: nn.Module, step: int) -> Reading:
-        found = structure(model)
+        found = _structure(model)
         if step < self._latest or found != (self._structure or found):
             self.reset()
         self._latest, self._structure = step, found
@@ -134,6 +135,13 @@ class Monitor:
         self._probe.load_state_dict(state)
         self._latest = state.get("latest", max(state["steps"], default=-1))
         self._structure = state.get("structure", "")
+
+
+def _structure(model: nn.Module) -> str:
+    """A digest of the names and shapes of a model's parameters, wrapped or not."""
+    named = unwrap(model).named_parameters()
+    shapes = [f"{name.replace('_orig_mod.', '')} {tuple(one.shape)}" for name, one in named]
+    return hashlib.sha256("\n".join(shapes).encode(errors="replace")).hexdigest()
 
 
 def _message(error: Exception) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from prescreen.checks import require_at_least
+from prescreen.checks import require, require_at_least
 from prescreen.reading import Reading
 
 
@@ -58,13 +58,13 @@ def reading_from_json(data: Mapping[str, Any], names: Sequence[str]) -> Reading:
     Raises:
         ValueError, KeyError, TypeError, AttributeError: it is not one.
     """
-    numbers = {**data["values"], "seconds": data["seconds"], "loss": data["training_loss"]}
+    numbers = {**data["values"], "seconds": data["seconds"], "training_loss": data["training_loss"]}
     for name, value in numbers.items():
-        if type(value) not in (int, float) and value not in ("nan", "inf", "-inf"):
-            raise ValueError(f"{value!r} as {name}")
+        is_number = type(value) in (int, float) or value in ("nan", "inf", "-inf")
+        require(name, "a number", value, is_number)
     for name in ("step", "parameters"):
-        if type(data[name]) is not int or data[name] < 0:
-            raise ValueError(f"{data[name]!r} as {name}")
-    if lacking := [name for name in names if name not in data["values"]]:
-        raise ValueError(f"a reading without {', '.join(lacking)}")
+        require_at_least(name, data[name], 0)
+    require(
+        "values", f"those of {', '.join(names)}", [*data["values"]], set(names) <= numbers.keys()
+    )
     return Reading.from_json(data)

@@ -12,6 +12,7 @@ from typing import Any
 
 from prescreen.checkpoints.kept import ENDINGS, Kept, is_stem
 from prescreen.checkpoints.readings import reading_from_json
+from prescreen.checks import require, require_at_least
 from prescreen.reading import Reading
 from prescreen.text import named_line
 
@@ -115,7 +116,7 @@ def read_record(folder: Path, settings: Mapping[str, Any]) -> Record | None:
             return record
         if _content(folder) == content:  # else a selector that is in use has just deleted it
             raise ValueError(
-                f"`folder` must hold the files that its {MANIFEST} lists, got {missing[0].path} "
+                f"`folder` must hold the files that its {MANIFEST} lists, got {str(missing[0].path)!r} "
                 "missing, a link or of another size; put it back, or choose another folder"
             )
 
@@ -159,12 +160,12 @@ def _replay(path: Path, content: bytes, settings: Mapping[str, Any]) -> Record:
             _apply(record, _event(line), path.parent, settings["readouts"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"`folder` must hold an undamaged {MANIFEST}, got line {number} of {path} with "
+            f"`folder` must hold an undamaged {MANIFEST}, got line {number} of {str(path)!r}: "
             f"{error if type(error) is ValueError else named_line(error)}"
         ) from None
     if found[0] != VERSION:
         raise ValueError(
-            f"`folder` must hold a manifest of version {VERSION}, got {found[0]!r} in {path}"
+            f"`folder` must hold a manifest of version {VERSION}, got {found[0]!r} in {str(path)!r}"
         )
     if found[1] != settings:
         raise ValueError(
@@ -185,15 +186,14 @@ def _is_cut(line: bytes) -> bool:
 def _event(line: bytes) -> dict[str, Any]:
     text, _, crc = line.decode().rpartition(_CRC)
     if crc != f'{zlib.crc32(f"{text}}}".encode()):08x}"}}':
-        raise ValueError("a wrong checksum")
+        raise ValueError(f"line must end with its checksum, got {crc[-12:]!r}")
     event: dict[str, Any] = json.loads(f"{text}}}")
     return event
 
 
 def _apply(record: Record, event: dict[str, Any], folder: Path, names: Sequence[str]) -> None:
     if "claim" in event:
-        if not is_stem(event["claim"]):
-            raise ValueError(f"{event['claim']!r} as a claim, which no selector makes")
+        require("claim", "a name that selectors give", event["claim"], is_stem(event["claim"]))
         record.claims.append(event["claim"])
         return
     reading = reading_from_json(event["reading"], names)
@@ -210,5 +210,5 @@ def _apply(record: Record, event: dict[str, Any], folder: Path, names: Sequence[
     record.readings.append(reading)
     if "file" in event:
         record.files[reading.step] = Kept.from_json(event, folder)
-    if (latest := next(reversed(record.files), 0)) > reading.step:
-        raise ValueError(f"a file of step {latest} after a return to {reading.step}")
+    latest = next(reversed(record.files), 0)
+    require_at_least("step", reading.step, latest)  # files of later steps are dropped at a return

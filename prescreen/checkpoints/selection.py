@@ -88,14 +88,16 @@ class Selection:
     def choose_of(self, kept: Collection[int], readings: Sequence[Reading]) -> Choice | None:
         """The best checkpoint of the kept steps, or the latest if none has a value."""
         choice = self.choose(readings)
-        if choice is None and kept:
-            doubts = ("no checkpoint has a value: it is the latest",)
-            return Choice(max(kept), math.nan, 0, len(self.window(readings)), doubts)
-        if choice is None or choice.step in kept:
+        if choice is not None and choice.step in kept:
             return choice
         others = [step for step in self.ranked(readings) if step in kept]
-        lost = f"step {choice.step} now reads better, but was not kept"
-        return replace(choice, step=others[0], doubts=(*choice.doubts, lost)) if others else None
+        if choice is not None and others:
+            lost = f"step {choice.step} now reads better, but was not kept"
+            return replace(choice, step=others[0], doubts=(*choice.doubts, lost))
+        if not kept:
+            return None
+        doubts = ("no checkpoint that is kept has a value: it is the latest",)
+        return Choice(max(kept), math.nan, 0, len(self.window(readings)), doubts)
 
     @property
     def compares_many(self) -> bool:
@@ -114,20 +116,36 @@ class Selection:
                 kept until the readings around them are complete.
         """
         latest = readings[-1].step
+        if save_top_k == -1:
+            return self._with_value(readings, kept) or {latest}
         ranked = self.ranked(readings)
         if not ranked:  # one without a value is better than none
             return {latest}
-        if save_top_k == -1:
-            return set(ranked)
         half = self.smoothing // 2
         pending = sorted(ranked)[len(ranked) - half :] if half else []
         there = [step for step in ranked if step in kept or step == latest]
-        return {*there[:save_top_k], *pending} & set(there)
+        return {*there[:save_top_k], *pending} & set(there) or {latest}
 
     def window(self, readings: Iterable[Reading]) -> list[Reading]:
         """The readings in the window, including those with NaN."""
         readings = list(readings)
         return [reading for reading in readings if reading.step >= self.start] or readings
+
+    def _with_value(self, readings: Sequence[Reading], kept: Collection[int]) -> set[int]:
+        """Steps in the window whose readings have values, out of the kept and the last one.
+
+        Several are kept only if they all have values.
+        """
+        lone = [one for one in readings if one.step in kept] if len(kept) == 1 else []
+        others = [one.step for one in lone if self._is_valued(one)] if lone else kept
+        in_window = readings[-1].step >= self.start
+        return {
+            *(step for step in others if step >= self.start or not in_window),
+            *(one.step for one in readings[-1:] if self._is_valued(one)),
+        }
+
+    def _is_valued(self, reading: Reading) -> bool:
+        return not any(math.isnan(value) for value in self.panel.oriented(reading.values))
 
     def _scores(self, readings: Iterable[Reading]) -> tuple[list[int], Floats, Floats]:
         """Steps, smoothed values (steps, readouts) that are better when higher, and scores."""
@@ -155,6 +173,8 @@ def _order(steps: Sequence[int], scores: Floats) -> list[int]:
 
 def smooth(values: Floats, window: int) -> Floats:
     """Running means along the first axis, over fewer values at the ends."""
+    if window == 1:
+        return values
     half = window // 2
     parts = [values[max(0, i - half) : i + half + 1] for i in range(len(values))]
     return np.array([part.mean(axis=0) for part in parts]).reshape(values.shape)

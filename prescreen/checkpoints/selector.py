@@ -117,7 +117,8 @@ class CheckpointSelector:
                 f"`reading` must be of a step after {known[0].step}, the first of this training, got "
                 f"{reading.step}; another training needs another selector"
             )
-        compared = before.readings if self.selection.compares_many else before.of_files
+        every = self.selection.compares_many or self.save_top_k == -1
+        compared = before.readings if every else before.of_files
         held = self.selection.worth_keeping([*compared, reading], before.files, self.save_top_k)
         files = {step: kept for step, kept in before.files.items() if step in held}
         try:
@@ -157,7 +158,8 @@ class CheckpointSelector:
         kept = self._kept(step)
         if not kept.is_whole:
             raise ValueError(
-                f"checkpoint must be as it was written, got {kept.path}, which has changed or is missing"
+                f"checkpoint must be as it was written, got {str(kept.path)!r}, which has changed or is "
+                "missing"
             )
         return load_state(kept.path)
 

@@ -65,6 +65,7 @@ class EarlyStopping:
         self.check_finite = check_finite
         self._steps: list[int] = []
         self._values: list[float] = []
+        self._smoothed: list[float] = []  # their running means
         self._first: int | None = None  # steps of the first and latest reading, finite or not
         self._latest: int | None = None
         self.reason = ""
@@ -89,20 +90,21 @@ class EarlyStopping:
             lone, self._first = True, reading.step
         self._latest = reading.step
         kept = bisect_left(self._steps, reading.step)
-        del self._steps[kept:], self._values[kept:]
+        del self._steps[kept:], self._values[kept:], self._smoothed[kept:]
         if not math.isfinite(value):
             stops = self.check_finite and not lone
             self.reason = f"{name} is {value} at step {reading.step}" if stops else ""
             return stops
         self._steps.append(reading.step)
         self._values.append(value)
+        self._smooth()
         self.reason = self._reason(name)
         return bool(self.reason)
 
     @property
     def best_step(self) -> int | None:
         """The step of the latest improvement; None before the first reading."""
-        return self._steps[self._best()[0]] if self._steps else None
+        return self._steps[self._best()] if self._steps else None
 
     def reset(self) -> None:
         """Forget earlier readings, because another training begins."""
@@ -122,31 +124,34 @@ class EarlyStopping:
         """Continue from a saved state. Save the monitor's as well: the next reading may need it."""
         self._steps = [int(step) for step in state["steps"]]
         self._values = [float(value) for value in state["values"]]
+        self._smoothed = []
+        self._smooth()
         self._first = state.get("first", self._steps[0] if self._steps else None)
         self._latest = state.get("latest", self._steps[-1] if self._steps else None)
 
     def _reason(self, name: str) -> str:
         """Why training should stop; empty while it should not."""
-        best, smoothed = self._best()
-        waited = len(smoothed) - 1 - best
-        if self._steps[-1] < self.n_warmup_steps or not self._is_valid(max(smoothed)):
+        best = self._best()
+        waited = len(self._smoothed) - 1 - best
+        if self._steps[-1] < self.n_warmup_steps or not self._is_valid(max(self._smoothed)):
             return ""
         if waited < max(self.patience, self.patience_share * (best + 1)):
             return ""
         return f"{name} has not improved in {waited} readings, since step {self._steps[best]}"
 
-    def _best(self) -> tuple[int, list[float]]:
-        """Index of the latest improvement, and the running means."""
-        smoothed = [
-            math.fsum(part) / len(part)
-            for i in range(len(self._values))
-            if (part := self._values[max(0, i - self.smoothing + 1) : i + 1])
-        ]
+    def _smooth(self) -> None:
+        """Add the running means that are lacking."""
+        for i in range(len(self._smoothed), len(self._values)):
+            part = self._values[max(0, i - self.smoothing + 1) : i + 1]
+            self._smoothed.append(math.fsum(part) / len(part))
+
+    def _best(self) -> int:
+        """Index of the latest improvement of the running mean."""
         best = 0
-        for i, value in enumerate(smoothed):
-            if value > smoothed[best] + self.min_delta:
+        for i, value in enumerate(self._smoothed):
+            if value > self._smoothed[best] + self.min_delta:
                 best = i
-        return best, smoothed
+        return best
 
     def _is_valid(self, highest: float) -> bool:
         if len(self._values) <= self.smoothing:

@@ -29,23 +29,22 @@ class _ReadoutCallback(Callback, ABC):
         self.monitor = monitor
         self.every_n_epochs = every_n_epochs
         self._taken: tuple[int, Reading] | None = None
-        self._resumes = False
+        self._restored = False  # since the latest fit
+        self._continues = False  # this fit is not the first of its training
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget an earlier training, unless this fit goes on with it."""
         self._taken = None
-        if trainer.global_step == 0 and not self._resumes and not trainer.fast_dev_run:
+        self._continues = self._restored or trainer.global_step > 0
+        self._restored = False
+        if not self._continues and not trainer.fast_dev_run:
             self._start()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read the last epoch if no other was read."""
-        known = self._taken is not None or self._resumes
+        known = self._taken is not None or self._continues
         if not known and trainer.global_step > 0 and not trainer.fast_dev_run:
             self._decide(trainer, pl_module, self._reading(trainer, pl_module))
-
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The next fit is another training, unless it resumes as well."""
-        self._resumes = False
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read, log ``prescreen/NAME`` and decide."""
@@ -62,7 +61,7 @@ class _ReadoutCallback(Callback, ABC):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state."""
-        self._resumes = True
+        self._restored = True
         self.monitor.load_state_dict(state_dict["monitor"])
 
     def _start(self) -> None:
@@ -122,7 +121,6 @@ class ReadoutCheckpoint(_ReadoutCallback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let others use the folder."""
-        super().on_fit_end(trainer, pl_module)
         self.selector.close()
 
     def on_exception(

@@ -170,7 +170,7 @@ def test_a_flipped_bit_in_a_file_is_found_when_it_is_loaded(folder):
         damaged = bytearray(content)
         damaged[place // 8] ^= 1 << place % 8
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"^checkpoint must be as it was written, got /"):
+        with pytest.raises(ValueError, match=r"^checkpoint must be as it was written, got '/"):
             opened(folder).load()
 
 

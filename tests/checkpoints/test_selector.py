@@ -70,6 +70,26 @@ def test_the_top_k_of_an_unsmoothed_readout_are_kept_as_if_all_had_been(tmp_path
     assert everything.best == selector.best
 
 
+@pytest.mark.parametrize("top", [1, 3, -1])
+@pytest.mark.parametrize("smoothing", [1, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_kept_is_what_the_whole_curve_would_keep(top, smoothing, seed):
+    """With NaN, a window that begins late, and returns: against ranking all readings every time."""
+    generator = random.Random(seed)
+    selector = CheckpointSelector(save_top_k=top, smoothing=smoothing, start=6)
+    readings, kept = [], set()
+    for step in [0, 1, 2, 3, 4, 5, 3, 4, 6, 7, 8, 9, 10, 8, 9, 10, 11, 12]:
+        value = math.nan if generator.random() < 0.4 else generator.random()
+        readings = [one for one in readings if one.step < step] + [reading(step, value)]
+        ranked = selector.selection.ranked(readings)
+        there = [one for one in ranked if one == step or (one in kept and one < step)]
+        pending = sorted(ranked)[-(smoothing // 2) :] if smoothing > 1 else []
+        kept = (set(there) if top == -1 else {*there[:top], *pending} & set(there)) or {step}
+        selector.update(reading(step, value))
+        assert set(map(int, selector.state_dict()["files"])) == kept
+        assert selector.best.step in kept
+
+
 def test_from_its_start_on_only_the_window_counts(tmp_path):
     selector = CheckpointSelector(tmp_path, smoothing=1, start=3)
     run(selector, [9.0, 8.0])
@@ -92,7 +112,7 @@ def test_nan_is_kept_only_until_there_is_a_value(tmp_path):
     for step in (1, 2):
         assert selector.update(reading(step, math.nan), state(step))
         assert (selector.best.step, selector.best.skipped) == (step, step)
-        assert selector.best.doubts == ("no checkpoint has a value: it is the latest",)
+        assert selector.best.doubts == ("no checkpoint that is kept has a value: it is the latest",)
         assert torch.equal(selector.load()["weight"], state(step)["weight"])
         assert len(files(tmp_path)) == 1
     run(selector, [1.0], first=3)
@@ -399,6 +419,8 @@ def test_a_kill_at_any_moment_leaves_the_best_of_before_or_after(tmp_path, monke
 
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_after_a_failed_update_the_same_selector_goes_on(tmp_path, monkeypatch, failure):
+    # A file that cannot be deleted is deleted later.
+    others = ["unlink"] if isinstance(failure, KeyboardInterrupt) else []
     for moment in range(40):
         calls = 0
 
@@ -415,7 +437,7 @@ def test_after_a_failed_update_the_same_selector_goes_on(tmp_path, monkeypatch, 
         selector = CheckpointSelector(tmp_path / str(moment), save_top_k=2)
         run(selector, [1.0, 3.0])
         with monkeypatch.context() as patch:
-            for method in ("replace", "unlink", "open"):
+            for method in ("replace", "open", *others):
                 patch.setattr(Path, method, fails(getattr(Path, method)))
             patch.setattr(os, "fsync", fails(os.fsync))
             for step, value in ((3, 2.0), (4, 4.0)):
@@ -429,6 +451,17 @@ def test_after_a_failed_update_the_same_selector_goes_on(tmp_path, monkeypatch, 
         assert CheckpointSelector(tmp_path / str(moment), save_top_k=2).best == selector.best
         selector.close()
     assert moment > calls  # all moments were tried
+
+
+def test_a_file_that_cannot_be_deleted_yet_is_deleted_later(tmp_path, monkeypatch):
+    selector = CheckpointSelector(tmp_path)
+    run(selector, [1.0])
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(PermissionError()))
+        run(selector, [2.0, 3.0], first=2)
+    assert files(tmp_path) == name(1, 2, 3)
+    run(selector, [0.0], first=4)
+    assert files(tmp_path) == name(3)
 
 
 def test_a_folder_of_other_settings_or_files_is_left_alone(tmp_path):

@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -176,6 +177,24 @@ def test_a_second_fit_is_another_training(tmp_path):
     fit(tmp_path, [stop], epochs=3)
     assert stop.stopping.state_dict() == expected
     assert whole.selector.load()["head.bias"].isfinite().all()
+
+
+class Failing(Module):
+    def on_train_epoch_start(self):
+        if self.current_epoch == 4:
+            raise RuntimeError("out of memory")
+
+
+def test_after_an_exception_the_folder_is_free_and_the_fit_can_be_resumed(tmp_path):
+    whole = callbacks(tmp_path / "whole")
+    fit(tmp_path, [*whole], epochs=6)
+    first = callbacks(tmp_path / "parts")
+    saves, again = (ModelCheckpoint(tmp_path / "saved", filename="last") for _ in range(2))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        fit(tmp_path, [*first, saves], module=Failing(), checkpointing=True)
+    second = callbacks(tmp_path / "parts")  # while the first still lives
+    fit(tmp_path, [*second, again], ckpt_path=saves.best_model_path, checkpointing=True)
+    assert known(second) == known(whole)
 
 
 def test_a_fit_that_goes_on_is_the_same_training(tmp_path):
