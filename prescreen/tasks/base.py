@@ -81,18 +81,3 @@ def seen_inputs(task: Task) -> Any:
     """Inputs that training uses: as many as the probe has, if the task's batches can be so large."""
     count = len(next(tensors_in(task.probe)))
     return task.inputs(next(task.batches(count, 0)))
-
-
-def model_logits(output: Any) -> Tensor:
-    """The logits in a model's output: the tensor itself, ``.logits``, or the first of several."""
-    if isinstance(output, Tensor):
-        return output
-    logits = getattr(output, "logits", None)
-    if logits is None and isinstance(output, tuple | list) and output:
-        logits = output[0]
-    if not isinstance(logits, Tensor):
-        raise ValueError(
-            "`model` must return a tensor, an object with .logits or a tuple that begins with a "
-            f"tensor, got {type(output).__name__}"
-        )
-    return logits

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prescreen.predictions import Link
-from prescreen.tasks.base import model_logits
+from prescreen.predictions import Link, model_logits
 from prescreen.tasks.tensors import Inputs, TensorData, as_indices
 
 # The label of tokens without a class, such as padding; torch's cross-entropy ignores it by default.

@@ -55,7 +55,7 @@ def _outputs(model: nn.Module) -> Iterator[deque[Tensor]]:
     def record(module: nn.Module, args: object, output: object) -> None:
         is_activation = "activation" in type(module).__module__
         if isinstance(output, Tensor) and output.ndim > 2 and not is_activation:
-            outputs.append(output)
+            outputs.append(output.detach())
 
     inplace: list[Any] = [m for m in model.modules() if getattr(m, "inplace", False) is True]
     handles = [module.register_forward_hook(record) for module in model.modules()]

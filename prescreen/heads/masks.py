@@ -1,0 +1,72 @@
+"""Masks: which positions of a sequence the loss and the prediction use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Keywords that mark tokens with 1 or True.
+_TOKENS = ("attention_mask", "mask")
+# Keywords that mark padding with True, as torch's layers have them.
+_PADDING = ("key_padding_mask", "src_key_padding_mask", "padding_mask")
+# The label of tokens without a class; torch's cross-entropy ignores it by default.
+IGNORED = -100
+
+
+def counted(model: nn.Module, inputs: Any, shape: Sequence[int]) -> Tensor | None:
+    """Which rows count, as a tensor of booleans (R,), by the masks and labels in the inputs.
+
+    Args:
+        model: called with the inputs.
+        inputs: keywords; others have no names to recognise a mask by.
+        shape: that of the rows: (B, L) if there is one for each token.
+
+    Returns:
+        None if all count.
+
+    Raises:
+        ValueError: the mask leaves positions out, but is of another length than the logits are.
+    """
+    if not isinstance(inputs, Mapping) or len(shape) != 2:
+        return None
+    keep: Tensor | None = None
+    for name, mask in _masks(model, inputs):
+        fitted = mask if mask.shape == tuple(shape) else mask.T
+        if fitted.shape != tuple(shape):
+            if len(mask) == shape[0] and not bool(mask.all()):
+                raise ValueError(
+                    f"`inputs` must have a {name} with a value for each position of the logits, "
+                    f"{tuple(shape)}, got {tuple(mask.shape)}"
+                )
+            continue
+        keep = fitted if keep is None else keep & fitted.to(keep.device)
+    return None if keep is None or bool(keep.all()) else keep.flatten()
+
+
+def _masks(model: nn.Module, inputs: Mapping[str, Any]) -> list[tuple[str, Tensor]]:
+    """(keyword, booleans (B, L), True for what counts) of the inputs."""
+    has_decoder = bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
+    found: list[tuple[str, Tensor]] = []
+    for name, value in inputs.items():
+        if not isinstance(value, Tensor) or value.ndim != 2:
+            continue
+        if has_decoder and name not in ("decoder_attention_mask", "labels"):
+            continue
+        if name in _TOKENS or name == "decoder_attention_mask":
+            found.append((name, value > 0))
+        elif name in _PADDING:
+            found.append((name, ~value if value.dtype == torch.bool else value > 0))
+        elif name == "labels" and not value.is_floating_point():
+            found.append((name, _labelled(model, value)))
+    return found
+
+
+def _labelled(model: nn.Module, labels: Tensor) -> Tensor:
+    """Where the logits have a label; causal language models of transformers predict the next one."""
+    has = labels != IGNORED
+    if type(model).__name__.endswith(("ForCausalLM", "LMHeadModel")):
+        return torch.cat([has[:, 1:], torch.zeros_like(has[:, :1])], 1)
+    return has
