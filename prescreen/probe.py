@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from prescreen.captured import Capture, NonFiniteError
 from prescreen.checks import require_one_of
 from prescreen.heads.capturing import capture
+from prescreen.heads.preserve import ONE_AT_A_TIME
+from prescreen.heads.wrappers import unwrap
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.predictions import Link, Logits, check_link
 from prescreen.reading import Reading
@@ -98,7 +100,9 @@ class Probe:
 
         Does nothing if no readout is of the untrained network.
         """
-        if self._of_network:
+        if not self._of_network:
+            return
+        with ONE_AT_A_TIME:
             network = Network(model, _on_device_of(model, self._inputs["head"]), self._head)
             self._untrained = {name: self.readouts[name](network) for name in self._of_network}
             self._architecture = structure(model)
@@ -125,7 +129,8 @@ class Probe:
                 f"got {', '.join(unmeasured)}"
             )
         try:
-            of_head = self._read_head(model, step)
+            with ONE_AT_A_TIME:
+                of_head = self._read_head(model, step)
         except NonFiniteError:
             if self._on_diverged == "raise":
                 raise
@@ -212,5 +217,5 @@ def read(
 
 
 def _on_device_of(model: nn.Module, inputs: Any) -> Any:
-    weight = next(model.parameters(), torch.empty(0))
+    weight = next(unwrap(model).parameters(), torch.empty(0))
     return to_device(inputs, weight.device)

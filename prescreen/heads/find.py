@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
 
 from torch import Tensor, nn
+
+from prescreen.heads.wrappers import require_whole
+from prescreen.heads.wrappers import unwrap as unwrap
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -92,12 +94,7 @@ def known_heads(model: nn.Module, head: str | nn.Module | None = None) -> tuple[
     root = unwrap(model)
     if not isinstance(root, nn.Module):
         raise ValueError(f"`model` must be an nn.Module, got {type(root).__name__}")
-    kinds = {kind.__name__ for module in root.modules() for kind in type(module).__mro__}
-    if sharded := kinds & set(SHARDED):
-        raise ValueError(
-            f"`model` must be whole, got parameters sharded by {sharded.pop()}; "
-            "read an unsharded copy, such as one with its full state_dict"
-        )
+    require_whole(root)
     if head is not None:
         return (_named_by_user(root, head),)
     for find in FINDERS:
@@ -149,44 +146,6 @@ FINDERS: tuple[Callable[[nn.Module], list[nn.Module]], ...] = (
     transformers_heads,
     torchvision_heads,
 )
-
-
-# Where wrappers keep the model that they wrap, by the name of their class or of one of its bases: most
-# are from libraries that are not imported here.
-WRAPPERS = {
-    "DataParallel": "module",
-    "DistributedDataParallel": "module",
-    "OptimizedModule": "_orig_mod",  # torch.compile
-    "AveragedModel": "module",
-    "ModelEma": "ema",  # timm
-    "ModelEmaV2": "module",
-    "ModelEmaV3": "module",
-    "EMA": "ema_model",  # ema_pytorch
-    "DeepSpeedEngine": "module",
-    "_FabricModule": "module",  # Lightning
-}
-# Their layers hold a part of their weights, or none, until they run together with other processes.
-SHARDED = ("FullyShardedDataParallel", "FSDPModule")
-
-
-def unwrap(module: Any) -> Any:
-    """The module inside wrappers such as torch.compile, DataParallel and averages, however nested."""
-    while True:
-        inner = wrapped(module)
-        if inner is None:
-            return module
-        module = inner
-
-
-def wrapped(module: Any) -> nn.Module | None:
-    """The module that a wrapper holds; None if it is no wrapper."""
-    for kind in type(module).__mro__:
-        inner = (
-            getattr(module, WRAPPERS[kind.__name__], None) if kind.__name__ in WRAPPERS else None
-        )
-        if isinstance(inner, nn.Module):
-            return inner
-    return None
 
 
 def layers_of(model: nn.Module) -> tuple[Head, ...]:

@@ -16,13 +16,16 @@ _PADDING = ("key_padding_mask", "src_key_padding_mask", "padding_mask")
 IGNORED = -100
 
 
-def counted(model: nn.Module, inputs: Any, shape: Sequence[int]) -> Tensor | None:
-    """Which rows count, as a tensor of booleans (R,), by the masks and labels in the inputs.
+def counted(
+    model: nn.Module, inputs: Any, shape: Sequence[int], *, strict: bool = True
+) -> Tensor | None:
+    """Numbers of the rows that count, by the masks and labels in the inputs, sequence by sequence.
 
     Args:
         model: called with the inputs.
         inputs: keywords; others have no names to recognise a mask by.
-        shape: that of the rows: (B, L) if there is one for each token.
+        shape: that of the rows: (B, L), or (L, B), if there is one for each token.
+        strict: refuse masks of another length, instead of passing them over.
 
     Returns:
         None if all count.
@@ -32,18 +35,20 @@ def counted(model: nn.Module, inputs: Any, shape: Sequence[int]) -> Tensor | Non
     """
     if not isinstance(inputs, Mapping) or len(shape) != 2:
         return None
+    numbers = torch.arange(shape[0] * shape[1]).reshape(tuple(shape))
     keep: Tensor | None = None
     for name, mask in _masks(model, inputs):
-        fitted = mask if mask.shape == tuple(shape) else mask.T
-        if fitted.shape != tuple(shape):
-            if len(mask) == shape[0] and not bool(mask.all()):
-                raise ValueError(
-                    f"`inputs` must have a {name} with a value for each position of the logits, "
-                    f"{tuple(shape)}, got {tuple(mask.shape)}"
-                )
-            continue
-        keep = fitted if keep is None else keep & fitted.to(keep.device)
-    return None if keep is None or bool(keep.all()) else keep.flatten()
+        if keep is None and mask.shape == numbers.T.shape != numbers.shape:
+            numbers = numbers.T
+        if mask.shape == numbers.shape:
+            keep = mask if keep is None else keep & mask
+        elif strict and len(mask) == shape[0] and not bool(mask.all()):
+            raise ValueError(
+                f"`inputs` must have a value of {name} for each position of the logits, "
+                f"{tuple(shape)}, got {tuple(mask.shape)}"
+            )
+    rows = None if keep is None else numbers[keep]
+    return None if rows is None or torch.equal(rows, torch.arange(numbers.numel())) else rows
 
 
 def _masks(model: nn.Module, inputs: Mapping[str, Any]) -> list[tuple[str, Tensor]]:
@@ -56,11 +61,11 @@ def _masks(model: nn.Module, inputs: Mapping[str, Any]) -> list[tuple[str, Tenso
         if has_decoder and name not in ("decoder_attention_mask", "labels"):
             continue
         if name in _TOKENS or name == "decoder_attention_mask":
-            found.append((name, value > 0))
+            found.append((name, value.cpu() > 0))
         elif name in _PADDING:
-            found.append((name, ~value if value.dtype == torch.bool else value > 0))
+            found.append((name, ~value.cpu() if value.dtype == torch.bool else value.cpu() > 0))
         elif name == "labels" and not value.is_floating_point():
-            found.append((name, _labelled(model, value)))
+            found.append((name, _labelled(model, value.cpu())))
     return found
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from prescreen.heads.find import wrapped
+from prescreen.heads.wrappers import wrapped
 
 # Held while a model is read.
 ONE_AT_A_TIME = threading.RLock()

@@ -39,9 +39,7 @@ class Subject(NamedTuple):
             rows: their numbers where they come from; None if they are all, in order.
         """
         keep = counted(self.model, self.inputs, shape)
-        if keep is None:
-            return rows
-        return keep.nonzero().flatten().cpu() if rows is None else rows[keep.cpu()]
+        return keep if rows is None else rows if keep is None else rows[keep]
 
     def retraced(self, wanted: Wanted, head: nn.Module | None = None) -> Trace | None:
         """A traced run; None if the model cannot be followed."""

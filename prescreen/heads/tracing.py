@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -133,12 +133,11 @@ class _Follower(TorchFunctionMode):
             output = self.apply(found, func(*args, **kwargs))
             tag = max((self._tag(t) for t in tensors_in(output)), default=tag)
         else:
-            writes = bool(args) and id(args[0]) in self._own
-            with torch.set_grad_enabled(
-                (tag == _FOLLOWED and not writes) or torch.is_grad_enabled()
-            ):
+            # A model's own parameters and buffers must not become part of the graph.
+            follows = tag == _FOLLOWED and not (args and id(args[0]) in self._own)
+            with torch.enable_grad() if follows else nullcontext():
                 output = func(*args, **kwargs)
-                if tag == _FOLLOWED and func in _LOG_SOFTMAX:
+                if follows and func in _LOG_SOFTMAX:
                     output = args[0] + (output - args[0]).detach()
                     self.log_softmax = True
         self._mark((output, args[:1] if _is_in_place(func) else ()), tag)
@@ -226,13 +225,13 @@ def _hooks(model: nn.Module, follower: _Follower, head: nn.Module | None) -> Ite
         follower.path.pop()
 
     handles = []
+    if head is not None:
+        handles.append(head.register_forward_hook(whole, with_kwargs=True))
     for name, module in model.named_modules():
         handles.append(
             module.register_forward_pre_hook(lambda *_, name=name: follower.path.append(name))
         )
         handles.append(module.register_forward_hook(leave))
-    if head is not None:
-        handles.append(head.register_forward_hook(whole, with_kwargs=True))
     try:
         yield
     finally:
