@@ -110,9 +110,13 @@ def _einsum(is_data: IsData, equation: str, *operands: Any) -> Applied | None:
     return Applied(inputs, LinearMap(matrix), left.index(classes.pop()))
 
 
-def _quantized(is_data: IsData, input: Tensor, packed: Any, *_: Any, **__: Any) -> Applied:
+def _quantized(
+    is_data: IsData, input: Tensor, packed: Any, reduce_range: bool = False
+) -> Applied:
+    """Dynamic quantisation: inputs are rounded before they are multiplied."""
     weight, bias = packed.unpack()
-    return Applied(input, LinearMap(weight.dequantize(), _plain(bias)))
+    rounded = torch.quantize_per_tensor_dynamic(input, torch.quint8, reduce_range).dequantize()
+    return Applied(rounded, LinearMap(weight.dequantize(), _plain(bias)))
 
 
 def _any(is_data: IsData, *tensors: Tensor | None) -> bool:
@@ -139,5 +143,10 @@ _FORMS: dict[Any, Callable[..., Applied | None]] = {
     **dict.fromkeys((torch.addmm, Tensor.addmm), _addmm),
     **dict.fromkeys((torch.inner, Tensor.inner), _inner),
     torch.einsum: _einsum,
+    # Exported programs call the operators themselves.
+    torch.ops.aten.linear.default: _linear,
+    torch.ops.aten.addmm.default: _addmm,
+    **dict.fromkeys((torch.ops.aten.matmul.default, torch.ops.aten.mm.default), _matmul),
+    **{getattr(torch.ops.aten, f"conv{n}d").default: _convolution(n) for n in (1, 2, 3)},
     torch.ops.quantized.linear_dynamic: _quantized,
 }

@@ -46,12 +46,16 @@ def wrapped(module: Any) -> nn.Module | None:
 
 
 def require_whole(model: nn.Module) -> None:
-    """Refuse a model of which a process holds a part only.
+    """Refuse a model that cannot be looked into here.
 
     Raises:
-        ValueError: it is sharded.
+        ValueError: it is sharded over processes, or TorchScript.
     """
     kinds = {kind.__name__ for module in model.modules() for kind in type(module).__mro__}
+    if "ScriptModule" in kinds:
+        raise ValueError(
+            "`model` must be an nn.Module in Python, got one made by torch.jit; read the one before"
+        )
     if sharded := kinds & set(SHARDED):
         raise ValueError(
             f"`model` must have all its parameters here, got one sharded by {sharded.pop()}; "
