@@ -14,6 +14,9 @@ from prescreen.checks import require_one_of
 
 Link = Literal["softmax", "sigmoid", "identity"]
 
+# The label of positions without a class, such as padding; torch's cross-entropy ignores it by default.
+IGNORED = -100
+
 # The largest block of predictions, in elements (16 MiB in float32). Larger matrices are computed block
 # by block: a vocabulary of 100,000 classes then needs no second (N, K) matrix.
 BLOCK_ELEMENTS = 1 << 22

@@ -110,9 +110,7 @@ def _einsum(is_data: IsData, equation: str, *operands: Any) -> Applied | None:
     return Applied(inputs, LinearMap(matrix), left.index(classes.pop()))
 
 
-def _quantized(
-    is_data: IsData, input: Tensor, packed: Any, reduce_range: bool = False
-) -> Applied:
+def _quantized(is_data: IsData, input: Tensor, packed: Any, reduce_range: bool = False) -> Applied:
     """Dynamic quantisation: inputs are rounded before they are multiplied."""
     weight, bias = packed.unpack()
     rounded = torch.quantize_per_tensor_dynamic(input, torch.quint8, reduce_range).dequantize()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from prescreen.predictions import IGNORED
+
 # Keywords that mark tokens with 1 or True.
 _TOKENS = ("attention_mask", "mask")
 # Keywords that mark padding with True, as torch's layers have them.
 _PADDING = ("key_padding_mask", "src_key_padding_mask", "padding_mask")
-# The label of tokens without a class; torch's cross-entropy ignores it by default.
-IGNORED = -100
 
 
 def counted(
@@ -23,7 +24,7 @@ def counted(
 
     Args:
         model: called with the inputs.
-        inputs: keywords; others have no names to recognise a mask by.
+        inputs: what it is called with.
         shape: that of the rows: (B, L), or (L, B), if there is one for each token.
         strict: refuse masks of another length, instead of passing them over.
 
@@ -33,11 +34,12 @@ def counted(
     Raises:
         ValueError: the mask leaves positions out, but is of another length than the logits are.
     """
-    if not isinstance(inputs, Mapping) or len(shape) != 2:
+    if len(shape) != 2:
         return None
     numbers = torch.arange(shape[0] * shape[1]).reshape(tuple(shape))
     keep: Tensor | None = None
-    for name, mask in _masks(model, inputs):
+    named = _named(model, inputs)
+    for name, mask in _masks(model, named) or _padding(model, named):
         if keep is None and mask.shape == numbers.T.shape != numbers.shape:
             numbers = numbers.T
         if mask.shape == numbers.shape:
@@ -67,6 +69,28 @@ def _masks(model: nn.Module, inputs: Mapping[str, Any]) -> list[tuple[str, Tenso
         elif name == "labels" and not value.is_floating_point():
             found.append((name, _labelled(model, value.cpu())))
     return found
+
+
+def _padding(model: nn.Module, inputs: Mapping[str, Any]) -> list[tuple[str, Tensor]]:
+    """Without a mask, the tokens that the model's embedding does not declare to be padding."""
+    embeddings = (m for m in model.modules() if isinstance(m, nn.Embedding))
+    declared = {e.padding_idx for e in embeddings if e.padding_idx is not None}
+    for name, value in inputs.items():
+        if isinstance(value, Tensor) and value.ndim == 2 and not value.is_floating_point():
+            return [(name, value.cpu() != declared.pop())] if len(declared) == 1 else []
+    return []
+
+
+def _named(model: nn.Module, inputs: Any) -> Mapping[str, Any]:
+    """Inputs by the names that the model's forward gives them."""
+    if isinstance(inputs, Mapping):
+        return inputs
+    args = (inputs,) if isinstance(inputs, Tensor) else inputs
+    try:
+        names = [*inspect.signature(model.forward).parameters]
+    except (TypeError, ValueError):
+        names = []
+    return dict(zip(names, args, strict=False))
 
 
 def _labelled(model: nn.Module, labels: Tensor) -> Tensor:

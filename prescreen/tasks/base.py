@@ -32,7 +32,11 @@ class Task(Protocol):
 
     @property
     def probe(self) -> Any:
-        """Unlabelled inputs that training does not use: a tensor, arguments or keywords."""
+        """Unlabelled inputs that training does not use: a tensor, arguments or keywords.
+
+        If the model returns logits for every token, masks among the inputs say which are read
+        (docs/tasks.md lists their names).
+        """
 
     @property
     def sizes(self) -> Mapping[str, Any]:

@@ -134,6 +134,39 @@ def test_names_of_masks(keyword):
         assert value == pytest.approx(expected[name], rel=1e-4), name
 
 
+def test_masks_given_by_position():
+    torch.manual_seed(0)
+
+    class Positional(Encoder):
+        def forward(self, ids, attention_mask):
+            return super().forward(ids, attention_mask=attention_mask)
+
+    model = Positional()
+    taken = capture(model, tuple(texts(9).values()))
+    assert torch.equal(taken.logits, capture(model, [*texts(9).values()]).logits)
+    assert len(taken.logits) == LENGTHS.sum()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_padding_that_the_embedding_declares(named):
+    torch.manual_seed(0)
+
+    class Tagger(nn.Module):
+        def __init__(self, padding):
+            super().__init__()
+            self.embedding = nn.Embedding(VOCABULARY, WIDTH, padding_idx=padding)
+            self.score = nn.Linear(WIDTH, CLASSES)
+
+        def forward(self, input_ids):
+            return self.score(self.embedding(input_ids))
+
+    ids = texts(9)["input_ids"]
+    inputs = {"input_ids": ids} if named else ids
+    model = Tagger(PAD)
+    assert torch.equal(capture(model, inputs).logits, model(ids)[ids != PAD])
+    assert len(capture(Tagger(None), inputs).logits) == ids.numel()
+
+
 class Labelled(nn.Module):
     def __init__(self):
         super().__init__()

@@ -10,10 +10,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize
+from toy import TRAINING, make_task
 
+from prescreen import rank, screen
 from prescreen.heads.capturing import capture, capture_heads
 from prescreen.predictions import model_logits
 from prescreen.readouts.network.features import isotropy
+from prescreen.spaces.candidate import Candidate
 
 D, K, N, L = 6, 4, 10, 5
 
@@ -528,3 +531,43 @@ def test_sigmoid_does_not_forgive_a_shift():
     model, inputs, _ = build("log_softmax")
     with pytest.raises(ValueError, match=r"^`head` must be named"):
         capture(model, inputs, link="sigmoid")
+
+
+class Auxiliary(nn.Module):
+    """The toy task's network, which may return another output after its logits."""
+
+    def __init__(self, auxiliary):
+        super().__init__()
+        self.body, self.fc = (
+            nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU()),
+            nn.Linear(8, 3),
+        )
+        self.other = nn.Linear(8, 5) if auxiliary else None
+
+    def forward(self, x):
+        z = self.body(x)
+        return (self.fc(z), self.other(z)) if self.other else self.fc(z)
+
+
+def test_what_training_uses_is_what_is_read():
+    def readings(auxiliary):
+        candidate = Candidate("one", {}, lambda: Auxiliary(auxiliary))
+        readings = screen(candidate, make_task(), TRAINING, ["sample_gradient", "rankme"])
+        return [reading.values for reading in readings]
+
+    assert readings(True) == readings(False)
+
+
+class Functional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(16, 3))
+
+    def forward(self, x):
+        return x.flatten(1) @ self.w
+
+
+def test_a_ranking_takes_models_without_layers():
+    models = {"functional": Functional, "plain": lambda: Auxiliary(False)}
+    table = rank(models, make_task(), training=TRAINING)
+    assert {row.name: row.status for row in table} == {"functional": "ok", "plain": "ok"}
