@@ -20,7 +20,8 @@ _CHUNK = 1 << 24
 class Part:
     """Features (N, D), weight (K, D) and bias (K,) of the linear maps of one weight.
 
-    ``results`` are what they add to the logits, and ``tails`` where they came from.
+    ``results`` are what they add to the logits, ``tails`` where these come from. ``origins`` tell the
+    tensors apart that features are taken from.
     """
 
     features: Tensor
@@ -28,6 +29,7 @@ class Part:
     weight: Tensor
     bias: Tensor | None
     tails: list[Tail]
+    origins: list[int]
 
 
 def groups_of(found: Sequence[Tail]) -> list[list[Tail]]:
@@ -37,6 +39,9 @@ def groups_of(found: Sequence[Tail]) -> list[list[Tail]]:
         for group in groups:
             first = group[0]
             if not _same(tail.application.map, first.application.map):
+                continue
+            # Equal weights of two heads, such as zeros at first, may come to differ in training.
+            if not _is_one_weight(tail, first) and any(_overlap(tail, one) for one in group):
                 continue
             ratio = (tail.scales * first.scales).sum() / first.scales.square().sum()
             if torch.equal(tail.classes, first.classes) and torch.allclose(
@@ -57,6 +62,14 @@ def _same(one: LinearMap, other: LinearMap) -> bool:
     )
 
 
+def _is_one_weight(tail: Tail, other: Tail) -> bool:
+    return _storage(tail.application.map.weight) == _storage(other.application.map.weight)
+
+
+def _overlap(tail: Tail, other: Tail) -> bool:
+    return bool(torch.isin(tail.rows[tail.rows >= 0], other.rows).any())
+
+
 def part_of(
     group: Sequence[Tail], rows: Tensor, shape: Sequence[int], *, own: bool = False
 ) -> Part | None:
@@ -73,6 +86,7 @@ def part_of(
     for tail in group:
         made = tail.application
         require_unchanged(made.name, made.inputs, made.version)
+    origins = [_storage(tail.application.inputs) for tail in group]
     features, total = _gathered(group, rows, shape[0])
     results, _ = _gathered(group, rows, shape[0], results=True)
     mean = total.mean()
@@ -84,7 +98,7 @@ def part_of(
     if factor is not None:
         features, results = features / factor, results / factor
     if own:
-        return Part(features, results, head.flat_weight, head.bias, list(group))
+        return Part(features, results, head.flat_weight, head.bias, list(group), origins)
     weight, bias = head.flat_weight, head.bias if bool(mean != 0) else None
     classes = first.classes
     place = torch.arange(shape[1], device=classes.device)
@@ -99,7 +113,7 @@ def part_of(
         results = results.new_zeros(len(results), shape[1]).index_copy(
             1, at, results[:, classes >= 0] * kept.to(results.dtype)
         )
-    return Part(features, results, weight, bias, list(group))
+    return Part(features, results, weight, bias, list(group), origins)
 
 
 def _gathered(
@@ -154,14 +168,16 @@ def folded(part: Part, parts: Sequence[Part], rows: Tensor, shape: Sequence[int]
     if any(size != 1 for size in part.tails[0].application.map.kernel_size):
         return part
     features, _ = _gathered(part.tails, rows, shape[0], source=True)
-    if not any(p is not part and _equal(p.features, features) for p in parts):
+    origins = [_storage(source.inputs) for source in sources if source is not None]
+    adapter = replace(part, features=features, origins=origins)
+    if not any(p is not part and _same_features(p, adapter) for p in parts):
         return part
     weight = part.weight @ lower.map.flat_weight.to(part.weight.dtype)
     bias = part.bias
     if lower.map.bias is not None:
         added = part.weight @ lower.map.bias.to(part.weight.dtype)
         bias = added if bias is None else bias + added
-    return replace(part, features=features, weight=weight, bias=bias)
+    return replace(adapter, weight=weight, bias=bias)
 
 
 def joined(parts: Sequence[Part]) -> Part:
@@ -169,7 +185,7 @@ def joined(parts: Sequence[Part]) -> Part:
     distinct: list[Part] = []
     for part in parts:
         for i, other in enumerate(distinct):
-            if _equal(part.features, other.features):
+            if _same_features(part, other):
                 weight = other.weight + part.weight.to(other.weight.dtype)
                 distinct[i] = replace(other, weight=weight, bias=sum_of(other.bias, part.bias))
                 break
@@ -192,5 +208,11 @@ def sum_of(one: Tensor | None, other: Tensor | None) -> Tensor | None:
     return one + other
 
 
-def _equal(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other)
+def _same_features(one: Part, other: Part) -> bool:
+    """Whether two parts are of the same tensors; equal ones may come to differ in training."""
+    same = one.origins == other.origins and one.features.shape == other.features.shape
+    return same and torch.equal(one.features, other.features)
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

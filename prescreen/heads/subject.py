@@ -16,7 +16,7 @@ from prescreen.heads.find import CONVOLUTIONS, Head
 from prescreen.heads.masks import counted
 from prescreen.heads.positions import LinearMap, check_fit, draw, flatten_calls
 from prescreen.heads.tails import Tail, tails
-from prescreen.heads.tracing import Trace, Wanted, trace
+from prescreen.heads.tracing import Trace, Wanted, Whole, trace
 from prescreen.heads.views import class_views, rows_of_view
 from prescreen.predictions import Link, model_logits
 
@@ -41,7 +41,7 @@ class Subject(NamedTuple):
         keep = counted(self.model, self.inputs, shape)
         return keep if rows is None else rows if keep is None else rows[keep]
 
-    def retraced(self, wanted: Wanted, head: nn.Module | None = None) -> Trace | None:
+    def retraced(self, wanted: Wanted, head: Whole | None = None) -> Trace | None:
         """A traced run; None if the model cannot be followed."""
         try:
             return trace(self.model, self.inputs, wanted, head)
@@ -101,7 +101,7 @@ def named(subject: Subject, run: Run, head: Head, logits: Tensor | None) -> Capt
         return layer(subject, run, head)
     if len(run.executions) == 1 and (direct := seen(subject, run, logits)):
         return direct[1]
-    made = subject.retraced(lambda _: False, head.module)
+    made = subject.retraced(lambda _: False, (head.module, _effective(run.executions[-1])))
     for lying, found in [] if made is None else _tails(made):
         rows = _wanted(subject, lying)
         if (capture := own(found, rows, lying[..., 0].numel(), subject.link)) is not None:

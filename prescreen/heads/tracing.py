@@ -23,6 +23,9 @@ _TAG = "_prescreen_tag"
 _DATA, _FOLLOWED = 1, 2
 _MADE = "_prescreen_application"  # the one that a followed result is of
 
+# The values of their results are those of the first argument: others give a shape, dtype or device.
+_LIKE = (Tensor.to, Tensor.type_as, Tensor.expand_as, Tensor.view_as, Tensor.reshape_as)
+
 _LOG_SOFTMAX = (functional.log_softmax, torch.log_softmax, Tensor.log_softmax)
 
 
@@ -62,6 +65,7 @@ class Followed:
 
 # Which linear maps are followed: those with an acceptable K.
 Wanted = Callable[[int], bool]
+Whole = tuple[nn.Module, LinearMap]
 
 
 class Trace(NamedTuple):
@@ -75,7 +79,7 @@ class Trace(NamedTuple):
     log_softmax: bool
 
 
-def trace(model: nn.Module, inputs: Any, wanted: Wanted, head: nn.Module | None = None) -> Trace:
+def trace(model: nn.Module, inputs: Any, wanted: Wanted, head: Whole | None = None) -> Trace:
     """Run the model and follow the results of the wanted linear maps to its output.
 
     Gradients flow from the output back to these results and no further. A result and what it was
@@ -85,7 +89,7 @@ def trace(model: nn.Module, inputs: Any, wanted: Wanted, head: nn.Module | None 
         model: in evaluation, without gradients.
         inputs: as for ``call``.
         wanted: which linear maps to follow.
-        head: a layer to follow instead, as a whole.
+        head: a layer to follow as a whole, and what it computes.
     """
     with torch.inference_mode(False), torch.no_grad():
         follower = _Follower(model, inputs, wanted)
@@ -127,7 +131,8 @@ class _Follower(TorchFunctionMode):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        tag = max((self._tag(t) for t in tensors_in((args, kwargs))), default=0)
+        given = args[:1] if func in _LIKE else () if _makes_new(func) else (args, kwargs)
+        tag = max((self._tag(t) for t in tensors_in(given)), default=0)
         found = applied(func, args, kwargs, self._is_data) if tag else None
         if found:
             output = self.apply(found, func(*args, **kwargs))
@@ -202,6 +207,12 @@ def _restored(result: Tensor, found: Applied) -> Tensor:
     return result if found.map.kernel_size else result.movedim(-1, found.axis)
 
 
+def _makes_new(function: Any) -> bool:
+    """Whether a function takes no more of its arguments than their shape and type."""
+    name = getattr(function, "__name__", "")
+    return name.startswith("new_") or name.endswith("_like")
+
+
 def _is_in_place(function: Any) -> bool:
     name = getattr(function, "__name__", "")
     return name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
@@ -212,21 +223,21 @@ def _storage(tensor: Tensor) -> int:
 
 
 @contextmanager
-def _hooks(model: nn.Module, follower: _Follower, head: nn.Module | None) -> Iterator[None]:
+def _hooks(model: nn.Module, follower: _Follower, head: Whole | None) -> Iterator[None]:
     """Tell the follower which module runs, and hand it what leaves the head."""
 
     def whole(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
         entered = args[0] if args else kwargs.get("input")
-        if not isinstance(entered, Tensor) or not isinstance(output, Tensor):
+        if not head or not isinstance(entered, Tensor) or not isinstance(output, Tensor):
             return None
-        return follower.apply(Applied(entered, LinearMap.of(module)), output, whole=True)
+        return follower.apply(Applied(entered, head[1]), output, whole=True)
 
     def leave(*_: Any) -> None:
         follower.path.pop()
 
     handles = []
     if head is not None:
-        handles.append(head.register_forward_hook(whole, with_kwargs=True))
+        handles.append(head[0].register_forward_hook(whole, with_kwargs=True))
     for name, module in model.named_modules():
         handles.append(
             module.register_forward_pre_hook(lambda *_, name=name: follower.path.append(name))

@@ -89,6 +89,12 @@ def fc(bias=True):
     return nn.Linear(D, K, bias=bias)
 
 
+def zeros(layer):
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
 def lora_weight(m):
     return m.fc.base.weight + 0.5 * m.fc.up.weight @ m.fc.down.weight
 
@@ -212,6 +218,14 @@ CASES = {
         row,
         lambda m, z: z,
         lambda m: m.w.T,
+        lambda m: m.b,
+    ),
+    "weight cast like the features": (
+        lambda m, z: functional.linear(z, m.w.to(z), torch.zeros_like(z[0, :K]) + m.b),
+        {"w": lambda: torch.randn(K, D), "b": lambda: torch.randn(K)},
+        row,
+        lambda m, z: z,
+        lambda m: m.w,
         lambda m: m.b,
     ),
     "weight on the left": (
@@ -347,6 +361,40 @@ CASES = {
         lambda m, z: z,
         lambda m: m.one.weight + m.two.weight,
         lambda m: m.one.bias + m.two.bias,
+    ),
+    "two heads on equal features, which training may change": (
+        lambda m, z: m.one(z) + m.two(z.clone()),
+        {"one": fc, "two": fc},
+        row,
+        lambda m, z: torch.cat([z, z], 1),
+        lambda m: torch.cat([m.one.weight, m.two.weight], 1),
+        lambda m: m.one.bias + m.two.bias,
+    ),
+    "two heads that are equal at first": (
+        lambda m, z: m.one(z) + m.two(z.square()),
+        {"one": lambda: zeros(fc()), "two": lambda: zeros(fc())},
+        row,
+        lambda m, z: torch.cat([z, z.square()], 1),
+        lambda m: torch.cat([m.one.weight, m.two.weight], 1),
+        lambda m: m.one.bias + m.two.bias,
+    ),
+    "one head on two features": (
+        lambda m, z: (m.fc(z) + m.fc(z.square())) / 2,
+        {"fc": fc},
+        row,
+        lambda m, z: (z + z.square()) / 2,
+        lambda m: m.fc.weight,
+        lambda m: m.fc.bias,
+    ),
+    "a weight that is normalised at each step": (
+        lambda m, z: torch.stack(
+            [functional.linear(step, functional.normalize(m.w)) for step in z.unbind(1)], 1
+        ),
+        {"w": lambda: torch.randn(K, D)},
+        tokens,
+        lambda m, z: flat(z),
+        lambda m: functional.normalize(m.w),
+        None,
     ),
     "classes put together": (
         lambda m, z: torch.cat([m.one(z), m.two(z)], -1),
@@ -491,6 +539,17 @@ def test_other_layers_change_nothing(name):
     assert torch.equal(other.features, taken.features)
     assert torch.equal(other.weight, taken.weight)
     assert torch.equal(other.logits, taken.logits)
+
+
+@pytest.mark.parametrize("tail", [lambda m, z: m.fc(z), lambda m, z: m.fc(z).tanh()])
+def test_an_adapter_that_the_user_names(tail):
+    torch.manual_seed(0)
+    model, inputs = Body(tail, fc=Lora(attributes=True, scale=1e-3)).eval(), row()
+    taken = capture(model, inputs, head="fc")
+    assert torch.equal(taken.logits, model.fc(model.body(inputs)))
+    effective = model.fc.base.weight + 1e-3 * model.fc.up.weight @ model.fc.down.weight
+    torch.testing.assert_close(taken.weight, effective, rtol=0, atol=1e-6)
+    assert not torch.allclose(taken.weight, model.fc.base.weight, rtol=0, atol=1e-5)
 
 
 REFUSED = {
