@@ -41,7 +41,8 @@ class Probe:
 
     Args:
         inputs: unlabelled inputs, the same for all readings, in the form that the model takes: a tensor,
-            a tuple of arguments or a dict of keywords. They are moved to the model's device.
+            a tuple of arguments or a dict of keywords. They are moved to the model's device. Masks
+            among them say which tokens are read (docs/tasks.md).
         readouts: names, or a mapping from your own names to ``Readout``.
         seen: inputs that the model is trained on; for readouts that need them, such as ``"gap/..."``.
         view: a function that changes inputs but not what they show; for readouts that need it.
@@ -193,7 +194,7 @@ def read(
     """Read a model's prediction head on unlabelled inputs; the model is left exactly as it was.
 
     Args:
-        model: any module with a linear or convolution head.
+        model: any module whose logits are linear in some features, wrapped or not.
         inputs: a tensor, a tuple of arguments or a dict of keywords, as the model takes it.
         readouts: names or a mapping, as in `Probe`; by default those of ``DEFAULT_PANEL`` that need the
             head alone.

@@ -1,4 +1,4 @@
-"""Capturing: one forward pass of a model, and what entered and left its prediction heads."""
+"""Capturing: what enters and leaves the prediction head of a model."""
 
 from __future__ import annotations
 
@@ -35,16 +35,19 @@ def capture(
     batch_statistics: bool = True,
     max_positions: int = 4096,
 ) -> Capture:
-    """What enters and leaves the prediction head in one forward pass; the model stays as it was.
+    """What enters and leaves the prediction head; the model stays as it was.
 
-    Several heads whose weighted sum is the model's output, such as the two of a distilled model, count
-    as one head on their joint features.
+    The head is what gives the logits that a loss sees (``model_logits`` of the output). If no layer's
+    output is these logits, the model runs a second time: adapters, functions of features and a weight,
+    scales, selections, means and weighted sums of heads are one head on joint features, with its
+    effective weight. Rows are the positions whose logits the model returns, without padding that masks
+    in the inputs leave out.
 
     Args:
-        model: any model whose head is a linear layer or convolution. It may be wrapped by
-            torch.compile, DataParallel or DistributedDataParallel; processes do not communicate.
+        model: any model whose logits are linear in some features. It may be wrapped, such as by
+            torch.compile, DistributedDataParallel or an average; processes do not communicate.
         inputs: a tensor, a tuple or list of positional arguments, or a dict of keyword arguments.
-        head: the head's path or the layer itself, if ``find_heads`` does not find it.
+        head: a layer or its path, to be read instead, at its own output.
         link: how logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``.
         batch_statistics: normalise every BatchNorm with this batch's statistics instead of its
             running ones, which are useless until training is far along.
@@ -52,8 +55,8 @@ def capture(
             seed.
 
     Raises:
-        ValueError: the model cannot take the inputs, the head is not found or not linear, or there are
-            several heads whose weighted sum is not the output.
+        ValueError: the model cannot take the inputs, its logits are not linear in features, or its
+            output does not say which they are.
         NonFiniteError: features, logits or weights are NaN or infinite.
     """
     captures = _read(model, inputs, head, link, batch_statistics, max_positions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -47,15 +47,10 @@ class Execution(NamedTuple):
 
 
 class Run(NamedTuple):
-    """The last executions of some layers, how often each of these ran, and the model's output."""
+    """The last executions of some layers, and the model's output."""
 
     executions: list[Execution]
-    counts: Counter[Head]
     output: Any
-
-    def calls_of(self, head: Head) -> list[Execution]:
-        """All executions of one layer; None if some are no longer held."""
-        return [execution for execution in self.executions if execution.head == head]
 
 
 def execute(
@@ -67,14 +62,12 @@ def execute(
         ValueError: the model cannot take the inputs.
     """
     executions: deque[Execution] = deque(maxlen=window)
-    counts: Counter[Head] = Counter()
 
     def record(head: Head, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         entered = args[0] if args else kwargs.get("input")
         if not isinstance(entered, Tensor) or not isinstance(output, Tensor):
             return
         call = Call(entered.detach(), output.detach())
-        counts[head] += 1
         executions.append(Execution(head, call, (version_of(entered), version_of(output))))
 
     handles = [
@@ -90,7 +83,7 @@ def execute(
     finally:
         for handle in handles:
             handle.remove()
-    return Run(list(executions), counts, output)
+    return Run(list(executions), output)
 
 
 def version_of(tensor: Tensor) -> int:

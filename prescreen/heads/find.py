@@ -1,4 +1,4 @@
-"""Finding heads: the layers that turn features into predictions."""
+"""Finding heads: the layers that turn features into predictions, by their names."""
 
 from __future__ import annotations
 
@@ -66,7 +66,10 @@ class Head:
 
 
 def find_heads(model: nn.Module, head: str | nn.Module | None = None) -> tuple[Head, ...]:
-    """The layers that turn features into predictions, several for a model with several heads.
+    """The layers that seem to turn features into predictions, several for a model with several heads.
+
+    This is told from the model alone. ``capture`` runs it, and reads what gives the logits, whatever
+    they are called.
 
     Args:
         model: any model, also wrapped by torch.compile or DataParallel.

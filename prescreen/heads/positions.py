@@ -34,7 +34,8 @@ class LinearMap:
     @classmethod
     def of(cls, layer: Any) -> LinearMap:
         """That of a layer as its attributes say."""
-        bias = layer.bias.detach() if isinstance(layer.bias, Tensor) else None
+        bias = getattr(layer, "bias", None)
+        bias = bias.detach() if isinstance(bias, Tensor) else None
         if not isinstance(layer, CONVOLUTIONS):
             return cls(layer.weight.detach(), bias)
         geometry = (layer.stride, layer.padding, layer.dilation, layer.padding_mode)

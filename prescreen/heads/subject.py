@@ -133,7 +133,8 @@ def require_executed(run: Run, heads: Sequence[Head]) -> list[Head]:
     Raises:
         ValueError: none did.
     """
-    ran = [head for head in heads if run.counts[head]]
+    executed = {execution.head for execution in run.executions}
+    ran = [head for head in heads if head in executed]
     if not ran:
         names = ", ".join(repr(head.name) for head in heads)
         raise ValueError(f"`head` must be a layer that the model runs on a tensor, got {names}")
