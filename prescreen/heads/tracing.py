@@ -27,6 +27,7 @@ _MADE = "_prescreen_application"  # the one that a followed result is of
 _LIKE = (Tensor.to, Tensor.type_as, Tensor.expand_as, Tensor.view_as, Tensor.reshape_as)
 
 _LOG_SOFTMAX = (functional.log_softmax, torch.log_softmax, Tensor.log_softmax)
+_LOGSUMEXP = (torch.logsumexp, Tensor.logsumexp)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,9 +143,10 @@ class _Follower(TorchFunctionMode):
             follows = tag == _FOLLOWED and not (args and id(args[0]) in self._own)
             with torch.enable_grad() if follows else nullcontext():
                 output = func(*args, **kwargs)
-                if follows and func in _LOG_SOFTMAX:
-                    output = args[0] + (output - args[0]).detach()
+                if follows and func in (*_LOG_SOFTMAX, *_LOGSUMEXP):
                     self.log_softmax = True
+                    whole = args[0] if func in _LOG_SOFTMAX else torch.zeros_like(output)
+                    output = whole + (output - whole).detach()
         self._mark((output, args[:1] if _is_in_place(func) else ()), tag)
         return output
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrizations, parametrize, prune
 from toy import TRAINING, make_task
 
 from prescreen import rank, screen
@@ -279,6 +279,70 @@ CASES = {
     "log_softmax": (
         lambda m, z: functional.log_softmax(m.fc(z), -1),
         {"fc": fc},
+        row,
+        *PLAIN,
+    ),
+    "log_softmax by hand": (
+        lambda m, z: (lambda y: y - y.logsumexp(-1, keepdim=True))(m.fc(z)),
+        {"fc": fc},
+        row,
+        *PLAIN,
+    ),
+    "mean of two log_softmax": (
+        lambda m, z: (m.one(z).log_softmax(-1) + m.two(z.square()).log_softmax(-1)) / 2,
+        {"one": fc, "two": fc},
+        row,
+        lambda m, z: torch.cat([z, z.square()], 1),
+        lambda m: torch.cat([m.one.weight, m.two.weight], 1) / 2,
+        lambda m: (m.one.bias + m.two.bias) / 2,
+    ),
+    "a class that is ruled out": (
+        lambda m, z: m.fc(z).masked_fill(torch.tensor([False, False, True, False]), -1e4),
+        {"fc": fc},
+        row,
+        lambda m, z: z,
+        lambda m: m.fc.weight * torch.tensor([1.0, 1, 0, 1])[:, None],
+        lambda m: m.fc.bias.masked_fill(torch.tensor([False, False, True, False]), -1e4),
+    ),
+    "adapters in parallel": (
+        lambda m, z: m.fc(z) + 0.5 * m.up(m.down(z)) + m.up2(m.down2(z)),
+        {
+            "fc": fc,
+            "down": lambda: nn.Linear(D, 2),
+            "up": lambda: nn.Linear(2, K, bias=False),
+            "down2": lambda: nn.Linear(D, 3),
+            "up2": lambda: zeros(nn.Linear(3, K)),
+        },
+        row,
+        lambda m, z: z,
+        lambda m: m.fc.weight + 0.5 * m.up.weight @ m.down.weight,
+        lambda m: m.fc.bias + 0.5 * m.up.weight @ m.down.bias,
+    ),
+    "batch in parts": (
+        lambda m, z: torch.cat([m.fc(part) for part in z.split(3)]),
+        {"fc": fc},
+        row,
+        *PLAIN,
+    ),
+    "attention over the logits of tokens": (
+        lambda m, z: (m.gate(z).softmax(1) * m.fc(z)).sum(1),
+        {"fc": fc, "gate": lambda: nn.Linear(D, 1)},
+        tokens,
+        lambda m, z: (m.gate(z).softmax(1) * z).sum(1),
+        lambda m: m.fc.weight,
+        lambda m: m.fc.bias,
+    ),
+    "a layer whose weight alone is used": (
+        lambda m, z: z @ m.fc.weight.T,
+        {"fc": fc},
+        row,
+        lambda m, z: z,
+        lambda m: m.fc.weight,
+        None,
+    ),
+    "pruned": (
+        lambda m, z: m.fc(z),
+        {"fc": lambda: prune.l1_unstructured(fc(), "weight", 0.5)},
         row,
         *PLAIN,
     ),
