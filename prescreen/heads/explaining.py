@@ -16,6 +16,7 @@ from prescreen.predictions import Link
 # The most rows that an offset is measured on, and how large rounding is beside the summed terms.
 _ROWS = 64
 _OFFSET = {torch.float64: 1e-12, torch.float32: 1e-5}
+_SHIFT = {torch.float64: 1e-9, torch.float32: 1e-4}
 
 
 def explained(
@@ -41,9 +42,11 @@ def explained(
     joint = joined([folded(part, known, rows, logits.shape) for part in known])
     seen = logits.detach()[rows.to(logits.device)]
     shifted = log_softmax and link == "softmax"
-    joint, seen = _with_offset(joint, seen, shifted, joint.results if len(known) == 1 else None)
+    joint, made = _with_offset(joint, seen, shifted, joint.results if len(known) == 1 else None)
+    if shifted and not _alike_but_for_rows(made, seen):
+        return None
     try:
-        return Capture(joint.features, seen, joint.weight, joint.bias, link)
+        return Capture(joint.features, made, joint.weight, joint.bias, link)
     except NotLinearError:
         return None
 
@@ -55,6 +58,13 @@ def own(found: Sequence[Tail], rows: Tensor, count: int, link: Link) -> Capture 
     if part is None:
         return None
     return Capture(part.features, part.results, part.weight, part.bias, link)
+
+
+def _alike_but_for_rows(one: Tensor, other: Tensor) -> bool:
+    """Whether logits are equal but for a constant in each row: then their softmax is the same."""
+    rest = (one - other).double()
+    allowed = _SHIFT.get(other.dtype, 5e-2) * (1 + one.abs() + other.abs())
+    return bool(((rest - rest.mean(1, keepdim=True)).abs() <= allowed).all())
 
 
 def _with_offset(

@@ -40,7 +40,6 @@ class Application:
         inputs: what entered.
         version: that of `inputs`, which in-place changes increase.
         map: with the effective weight.
-        left: the tensor that the model got and its version; None once nothing follows it.
         source: the application whose result `inputs` are, if it was a recent one.
     """
 
@@ -49,7 +48,6 @@ class Application:
     inputs: Tensor
     version: int
     map: LinearMap
-    left: tuple[Tensor, int] | None
     source: Application | None
 
 
@@ -123,7 +121,8 @@ class _Follower(TorchFunctionMode):
         self._inputs = {id(tensor) for tensor in tensors_in(inputs)}
         self._own = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
         self._wanted = wanted
-        self._recent: deque[Application] = deque(maxlen=WINDOW)
+        # The latest applications, with the tensor that the model got from each and its version.
+        self._recent: deque[tuple[Application, Tensor, int]] = deque(maxlen=WINDOW)
         self._count = 0
         self.path: list[str] = []
         self.log_softmax = False
@@ -161,26 +160,18 @@ class _Follower(TorchFunctionMode):
             result.requires_grad_()
             with torch.enable_grad():
                 output = _restored(result.clone(), found)  # a model may change it in place
-        made = Application(
-            self._count,
-            self.path[-1] if self.path else "",
-            inputs,
-            version_of(inputs),
-            found.map,
-            (output, version_of(output)),
-            source,
-        )
-        self._recent.append(replace(made, source=None))
+        path = self.path[-1] if self.path else ""
+        made = Application(self._count, path, inputs, version_of(inputs), found.map, source)
+        self._recent.append((replace(made, source=None), output, version_of(output)))
         if follow:
-            setattr(result, _MADE, replace(made, left=None))
+            setattr(result, _MADE, made)
         self._mark(output, _FOLLOWED if follow else _DATA)
         return output
 
     def _source(self, inputs: Tensor) -> Application | None:
-        for made in self._recent:
-            left, version = made.left or (inputs, -1)
-            same = left.shape == inputs.shape and _storage(left) == _storage(inputs)
-            if same and version_of(left) == version:
+        for made, output, version in self._recent:
+            same = output.shape == inputs.shape and _storage(output) == _storage(inputs)
+            if same and version_of(output) == version:
                 return made
         return None
 

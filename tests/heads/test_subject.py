@@ -650,6 +650,20 @@ def test_what_is_not_linear_is_refused(name):
         assert torch.equal(taken.logits, model.fc(model.body(inputs)))
 
 
+@pytest.mark.parametrize(
+    "tail",
+    [
+        lambda m, z: m.fc(z).log_softmax(1),
+        lambda m, z: (lambda y: y - y.logsumexp(1, keepdim=True))(m.fc(z)),
+        lambda m, z: m.fc(z).log_softmax(-1).exp(),
+    ],
+)
+def test_log_softmax_of_anything_but_classes(tail):
+    torch.manual_seed(0)
+    with pytest.raises(ValueError, match=r"^`head` must be named"):
+        capture(Body(tail, fc=fc()), tokens())
+
+
 def test_sigmoid_does_not_forgive_a_shift():
     model, inputs, _ = build("log_softmax")
     with pytest.raises(ValueError, match=r"^`head` must be named"):
