@@ -15,6 +15,9 @@ from prescreen.predictions import Link, Predictions, blocks, check_link
 # Matrix products of lower precision round their inputs; TF32 rounds the products as well.
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 5e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
+# Of more classes or products than these, the linear map is checked on evenly spaced classes.
+_CHECKED_CLASSES, _CHECKED_TERMS = 64, 1 << 29
+
 
 @dataclass(frozen=True, eq=False)
 class Capture(Predictions):
@@ -28,8 +31,8 @@ class Capture(Predictions):
         link: how logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``.
 
     Raises:
-        ValueError: a shape, dtype, device or value that a linear head cannot have produced, or logits
-            that are not ``features @ weight.T + bias`` (checked on a few rows and classes).
+        ValueError: a shape, dtype, device or value that a linear head cannot have produced.
+        NotLinearError: the logits are not ``features @ weight.T + bias``.
         NonFiniteError: a value is NaN or infinite.
     """
 
@@ -98,25 +101,36 @@ class Capture(Predictions):
                 )
 
     def _check_linear(self) -> None:
-        """Compare a few logits with the linear map, at a cost that does not grow with N or K."""
-        rows = torch.linspace(0, self.num_samples - 1, min(8, self.num_samples)).long()
-        classes = torch.linspace(0, self.num_classes - 1, min(64, self.num_classes)).long()
-        z, w = self.features[rows].double(), self.weight[classes].double()
-        bias = 0.0 if self.bias is None else self.bias[classes].double()
-        given = self.logits[rows][:, classes].double()
-        error = (z @ w.T + bias - given).abs()
+        """Compare the logits of all rows with the linear map, of some classes if there are many."""
+        dtype, terms = self.dtype, self.features.numel()
+        most = max(_CHECKED_CLASSES, _CHECKED_TERMS // terms)
+        count = min(most, self.num_classes)
+        classes = torch.linspace(0, self.num_classes - 1, count).long().to(self.weight.device)
+        every = count == self.num_classes
+        w = (self.weight if every else self.weight[classes]).to(dtype)
+        bias = torch.zeros((), dtype=dtype, device=w.device)
+        if self.bias is not None:
+            bias = self.bias[classes].to(dtype)
         coarsest = max((_TOLERANCE.get(t.dtype, 5e-2) for t in self._tensors().values()), default=0)
-        allowed = coarsest * (z.abs() @ w.abs().T + torch.as_tensor(bias).abs() + 1e-6)
-        if bool((error > allowed).any()):
-            raise ValueError(
-                "`logits` must be features @ weight.T + bias, got a difference of "
-                f"{error.max().item():.3g}; name the layer that produces them with "
-                "head='path.to.layer'"
-            )
+        for rows in blocks(self.num_samples, max(count, self.features.shape[1])):
+            z = self.features[rows].to(dtype)
+            given = (self.logits[rows] if every else self.logits[rows][:, classes]).to(dtype)
+            error = (z @ w.T + bias - given).abs()
+            allowed = coarsest * (z.abs() @ w.abs().T + bias.abs() + 1e-6)
+            if bool((error > allowed).any()):
+                raise NotLinearError(
+                    "`logits` must be features @ weight.T + bias, got a difference of "
+                    f"{error.max().item():.3g}; name the layer that produces them with "
+                    "head='path.to.layer'"
+                )
 
     def _tensors(self) -> dict[str, Tensor]:
         named = {"features": self.features, "logits": self.logits, "weight": self.weight}
         return named if self.bias is None else {**named, "bias": self.bias}
+
+
+class NotLinearError(ValueError):
+    """Logits are not the linear map of the features that they are said to be."""
 
 
 class NonFiniteError(ValueError):

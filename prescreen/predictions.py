@@ -1,11 +1,11 @@
-"""Predictions: softmax or sigmoid of logits, computed block by block."""
+"""Predictions: where the logits are, and softmax or sigmoid of them, computed block by block."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from torch import Tensor
 from prescreen.checks import require_one_of
 
 Link = Literal["softmax", "sigmoid", "identity"]
+
+# The label of positions without a class, such as padding; torch's cross-entropy ignores it by default.
+IGNORED = -100
 
 # The largest block of predictions, in elements (16 MiB in float32). Larger matrices are computed block
 # by block: a vocabulary of 100,000 classes then needs no second (N, K) matrix.
@@ -101,6 +104,33 @@ class Logits(Predictions):
 
     logits: Tensor
     link: Link = "softmax"
+
+
+def model_logits(output: Any) -> Tensor:
+    """The logits in a model's output: the tensor itself, ``.logits``, or the first of several.
+
+    Training minimises the loss of these, and heads are looked for behind them.
+
+    Args:
+        output: a tensor, an object with ``.logits``, a dict with ``"logits"``, or a tuple or list that
+            begins with a tensor.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(output, Tensor):
+        return output
+    logits = getattr(output, "logits", None)
+    if logits is None and isinstance(output, Mapping):
+        logits = output.get("logits")
+    if logits is None and isinstance(output, tuple | list) and output:
+        logits = output[0]
+    if not isinstance(logits, Tensor):
+        raise ValueError(
+            "`model` must return a tensor, an object or dict with logits or a tuple that begins with a "
+            f"tensor, got {type(output).__name__}"
+        )
+    return logits
 
 
 def check_link(link: str) -> None:

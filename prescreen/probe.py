@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from prescreen.captured import Capture, NonFiniteError
 from prescreen.checks import require_one_of
 from prescreen.heads.capturing import capture
+from prescreen.heads.preserve import ONE_AT_A_TIME
+from prescreen.heads.wrappers import unwrap
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.predictions import Link, Logits, check_link
 from prescreen.reading import Reading
@@ -39,7 +41,8 @@ class Probe:
 
     Args:
         inputs: unlabelled inputs, the same for all readings, in the form that the model takes: a tensor,
-            a tuple of arguments or a dict of keywords. They are moved to the model's device.
+            a tuple of arguments or a dict of keywords. They are moved to the model's device. Masks
+            among them say which tokens are read (docs/tasks.md).
         readouts: names, or a mapping from your own names to ``Readout``.
         seen: inputs that the model is trained on; for readouts that need them, such as ``"gap/..."``.
         view: a function that changes inputs but not what they show; for readouts that need it.
@@ -98,7 +101,9 @@ class Probe:
 
         Does nothing if no readout is of the untrained network.
         """
-        if self._of_network:
+        if not self._of_network:
+            return
+        with ONE_AT_A_TIME:
             network = Network(model, _on_device_of(model, self._inputs["head"]), self._head)
             self._untrained = {name: self.readouts[name](network) for name in self._of_network}
             self._architecture = structure(model)
@@ -125,7 +130,8 @@ class Probe:
                 f"got {', '.join(unmeasured)}"
             )
         try:
-            of_head = self._read_head(model, step)
+            with ONE_AT_A_TIME:
+                of_head = self._read_head(model, step)
         except NonFiniteError:
             if self._on_diverged == "raise":
                 raise
@@ -188,7 +194,7 @@ def read(
     """Read a model's prediction head on unlabelled inputs; the model is left exactly as it was.
 
     Args:
-        model: any module with a linear or convolution head.
+        model: any module whose logits are linear in some features, wrapped or not.
         inputs: a tensor, a tuple of arguments or a dict of keywords, as the model takes it.
         readouts: names or a mapping, as in `Probe`; by default those of ``DEFAULT_PANEL`` that need the
             head alone.
@@ -213,6 +219,7 @@ def read(
 
 def _on_device_of(model: nn.Module, inputs: Any) -> Any:
     """The inputs on the model's device and, if all of its parameters are of one kind, of that kind."""
+    model = unwrap(model)
     weight = next(model.parameters(), torch.empty(0))
     inputs = to_device(inputs, weight.device)
     kinds = {p.dtype for p in model.parameters() if p.is_floating_point()}

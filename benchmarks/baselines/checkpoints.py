@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.baselines.networks import with_batch_statistics
-from prescreen.tasks.base import model_logits
+from prescreen.predictions import model_logits
 
 
 def alignments(features: Tensor, logits: Tensor, weight: Tensor, labels: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prescreen.heads.preserve import preserve
-from prescreen.tasks.base import model_logits
+from prescreen.predictions import model_logits
 
 
 def tse(losses: Sequence[float]) -> float:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmarks.baselines.networks import weighted_layers, weights, with_batch_statistics
-from prescreen.tasks.base import model_logits
+from prescreen.predictions import model_logits
 
 
 def grad_norm(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.baselines.networks import with_batch_statistics
-from prescreen.tasks.base import model_logits
+from prescreen.predictions import model_logits
 
 
 def jacob_cov(model: nn.Module, inputs: Tensor) -> float:

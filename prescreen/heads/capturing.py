@@ -1,20 +1,27 @@
-"""Capturing: one forward pass of a model, and what entered and left its prediction heads."""
+"""Capturing: what enters and leaves the prediction head of a model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from prescreen.captured import Capture
 from prescreen.checks import require_at_least
-from prescreen.heads.execute import execute_heads
-from prescreen.heads.find import known_heads, unwrap
-from prescreen.heads.positions import flat_weight, flatten_calls
+from prescreen.heads.execute import WINDOW, Run, execute
+from prescreen.heads.find import Head, known_heads, layers_of, unwrap
 from prescreen.heads.preserve import preserve
+from prescreen.heads.subject import (
+    Subject,
+    behind,
+    layer,
+    logits_in,
+    named,
+    require_executed,
+    seen,
+)
 from prescreen.predictions import Link
 from prescreen.trees import tensors_in
 
@@ -28,16 +35,19 @@ def capture(
     batch_statistics: bool = True,
     max_positions: int = 4096,
 ) -> Capture:
-    """What enters and leaves the prediction head in one forward pass; the model stays as it was.
+    """What enters and leaves the prediction head; the model stays as it was.
 
-    Several heads whose weighted sum is the model's output, such as the two of a distilled model, count
-    as one head on their joint features.
+    The head is what gives the logits that a loss sees (``model_logits`` of the output). If no layer's
+    output is these logits, the model runs a second time: adapters, functions of features and a weight,
+    scales, selections, means and weighted sums of heads are one head on joint features, with its
+    effective weight. Rows are the positions whose logits the model returns, without padding that masks
+    in the inputs leave out.
 
     Args:
-        model: any model whose head is a linear layer or convolution. It may be wrapped by
-            torch.compile, DataParallel or DistributedDataParallel; processes do not communicate.
+        model: any model whose logits are linear in some features. It may be wrapped, such as by
+            torch.compile, DistributedDataParallel or an average; processes do not communicate.
         inputs: a tensor, a tuple or list of positional arguments, or a dict of keyword arguments.
-        head: the head's path or the layer itself, if ``find_heads`` does not find it.
+        head: a layer or its path, to be read instead, at its own output.
         link: how logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``.
         batch_statistics: normalise every BatchNorm with this batch's statistics instead of its
             running ones, which are useless until training is far along.
@@ -45,21 +55,14 @@ def capture(
             seed.
 
     Raises:
-        ValueError: the model cannot take the inputs, the head is not found or not linear, or there are
-            several heads whose weighted sum is not the output.
+        ValueError: the model cannot take the inputs, its logits are not linear in features, or its
+            output does not say which they are.
         NonFiniteError: features, logits or weights are NaN or infinite.
     """
-    captures, outputs = _read(model, inputs, head, link, batch_statistics, max_positions)
-    names = list(captures)
-    if len(names) == 1:
-        return captures[names[0]]
-    joint = _join(list(captures.values()), outputs)
-    if joint is None:
-        raise ValueError(
-            "`head` must name one of several heads whose weighted sum is not the model's output, "
-            f"got None for {', '.join(names)}; choose one, as in head={names[0]!r}, or use capture_heads"
-        )
-    return joint
+    captures = _read(model, inputs, head, link, batch_statistics, max_positions)
+    if len(captures) > 1:
+        raise _several(list(captures))
+    return next(iter(captures.values()))
 
 
 def capture_heads(
@@ -72,7 +75,7 @@ def capture_heads(
     max_positions: int = 4096,
 ) -> dict[str, Capture]:
     """Like ``capture``, but for every head separately, by its path in the unwrapped model."""
-    return _read(model, inputs, head, link, batch_statistics, max_positions)[0]
+    return _read(model, inputs, head, link, batch_statistics, max_positions, apart=True)
 
 
 def _read(
@@ -82,25 +85,53 @@ def _read(
     link: Link,
     batch_statistics: bool,
     max_positions: int,
-) -> tuple[dict[str, Capture], list[Tensor]]:
-    """A capture of every head, and the tensors (N, K) that the model returned."""
+    *,
+    apart: bool = False,
+) -> dict[str, Capture]:
+    """A capture by the name of its head; several, if they are wanted apart or give no logits."""
     known = known_heads(model, head)
     root = unwrap(model)
     _check_arguments(root, inputs, max_positions)
+    subject = Subject(root, inputs, link, max_positions)
     with preserve(root, batch_statistics=batch_statistics):
-        heads, output = execute_heads(root, inputs, known)
-        captures: dict[str, Capture] = {}
-        outputs: list[Tensor] = []
-        for found, calls in heads.items():
-            layer = found.module
-            features, logits = flatten_calls(layer, calls, max_positions)
-            bias = layer.bias.detach() if isinstance(layer.bias, Tensor) else None
-            captures[found.name] = Capture(features, logits, flat_weight(layer), bias, link)
-            if len(heads) > 1 and not outputs:
-                same = (t for t in tensors_in(output) if t.shape == calls[0].outputs.shape)
-                made = (calls[0]._replace(outputs=tensor.detach()) for tensor in same)
-                outputs = [flatten_calls(layer, [call], max_positions)[1] for call in made]
-    return captures, outputs
+        run = execute(root, inputs, known or layers_of(root), None if known else WINDOW)
+        logits = logits_in(run.output)
+        if head is not None:
+            return {known[0].name: named(subject, run, known[0], logits)}
+        if logits is None or (apart and len(known) > 1):
+            return {one.name: layer(subject, run, one) for one in _executed(run, known)}
+        found = seen(subject, run, logits) or behind(subject, logits)
+        if found is None:
+            raise _unexplained(root, known)
+        return dict([found])
+
+
+def _executed(run: Run, known: tuple[Head, ...]) -> list[Head]:
+    if not known:
+        got = type(run.output).__name__
+        raise ValueError(
+            "`head` must be named where a model returns no tensor, object or dict with logits, or tuple "
+            f"that begins with a tensor, got None and {got}; name it with head='path.to.layer'"
+        )
+    return require_executed(run, known)
+
+
+def _unexplained(model: nn.Module, known: tuple[Head, ...]) -> ValueError:
+    names = [head.name for head in known]
+    if len(names) > 1:
+        return _several(names)
+    example = repr(names[0]) if names else "'path.to.layer'"
+    return ValueError(
+        "`head` must be named where no linear map gives the logits, got None for what "
+        f"{type(model).__name__} returns; name the layer with head={example}"
+    )
+
+
+def _several(names: Sequence[str]) -> ValueError:
+    return ValueError(
+        "`head` must name one of several heads whose weighted sum is not the model's output, "
+        f"got None for {', '.join(names)}; choose one, as in head={names[0]!r}, or use capture_heads"
+    )
 
 
 def _check_arguments(model: nn.Module, inputs: Any, max_positions: int) -> None:
@@ -116,37 +147,3 @@ def _check_arguments(model: nn.Module, inputs: Any, max_positions: int) -> None:
             f"`model` must have initialised parameters, got lazy ones in {type(model).__name__}; "
             "run it once before"
         )
-
-
-def _join(heads: Sequence[Capture], outputs: Sequence[Tensor]) -> Capture | None:
-    """One head on joint features, if a tensor of the output is a weighted sum of the logits."""
-    if len({head.logits.shape for head in heads}) > 1:
-        return None
-    logits = torch.stack([head.logits.double() for head in heads], -1)
-    for output in outputs:
-        for weights in _mixtures(logits, output.double()):
-            scale = (logits.abs() @ weights.abs()).max()
-            error = (logits @ weights - output).abs().max()
-            if bool(error <= 4 * torch.finfo(output.dtype).eps * scale):
-                return _weighted_sum(heads, output, weights.tolist())
-    return None
-
-
-def _mixtures(logits: Tensor, output: Tensor) -> list[Tensor]:
-    """The weights to try: a mean, a sum, and the best fit (EfficientViM learns its weights)."""
-    ones = logits.new_ones(logits.shape[-1])
-    flat = logits.flatten(0, -2)
-    fitted = torch.linalg.pinv(flat.T @ flat, hermitian=True) @ (flat.T @ output.flatten())
-    return [ones / len(ones), ones, fitted]
-
-
-def _weighted_sum(heads: Sequence[Capture], output: Tensor, weights: list[float]) -> Capture:
-    pairs = list(zip(weights, heads, strict=True))
-    biases = [factor * head.bias for factor, head in pairs if head.bias is not None]
-    return Capture(
-        torch.cat([head.features for head in heads], 1),
-        output,
-        torch.cat([factor * head.weight for factor, head in pairs], 1),
-        torch.stack(biases).sum(0) if biases else None,
-        heads[0].link,
-    )

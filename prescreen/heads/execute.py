@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from prescreen.heads.find import Head, layers_of
+from prescreen.heads.find import Head
 from prescreen.heads.positions import Call
 from prescreen.text import first_line, message_of
 from prescreen.trees import tensors_in
@@ -29,79 +29,52 @@ class Execution(NamedTuple):
     call: Call
     versions: tuple[int, ...]
 
+    @property
+    def changed(self) -> bool:
+        """Whether the model has changed what left the layer, in place."""
+        return self.versions[1] != version_of(self.call.outputs)
 
-def execute_heads(
-    model: nn.Module, inputs: Any, known: tuple[Head, ...]
-) -> tuple[dict[Head, list[Call]], Any]:
-    """Run the model; the calls of each head and the model's output.
+    def unchanged(self) -> Call:
+        """The call as it was, even if the model has changed the output in place since.
 
-    If no head is known, it is the last executed layer whose output, or a view of it, the model returns;
-    failing that, the last executed layer.
+        Raises:
+            ValueError: it has changed the input.
+        """
+        require_unchanged(self.head.name, self.call.inputs, self.versions[0])
+        if not self.changed:
+            return self.call
+        return self.call._replace(outputs=self.head.module.forward(self.call.inputs))
+
+
+class Run(NamedTuple):
+    """The last executions of some layers, and the model's output."""
+
+    executions: list[Execution]
+    output: Any
+
+
+def execute(
+    model: nn.Module, inputs: Any, layers: Iterable[Head], window: int | None = None
+) -> Run:
+    """Run the model and record the last ``window`` executions of some layers; None for all.
 
     Raises:
-        ValueError: the model cannot take the inputs, or does not execute the heads.
+        ValueError: the model cannot take the inputs.
     """
-    executions, counts, output = _run(
-        model, inputs, known or layers_of(model), window=None if known else WINDOW
-    )
-    if not executions:
-        if not known:
-            raise ValueError(
-                "`model` must run a Linear or Conv layer on a tensor, got none that it runs"
-            )
-        names = ", ".join(repr(head.name) for head in known)
-        raise ValueError(f"`head` must be a layer that the model runs on a tensor, got {names}")
-    heads = list(known) or [_last_head(executions, output)]
-    calls = {head: [_unchanged(e) for e in executions if e.head == head] for head in heads}
-    if any(len(calls[head]) < counts[head] for head in heads):
-        return execute_heads(model, inputs, tuple(heads))  # some of its runs are out of the window
-    return {head: made for head, made in calls.items() if made}, output
-
-
-def _last_head(executions: list[Execution], output: Any) -> Head:
-    returned = {_storage(tensor) for tensor in tensors_in(output)}
-    matching = (e.head for e in reversed(executions) if _storage(e.call.outputs) in returned)
-    return next(matching, executions[-1].head)
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
-
-
-def _unchanged(execution: Execution) -> Call:
-    """The call as it was, even if the model has changed the output in place since."""
-    head, call, versions = execution
-    entered, left = (before == now for before, now in zip(versions, _versions(call), strict=True))
-    if not entered:
-        raise ValueError(
-            f"`head` must have an input that stays, got {head.name!r}, changed in place"
-        )
-    return call if left else call._replace(outputs=head.module.forward(call.inputs))
-
-
-def _versions(call: Call) -> tuple[int, ...]:
-    return tuple(0 if tensor.is_inference() else tensor._version for tensor in call)
-
-
-def _run(
-    model: nn.Module, inputs: Any, layers: Iterable[Head], window: int | None
-) -> tuple[list[Execution], Counter[Head], Any]:
-    """The last ``window`` executions of some layers, how often each ran, the model's output."""
     executions: deque[Execution] = deque(maxlen=window)
-    counts: Counter[Head] = Counter()
 
     def record(head: Head, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         entered = args[0] if args else kwargs.get("input")
         if not isinstance(entered, Tensor) or not isinstance(output, Tensor):
             return
         call = Call(entered.detach(), output.detach())
-        counts[head] += 1
-        executions.append(Execution(head, call, _versions(call)))
+        executions.append(Execution(head, call, (version_of(entered), version_of(output))))
 
     handles = [
         head.module.register_forward_hook(
             lambda _, args, kwargs, output, head=head: record(head, args, kwargs, output),
             with_kwargs=True,
+            prepend=True,  # another's hook may replace what the layer computes
         )
         for head in layers
     ]
@@ -110,7 +83,22 @@ def _run(
     finally:
         for handle in handles:
             handle.remove()
-    return list(executions), counts, output
+    return Run(list(executions), output)
+
+
+def version_of(tensor: Tensor) -> int:
+    """How often a tensor has been changed in place; 0 if torch does not count that."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def require_unchanged(name: str, inputs: Tensor, version: int) -> None:
+    """Refuse features that the model has changed in place since they entered the head.
+
+    Raises:
+        ValueError: it has.
+    """
+    if version_of(inputs) != version:
+        raise ValueError(f"`head` must have an input that stays, got {name!r}, changed in place")
 
 
 def call(model: nn.Module, inputs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Finding heads: the layers that turn features into predictions."""
+"""Finding heads: the layers that turn features into predictions, by their names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from torch import Tensor, nn
+
+from prescreen.heads.wrappers import require_whole
+from prescreen.heads.wrappers import unwrap as unwrap
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -63,7 +66,10 @@ class Head:
 
 
 def find_heads(model: nn.Module, head: str | nn.Module | None = None) -> tuple[Head, ...]:
-    """The layers that turn features into predictions, several for a model with several heads.
+    """The layers that seem to turn features into predictions, several for a model with several heads.
+
+    This is told from the model alone. ``capture`` runs it, and reads what gives the logits, whatever
+    they are called.
 
     Args:
         model: any model, also wrapped by torch.compile or DataParallel.
@@ -88,9 +94,10 @@ def find_heads(model: nn.Module, head: str | nn.Module | None = None) -> tuple[H
 
 def known_heads(model: nn.Module, head: str | nn.Module | None = None) -> tuple[Head, ...]:
     """The heads named by the user or by the model's library; empty if no name is known."""
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"`model` must be an nn.Module, got {type(model).__name__}")
     root = unwrap(model)
+    if not isinstance(root, nn.Module):
+        raise ValueError(f"`model` must be an nn.Module, got {type(root).__name__}")
+    require_whole(root)
     if head is not None:
         return (_named_by_user(root, head),)
     for find in FINDERS:
@@ -142,17 +149,6 @@ FINDERS: tuple[Callable[[nn.Module], list[nn.Module]], ...] = (
     transformers_heads,
     torchvision_heads,
 )
-
-
-def unwrap(module: nn.Module) -> nn.Module:
-    """The module inside torch.compile, DataParallel and DistributedDataParallel, however nested."""
-    while True:
-        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            module = module.module
-        elif "_orig_mod" in module._modules:  # torch._dynamo would take a second to import
-            module = module.get_submodule("_orig_mod")
-        else:
-            return module
 
 
 def layers_of(model: nn.Module) -> tuple[Head, ...]:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from prescreen.heads.wrappers import wrapped
+
+# Held while a model is read.
+ONE_AT_A_TIME = threading.RLock()
 
 # Where a module keeps its tensors by name.
 _TABLES = ("_parameters", "_buffers", "_non_persistent_buffers_set")
@@ -18,6 +24,9 @@ _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 @contextmanager
 def preserve(model: nn.Module, *, batch_statistics: bool = True) -> Iterator[None]:
     """Evaluation without gradients, after which the model is bit for bit as it was.
+
+    One thread at a time: models may share modules, and random state and compilation are the process's.
+    Others wait.
 
     These are restored, also when the model raises: the train/eval flag of every submodule, the values
     and identity of buffers, the identity, ``grad`` and ``requires_grad`` of parameters, torch's random
@@ -35,14 +44,34 @@ def preserve(model: nn.Module, *, batch_statistics: bool = True) -> Iterator[Non
     devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
     indices = sorted(device.index for device in devices if device.type == "cuda")
     with ExitStack() as stack:
+        stack.enter_context(ONE_AT_A_TIME)
         stack.enter_context(torch.no_grad())
         stack.enter_context(torch.random.fork_rng(devices=indices, device_type="cuda"))
         stack.enter_context(_fresh_autocast())
         stack.enter_context(_uncompiled())
+        stack.enter_context(_without_wrappers(model))
         stack.enter_context(_evaluation(model, batch_statistics))
         stack.enter_context(_same_tensors(model))
         stack.enter_context(_same_gradients(model))
         yield
+
+
+@contextmanager
+def _without_wrappers(model: nn.Module) -> Iterator[None]:
+    """Let wrappers inside the model run what they wrap, here and without communication."""
+    pairs = [(m, wrapped(m)) for m in model.modules() if "_orig_mod" not in m._modules]
+    wrappers = [(vars(m), inner) for m, inner in pairs if inner is not None]
+    saved = [(own, own.get("forward")) for own, _ in wrappers]
+    try:
+        for own, inner in wrappers:
+            own["forward"] = inner
+        yield
+    finally:
+        for own, forward in saved:
+            if forward is None:
+                own.pop("forward", None)
+            else:
+                own["forward"] = forward
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch import nn
 
 from prescreen.checks import require, require_at_least
 from prescreen.failures import CandidateFailed, failing_as
-from prescreen.heads.find import find_heads
+from prescreen.heads.find import known_heads
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.readouts import Readout, Readouts, resolve_readouts
 from prescreen.spaces.candidate import Candidate
@@ -88,7 +88,7 @@ def require_head(candidates: Sequence[Candidate], plan: Plan) -> None:
         except CandidateFailed:
             continue
         try:
-            find_heads(model, plan.head)
+            known_heads(model, plan.head)
         except ValueError as error:
             problem = problem or error
         else:

@@ -32,7 +32,11 @@ class Task(Protocol):
 
     @property
     def probe(self) -> Any:
-        """Unlabelled inputs that training does not use: a tensor, arguments or keywords."""
+        """Unlabelled inputs that training does not use: a tensor, arguments or keywords.
+
+        If the model returns logits for every token, masks among the inputs say which are read
+        (docs/tasks.md lists their names).
+        """
 
     @property
     def sizes(self) -> Mapping[str, Any]:
@@ -95,18 +99,3 @@ def seen_inputs(task: Task) -> Any:
     count = len(next(tensors_in(task.probe)))
     batches = getattr(task.batches, "unaugmented", task.batches)
     return task.inputs(next(batches(count, 0)))
-
-
-def model_logits(output: Any) -> Tensor:
-    """The logits in a model's output: the tensor itself, ``.logits``, or the first of several."""
-    if isinstance(output, Tensor):
-        return output
-    logits = getattr(output, "logits", None)
-    if logits is None and isinstance(output, tuple | list) and output:
-        logits = output[0]
-    if not isinstance(logits, Tensor):
-        raise ValueError(
-            "`model` must return a tensor, an object with .logits or a tuple that begins with a "
-            f"tensor, got {type(output).__name__}"
-        )
-    return logits

@@ -9,8 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prescreen.predictions import Link
-from prescreen.tasks.base import model_logits
+from prescreen.predictions import Link, model_logits
 from prescreen.tasks.tensors import Inputs, TensorData, as_floats, input_sizes
 
 

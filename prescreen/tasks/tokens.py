@@ -10,12 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prescreen.predictions import Link
-from prescreen.tasks.base import model_logits
+from prescreen.predictions import IGNORED, Link, model_logits
 from prescreen.tasks.tensors import Inputs, TensorData, as_indices
-
-# The label of tokens without a class, such as padding; torch's cross-entropy ignores it by default.
-IGNORED = -100
 
 
 class TokenTask:
@@ -23,8 +19,8 @@ class TokenTask:
 
     Models are called with the ids (B, L) or, if there is a mask, with the keywords ``input_ids`` and
     ``attention_mask``. They return logits (B, L, K). Builders may accept ``num_classes`` (K),
-    ``vocab_size`` and ``max_length`` (L). For readouts every token of the probe is a sample, padding
-    included.
+    ``vocab_size`` and ``max_length`` (L). For readouts every token of the probe is a sample, without
+    padding: what the mask leaves out or, without a mask, the ``padding_idx`` of the model's embedding.
 
     Args:
         ids: token ids (n, L), integers.

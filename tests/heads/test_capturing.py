@@ -136,9 +136,10 @@ class Pyramid(nn.Module):
         return {"boxes": boxes, "scores": [self.cls(level).flatten(2) for level in maps]}
 
 
-@pytest.mark.parametrize("head", [None, "cls"])
-def test_levels_of_a_pyramid_are_concatenated(head):
-    model, inputs = Pyramid(), torch.randn(2, 3, 8, 8)
+def test_levels_of_a_pyramid_are_concatenated():
+    model, inputs, head = Pyramid(), torch.randn(2, 3, 8, 8), "cls"
+    with pytest.raises(ValueError, match=r"^`head` must be named where .* got None and dict; name"):
+        capture(model, inputs, link="sigmoid")  # which of the outputs a loss sees is not said
     taken = capture(model, inputs, head=head, link="sigmoid")
     expected = [level.transpose(1, 2).flatten(0, 1) for level in model(inputs)["scores"]]
     assert torch.equal(taken.logits, torch.cat(expected))
@@ -152,7 +153,8 @@ def test_more_levels_than_are_held():
     model.levels = nn.ModuleList()
     forward = model.forward
     model.forward = lambda image, _: [forward(image, 1)["scores"][0] for _ in range(40)]
-    assert len(capture(model, inputs).logits) == 40 * 16
+    assert len(capture(model, inputs).logits) == 16  # what a loss sees: the first of several
+    assert len(capture(model, inputs, head="cls").logits) == 40 * 16
 
 
 def test_ways_to_give_inputs():
@@ -211,8 +213,8 @@ def test_heads_whose_weighted_sum_is_the_output(mix, bias):
     ("mix", "classes"),
     [
         (torch.maximum, (3, 3)),
-        (lambda a, b: (a, b), (3, 5)),
         (lambda a, b: a @ b.T, (3, 3)),
+        (lambda a, b: a @ b[:5].T, (3, 3)),
     ],
 )
 def test_heads_apart(mix, classes):
@@ -224,6 +226,14 @@ def test_heads_apart(mix, classes):
     taken = capture_heads(model, inputs)
     assert torch.equal(taken["first"].features, inputs)
     assert torch.equal(capture(model, inputs, head="second").logits, taken["second"].logits)
+
+
+def test_the_first_of_several_outputs_is_what_a_loss_sees():
+    model, inputs = Heads(lambda a, b: (b, a), (3, 5)), torch.randn(6, 4)
+    taken = capture(model, inputs)
+    assert torch.equal(taken.logits, model(inputs)[0])
+    assert torch.equal(taken.weight, model.second.weight)
+    assert list(capture_heads(model, inputs)) == ["first", "second"]
 
 
 @pytest.mark.parametrize(
@@ -256,7 +266,7 @@ def test_detector():
         assert_linear(level)
 
 
-def test_the_last_layer_executed_is_the_head():
+def test_the_last_layer_executed_is_not_the_head():
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
@@ -274,15 +284,22 @@ def test_the_last_layer_executed_is_the_head():
     assert torch.equal(capture(model, inputs).logits, model(inputs))
 
 
-@pytest.mark.parametrize("head", [None, "0"])
-@pytest.mark.parametrize("change", [lambda x: x.mul_(2), lambda x: x.relu_()])
-def test_logits_that_the_model_changes_in_place(head, change):
+def test_logits_that_the_model_changes_in_place():
     class Change(nn.Module):
-        def forward(self, x):
-            return change(x)
+        def __init__(self, change):
+            super().__init__()
+            self.forward = change
 
-    model, inputs = nn.Sequential(nn.Linear(3, 2), Change()), torch.randn(4, 3)
-    assert torch.equal(capture(model, inputs, head=head).logits, model[0](inputs))
+    inputs = torch.randn(4, 3)
+    model = nn.Sequential(nn.Linear(3, 2), Change(lambda x: x.mul_(2)))
+    taken = capture(model, inputs)
+    assert torch.equal(taken.logits, model(inputs))
+    assert torch.equal(taken.weight, 2 * model[0].weight)
+    assert torch.equal(capture(model, inputs, head="0").logits, model[0](inputs))
+    rectified = nn.Sequential(nn.Linear(3, 2), Change(lambda x: x.relu_()))
+    with pytest.raises(ValueError, match=r"^`head` must be named where no linear map"):
+        capture(rectified, inputs)
+    assert torch.equal(capture(rectified, inputs, head="0").logits, rectified[0](inputs))
 
 
 def test_features_that_the_model_changes_in_place():
@@ -416,7 +433,7 @@ def test_parametrized_heads():
             assert_linear(taken)
 
 
-def test_heads_that_are_not_linear():
+def test_layers_that_do_more_than_their_class():
     class Cosine(nn.Linear):
         def forward(self, x):
             return functional.linear(functional.normalize(x), functional.normalize(self.weight))
@@ -426,11 +443,15 @@ def test_heads_that_are_not_linear():
             return torch.cat([super().forward(x)] * 2)
 
     inputs = torch.randn(6, 3)
+    cosine, pair = nn.Sequential(nn.ReLU(), Cosine(3, 2)), nn.Sequential(Pair(3, 2))
+    assert torch.equal(capture(cosine, inputs).weight, functional.normalize(cosine[1].weight))
     with pytest.raises(ValueError, match=r"^`logits` must be features .* head='path\.to\.layer'"):
-        capture(nn.Sequential(nn.ReLU(), Cosine(3, 2)), inputs)
-    message = "`head` must return shape (6, 2) for inputs (6, 3), got (12, 2) from Pair"
+        capture(cosine, inputs, head="1")
+    with pytest.raises(ValueError, match=r"^`head` must be named where no linear map"):
+        capture(pair, inputs)
+    message = "`head` must return shape (6, 2) for inputs (6, 3), got (12, 2)"
     with pytest.raises(ValueError, match=re.escape(message)):
-        capture(nn.Sequential(Pair(3, 2)), inputs)
+        capture(pair, inputs, head="0")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 import torch.distributed
 from torch import nn
 
+from prescreen import Probe
 from prescreen.heads.capturing import capture
 from prescreen.heads.preserve import preserve
 
@@ -235,6 +237,35 @@ def test_nothing_is_communicated(monkeypatch):
     monkeypatch.setattr(torch.distributed, "get_world_size", communicate)
     monkeypatch.setattr(wrapped, "forward", communicate)
     capture(wrapped, inputs)
+
+
+def shared_models():
+    torch.manual_seed(0)
+    layers = [layer for _ in range(4) for layer in (nn.Linear(12, 12), nn.BatchNorm1d(12))]
+    body = nn.Sequential(*layers, nn.Dropout(0.5))
+    return [nn.Sequential(body, nn.Linear(12, 4)), nn.Sequential(body, nn.Linear(12, 6))]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_threads_that_read_at_once(count):
+    """One model, or models that share modules: every value is that of a reading alone."""
+    models = shared_models()[:count]
+    for model in models:
+        model[0][1].eval()  # flags are mixed
+    inputs = torch.randn(32, 12)
+    panel = ["sample_gradient", "isotropy", "synflow", "flops", "rankme"]
+
+    def reading(model):
+        probe = Probe(inputs, panel)
+        probe.read_untrained(model)
+        return dict(probe.read(model, 1).values)
+
+    expected = [reading(model) for model in models]
+    before = [snapshot(model) for model in models]
+    with ThreadPoolExecutor(8) as threads:
+        values = list(threads.map(reading, models * 6))
+    assert values == expected * 6
+    assert [snapshot(model) for model in models] == before
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

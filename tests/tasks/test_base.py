@@ -12,8 +12,9 @@ from torch import multiprocessing, nn
 from toy_tasks import TASKS, images, network, tokens
 
 from prescreen import Candidate, Training, rank, screen
+from prescreen.predictions import model_logits
 from prescreen.tasks import TokenTask, load_task
-from prescreen.tasks.base import check_task, model_logits
+from prescreen.tasks.base import check_task
 from prescreen.training.loop import brief_training
 from prescreen.trees import tensors_in
 

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from prescreen.heads.capturing import capture
-from prescreen.heads.find import unwrap
+from prescreen.heads.masks import counted
+from prescreen.heads.preserve import ONE_AT_A_TIME
+from prescreen.heads.wrappers import unwrap
 
 # How many outputs are held while the model runs: the features are among the last ones.
 _WINDOW = 32
@@ -23,19 +25,27 @@ def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
     0 if all features lie on a line, log D if they vary equally in all D directions, NaN if they do not
     vary. Features are taken before they are averaged over places: among outputs as wide as the head's
     input, those with the most places; among these, the latest that is not from an activation function.
+    Padding that the inputs mask is left out.
 
     Reference: after the expressivity of Lee & Ham 2024, arXiv 2403.19232, which sums it over blocks
     and feeds noise.
     """
-    with _outputs(unwrap(model)) as outputs:
+    root = unwrap(model)
+    with ONE_AT_A_TIME, _outputs(root) as outputs:
         features = capture(model, inputs, head=head).features
-    width = features.shape[1]
+    width, most = features.shape[1], features.numel()
     for output in outputs:
-        if width in output.shape[1:] and output.numel() >= features.numel() and _varies(output):
+        if width in output.shape[1:] and output.numel() >= most and _varies(output):
             # If a side is as long as the width: tokens have channels last, maps have them first.
             last = output.ndim == 3 and output.shape[-1] == width
             axis = -1 if last else output.shape.index(width, 1)
-            features = output.movedim(axis, -1).flatten(0, -2)
+            moved, most = output.movedim(axis, -1), output.numel()
+            keep = counted(root, inputs, moved.shape[:-1], strict=False)
+            features = (
+                moved.flatten(0, -2)
+                if keep is None
+                else moved.flatten(0, -2)[keep.to(moved.device)]
+            )
     covariance = torch.atleast_2d(features.double().T.cov(correction=0))
     variances = torch.linalg.eigvalsh(covariance).clamp(min=0)
     shares = variances / variances.sum()
@@ -55,7 +65,7 @@ def _outputs(model: nn.Module) -> Iterator[deque[Tensor]]:
     def record(module: nn.Module, args: object, output: object) -> None:
         is_activation = "activation" in type(module).__module__
         if isinstance(output, Tensor) and output.ndim > 2 and not is_activation:
-            outputs.append(output)
+            outputs.append(output.detach())
 
     inplace: list[Any] = [m for m in model.modules() if getattr(m, "inplace", False) is True]
     handles = [module.register_forward_hook(record) for module in model.modules()]

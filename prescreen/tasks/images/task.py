@@ -14,8 +14,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from prescreen.checks import require, require_at_least
-from prescreen.predictions import Link, check_link
-from prescreen.tasks.base import model_logits
+from prescreen.predictions import Link, check_link, model_logits
 from prescreen.tasks.images import dataset as images
 from prescreen.tasks.images.batches import DatasetBatches, LoaderBatches
 from prescreen.tasks.images.layouts import is_clearly_channels_last

@@ -1,0 +1,63 @@
+"""Wrappers: modules that run another module, and what is inside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+# Where wrappers keep the model that they wrap, by the name of their class or of one of its bases: most
+# are from libraries that are not imported here.
+WRAPPERS = {
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+    "OptimizedModule": "_orig_mod",  # torch.compile
+    "AveragedModel": "module",
+    "ModelEma": "ema",  # timm
+    "ModelEmaV2": "module",
+    "ModelEmaV3": "module",
+    "EMA": "ema_model",  # ema_pytorch
+    "DeepSpeedEngine": "module",
+    "_FabricModule": "module",  # Lightning
+}
+# Their layers hold a part of their weights, or none, until they run together with other processes.
+SHARDED = ("FullyShardedDataParallel", "FSDPModule")
+
+
+def unwrap(module: Any) -> nn.Module:
+    """The module inside wrappers such as torch.compile, DataParallel and averages, however nested."""
+    while True:
+        inner = wrapped(module)
+        if inner is None:
+            root: nn.Module = module
+            return root
+        module = inner
+
+
+def wrapped(module: Any) -> nn.Module | None:
+    """The module that a wrapper holds; None if it is no wrapper."""
+    for kind in type(module).__mro__:
+        inner = (
+            getattr(module, WRAPPERS[kind.__name__], None) if kind.__name__ in WRAPPERS else None
+        )
+        if isinstance(inner, nn.Module):
+            return inner
+    return None
+
+
+def require_whole(model: nn.Module) -> None:
+    """Refuse a model that cannot be looked into here.
+
+    Raises:
+        ValueError: it is sharded over processes, or TorchScript.
+    """
+    kinds = {kind.__name__ for module in model.modules() for kind in type(module).__mro__}
+    if "ScriptModule" in kinds:
+        raise ValueError(
+            "`model` must be an nn.Module in Python, got one made by torch.jit; read the one before"
+        )
+    if sharded := kinds & set(SHARDED):
+        raise ValueError(
+            f"`model` must have all its parameters here, got one sharded by {sharded.pop()}; "
+            "read a copy with the full state_dict"
+        )
