@@ -1,0 +1,83 @@
+"""Data: the pixels and labels that the format's plainest reader finds in the file, or a refusal."""
+
+import io
+
+import numpy as np
+import torch
+from judge import Refused, refusing
+
+from prescreen import load_task
+from prescreen.tasks import ImageTask
+
+TRAIN, PROBE, SIDE, CLASSES = 24, 8, 8, 3
+
+
+def pixels(seed, count):
+    return np.random.default_rng(seed).integers(0, 256, (count, SIDE, SIDE), np.uint8)
+
+
+LABELS = np.arange(TRAIN) % CLASSES
+
+
+def seen(path):
+    """What a task gives of a file: sizes, probe images, and all training images with their labels."""
+    with refusing():
+        task = load_task(path, probe_size=4, augment=False)
+    return given(task)
+
+
+def given(task):
+    inputs, labels = next(task.batches(10_000, 0))
+    return task.num_classes, task.probe.numpy(), inputs.numpy(), labels.numpy()
+
+
+def expected(train, labels, probe=None, num_classes=None):
+    """The same of plain arrays, each (C, H, W)."""
+    images = map(torch.as_tensor, train)
+    data = [(image, int(label)) for image, label in zip(images, labels, strict=True)]
+    held = None if probe is None else [torch.as_tensor(image) for image in probe]
+    task = ImageTask.from_dataset(data, probe=held, probe_size=4, num_classes=num_classes)
+    return given(task)
+
+
+def require_equal(found, *wanted):
+    """The task is one of those that are right."""
+    assert any(_same(found, one) for one in wanted if one is not None), (
+        f"other data: {found[0]} classes, inputs {tuple(found[2].shape)}, labels {found[3].tolist()}"
+    )
+
+
+def _same(found, wanted):
+    if found[0] != wanted[0]:
+        return False
+    pairs = zip(found[1:], wanted[1:], strict=True)
+    return all(
+        a.shape == b.shape and np.allclose(a, b, atol=1e-3, equal_nan=True) for a, b in pairs
+    )
+
+
+def truth_or_none(read):
+    """What the plainest reader finds; None if it finds nothing that has one meaning."""
+    try:
+        return read()
+    except Refused:
+        raise
+    except Exception:
+        return None
+
+
+def encoded(image, form="PNG"):
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, form)
+    return buffer.getvalue()
+
+
+def decoded(content):
+    """(C, H, W), by Pillow."""
+    from PIL import Image
+
+    array = np.asarray(Image.open(io.BytesIO(content)))
+    array = array.astype(np.uint8 if array.max() <= 255 else np.float32)
+    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
