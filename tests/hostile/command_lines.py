@@ -36,9 +36,9 @@ WORDS = (
     *("../x", "entropy,entropy", "None", "=", "key=value", "*", "$(touch CANARY)", "`id`", "{0}"),
 )
 PATHS = (
-    *("", ".", "..", "/", "~", "-", "nowhere", "nowhere/x", "space.py/x", "/dev/null", "folder"),
+    *("", ".", "..", "~", "-", "nowhere", "nowhere/x", "space.py/x", "/dev/null", "folder"),
     *("x" * 300, "a\nb", "\x1b[31m", "\udcff", "file:///etc/passwd", "http://localhost/x", "CON"),
-    *("data.npz", "/proc/self", "space.py", "ü", "nul\\x", "*.py", "one-1.pt", "=cmd"),
+    *("data.npz", "/proc/version", "space.py", "ü", "nul\\x", "*.py", "one-1.pt", "=cmd"),
 )
 MODULES = (
     *("os", "json", "sys", "prescreen", "prescreen.ranking", "torch.nn", "no.such", ".x", "a b"),
@@ -118,9 +118,13 @@ def _odd_argument(dice, folder):
 
 
 def _shuffled(dice, folder):
-    arguments = [*SOUND[dice.choice(list(SOUND))]]
-    kept = dice.sample(arguments, dice.randint(0, len(arguments)))
-    return [*kept, *dice.choices(WORDS, k=dice.randint(0, 2))]
+    """Two arguments change places, some are lost, and some are new."""
+    arguments = [*SOUND[dice.choice(list(SOUND))], "--json"]
+    i, j = dice.choices(range(len(arguments)), k=2)
+    arguments[i], arguments[j] = arguments[j], arguments[i]
+    lost = dice.randrange(len(arguments))
+    del arguments[lost : lost + dice.randint(0, 2)]
+    return [*arguments, *dice.choices(WORDS, k=dice.randint(0, 2))]
 
 
 def _hostile_name(dice, folder):

@@ -6,7 +6,6 @@ A mutator is a function of a random generator and of what it changes. Tables nam
 import io
 import json
 import math
-import struct
 import zipfile
 
 
@@ -52,12 +51,8 @@ def zero_block(dice, data):
 
 
 def insert_noise(dice, data):
-    start = _place(dice, data)
+    start = dice.randint(0, len(data))
     return data[:start] + dice.randbytes(dice.randint(1, 64)) + data[start:]
-
-
-def append_noise(dice, data):
-    return data + dice.randbytes(dice.randint(1, 64))
 
 
 def wrong_magic(dice, data):
@@ -72,7 +67,7 @@ BYTES = {
     one.__name__.replace("_", " "): one
     for one in (
         *(flip_bit, flip_digit, truncate, cut_block, repeat_block, zero_block, insert_noise),
-        *(append_noise, wrong_magic, nothing_left),
+        *(wrong_magic, nothing_left),
     )
 }
 
@@ -190,9 +185,9 @@ def _changed_member(dice, members):
     return [*members[:row], (name, mutator(dice, content)), *members[row + 1 :]]
 
 
-def _wrong_crc(dice, data):
-    place = data.rfind(b"PK\x01\x02") + 16
-    return data[:place] + struct.pack("<I", dice.getrandbits(32)) + data[place + 4 :]
+def _wrong_checksum(dice, data):
+    place = data.rfind(b"PK\x01\x02") + 16  # of the last member, in the directory
+    return data[:place] + dice.randbytes(4) + data[place + 4 :]
 
 
 ZIP = {
@@ -200,5 +195,5 @@ ZIP = {
     "member missing": _zip(lambda dice, members: dice.sample(members, len(members) - 1)),
     "members reversed": _zip(lambda dice, members: members[::-1]),
     "member outside": _zip(lambda dice, members: [*members, ("../../escaped", b"escaped")]),
-    "wrong checksum": _wrong_crc,
+    "wrong checksum": _wrong_checksum,
 }
