@@ -74,11 +74,7 @@ def _new(*names, content=None, where="data/train/cat"):
 
 def _made(make, *names):
     """Something else than a plain file."""
-
-    def change(dice, folder):
-        make(folder / "data" / dice.choice(["train", "val"]) / "dog" / dice.choice(names))
-
-    return change
+    return lambda dice, folder: make(folder / "data" / "train" / "dog" / dice.choice(names))
 
 
 def _renamed(dice, folder):

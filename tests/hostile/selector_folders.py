@@ -1,29 +1,32 @@
 """Folders of a CheckpointSelector: the weights are some of those written, or it is refused."""
 
-import inspect
+import json
 import math
 import shutil
 
 import torch
 from judge import refusing
 from kinds import Kind, in_file
-from mutators import BYTES, JSON, STRANGE
+from mutators import BYTES, JSON_LINES, LINES
+from prescreen.checkpoints.record import MANIFEST as MANIFEST_FILE
+from prescreen.checkpoints.record import line_of
 
 from prescreen import CheckpointSelector, Reading
 from prescreen.files import save_state
 
 VALUES = [1.0, 4.0, math.nan, 5.0, 2.0, 3.0]
 FOREIGN = ("notes.txt", "step-mine.pt")
-OUTSIDE = "precious.safetensors"
 NAMES = (
-    "../precious.safetensors",
-    "notes.txt",
-    "step-mine.pt",
-    ".",
-    "",
-    "x" * 300,
-    "a\0b",
-    *STRANGE,
+    *(
+        "step-00000001.pt",
+        "../precious.safetensors",
+        "notes.txt",
+        "step-mine.pt",
+        ".",
+        "",
+        "x" * 300,
+    ),
+    *("a\0b", "/etc/passwd", "..", "~", "selection.jsonl", "\ud800", "step-00000002.safetensors/x"),
 )
 
 
@@ -39,9 +42,7 @@ def reading(step, value):
 
 def opened(folder):
     """A selector that continues a folder."""
-    asked = inspect.signature(CheckpointSelector).parameters.get("resume") is not None
-    resume = {"resume": True} if asked and (folder / "selection.json").exists() else {}
-    return CheckpointSelector(folder, save_top_k=3, **resume)
+    return CheckpointSelector(folder, save_top_k=3, resume=(folder / MANIFEST_FILE).exists())
 
 
 def filled(folder, values=VALUES):
@@ -89,7 +90,8 @@ def check(folder, right):
     try:
         with refusing():
             known = [int(step) for step in selector.state_dict()["files"]]
-            require_written(selector, [selector.best.step, *known])
+            assert selector.best is None or selector.best.step in known
+            require_written(selector, known)
         with refusing():
             selector.update(reading(200, 9.0), state(200))
         require_written(selector, [200])
@@ -99,14 +101,23 @@ def check(folder, right):
         )
 
 
-def _renamed_file(dice, data):
-    """One of the manifest's names of files becomes another."""
-    import json
+def _forged_name(dice, data):
+    """A line names another file, and its checksum is right."""
+    lines = [json.loads(line) for line in data.splitlines()]
+    line = dice.choice([one for one in lines if "step-" in json.dumps(one)])
+    del line["crc32"]
+    _rename(line, dice.choice(NAMES))
+    return "".join(
+        line_of(one) if one is line else json.dumps(one) + "\n" for one in lines
+    ).encode()
 
-    manifest = json.loads(data)
-    step = dice.choice(list(manifest["files"]))
-    manifest["files"][step] = dice.choice(NAMES)
-    return json.dumps(manifest).encode()
+
+def _rename(content, name):
+    for key, value in content.items():
+        if isinstance(value, dict):
+            _rename(value, name)
+        elif isinstance(value, str) and value.startswith("step-"):
+            content[key] = name
 
 
 def _file_gone(dice, folder):
@@ -122,7 +133,7 @@ def _files_swapped(dice, folder):
 
 MANIFEST = Kind(
     prepare,
-    in_file("best/selection.json", {**BYTES, **JSON, "other name": _renamed_file}),
+    in_file(f"best/{MANIFEST_FILE}", {**BYTES, **LINES, **JSON_LINES, "forged": _forged_name}),
     check,
     cases=170,
 )
