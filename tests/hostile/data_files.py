@@ -75,9 +75,10 @@ def encoded(image, form="PNG"):
 
 
 def decoded(content):
-    """(C, H, W), by Pillow."""
+    """(1, H, W) if grey, else (3, H, W), by Pillow."""
     from PIL import Image
 
-    array = np.asarray(Image.open(io.BytesIO(content)))
+    image = Image.open(io.BytesIO(content))
+    array = np.asarray(image if image.mode[0] in "LIF" else image.convert("RGB"))
     array = array.astype(np.uint8 if array.max() <= 255 else np.float32)
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)

@@ -13,7 +13,6 @@ from judge import EQUAL, REFUSED, Refused
 
 UNCHANGED = "unchanged"
 FAULT = "fault"
-told = {}  # what the summary says of kills
 
 
 @dataclass(frozen=True)

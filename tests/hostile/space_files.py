@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 
 import npz_files
 import numpy as np
@@ -97,7 +98,9 @@ ENDS = (
 def prepare(folder):
     np.savez(folder / "data.npz", **npz_files.ARRAYS)
     (folder / "space.py").write_text(SPACE)
-    return rows(ranked("--json").out)
+    right = rows(ranked("--json").out)
+    shutil.rmtree(folder / "run")
+    return right
 
 
 def ranked(form, on="here"):
