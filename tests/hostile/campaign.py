@@ -83,6 +83,6 @@ def _prepare(name, base):
 
 
 def _run(name, seed, root, folder, right):
-    os.environ.update(HOME=str(root / "home"), TMPDIR=str(folder.parent), COLUMNS="200")
+    os.environ.update(HOME=str(root / "home"), TMPDIR=str(folder), COLUMNS="200")
     tempfile.tempdir = None
     return run_case(KINDS[name], name, seed, root / "sound" / name, folder, right)

@@ -9,9 +9,14 @@ def pytest_terminal_summary(terminalreporter):
     if campaign is None or not (campaign.counts or campaign.kills):
         return
     terminalreporter.section("hostile inputs and kills")
+    for name, found in campaign.counts.items():
+        terminalreporter.line(f"{name}: {_told(found)}")
     total = sum(campaign.counts.values(), start=Counter())
-    for name, found in {**campaign.counts, "all": total}.items():
-        told = ", ".join(f"{number:,} {verdict}" for verdict, number in sorted(found.items()))
-        terminalreporter.line(f"{name}: {sum(found.values()):,} inputs, {told}")
+    terminalreporter.line(f"all: {_told(total)}")
     for name, told in campaign.kills.items():
         terminalreporter.line(f"{name}: {told}")
+
+
+def _told(found):
+    verdicts = ", ".join(f"{number:,} {verdict}" for verdict, number in sorted(found.items()))
+    return f"{sum(found.values()):,} inputs: {verdicts or 'none'}"
