@@ -45,16 +45,16 @@ MODULES = (
 )
 ON = ("processes,workers=0", "processes,x", "ray,address=", "here,here", "here,x=1")
 MODELS = (
+    *("net.py", "net.py:", ":build", "net:build", "net.py:nothing", "net.py:number"),
     *(
-        "net.py",
-        "net.py:",
-        ":build",
-        "net:build",
-        "net.py:nothing",
-        "net.py:number",
         "net.py:wrong",
+        "net.py:bad",
+        "net.py:ends",
+        "nowhere.py:x",
+        "data.npz:x",
+        "os:system",
+        "sys:exit",
     ),
-    *("net.py:bad", "net.py:ends", "nowhere.py:x", "data.npz:x", "os:system", "sys:exit"),
     *("json:dumps", "builtins:print", "torch.nn:Linear", "torch.nn:ReLU"),
 )
 OPTIONS = {

@@ -13,7 +13,6 @@ from data_files import (
     pixels,
     require_equal,
     seen,
-    truth_or_none,
 )
 from kinds import Kind, in_file
 from mutators import BYTES
@@ -33,11 +32,8 @@ def prepare(folder):
 
 
 def check(folder, right):
-    found = seen(folder / "data")
-    truths = (
-        truth_or_none(lambda s=s: truth(folder / "data", s)) for s in (SUFFIXES, SUFFIXES | MORE)
-    )
-    require_equal(found, right, *truths)
+    reads = [lambda some=some: truth(folder / "data", some) for some in (SUFFIXES, SUFFIXES | MORE)]
+    require_equal(seen(folder / "data"), right, *reads)
 
 
 def truth(folder, suffixes=SUFFIXES):
@@ -78,8 +74,10 @@ def _made(make, *names):
 
 
 def _renamed(dice, folder):
-    splits = {"train": ("Train", "TRAIN", "training", "Training"), "val": ("Val", "valid", "test",
-              "Testing", "VALIDATION")}  # fmt: skip
+    splits = {
+        "train": ("Train", "TRAIN", "training", "Training"),
+        "val": ("Val", "valid", "test", "Testing", "VALIDATION"),
+    }
     for old, names in splits.items():
         (folder / "data" / old).rename(folder / "data" / dice.choice([old, *names]))
 
@@ -107,9 +105,7 @@ ODD = [encoded(np.zeros(s, t)) for s, t in (((1, 1), "u1"), ((8, 8), "u2"), ((30
 KIND = Kind(
     prepare,
     {
-        "one more": _new(
-            "more.png", "a b.png", "ü.png", "a\nb.png", "=cmd.png", "x" * 200 + ".png"
-        ),
+        "one more": _new("a b.png", "ü.png", "a\nb.png", "=cmd.png", "x" * 200 + ".png"),
         "hidden": _new(".more.png", ".hidden/more.png", ".ipynb_checkpoints/000.png"),
         "beside": _new("notes.txt", "x.json", "more.jfif", "more.heic", "Thumbs.db", "README"),
         "in no class": _new("more.png", "notes.txt", where="data/train"),

@@ -3,18 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
-from data_files import (
-    LABELS,
-    PROBE,
-    TRAIN,
-    decoded,
-    encoded,
-    expected,
-    pixels,
-    require_equal,
-    seen,
-    truth_or_none,
-)
+from data_files import LABELS, PROBE, TRAIN, decoded, encoded, expected, pixels, require_equal, seen
 from kinds import Kind, in_file
 from mutators import BYTES
 
@@ -36,8 +25,7 @@ def prepare(folder):
 
 
 def check(folder, right):
-    found = seen(folder / "data")
-    require_equal(found, right, truth_or_none(lambda: truth(folder / "data")))
+    require_equal(seen(folder / "data"), right, lambda: truth(folder / "data"))
 
 
 def truth(folder):
@@ -77,9 +65,7 @@ def _changed_image(dice, folder):
 
 
 def _columns(dice, folder):
-    names = dice.choice(
-        [("img", "labels"), ("picture", "label"), ("image", "fine_label"), ("a", "b")]
-    )
+    names = dice.choice([("img", "labels"), ("picture", "label"), ("image", "fine_label")])
     write(folder / "data" / "train-00000.parquet", IMAGES, LABELS, columns=names)
 
 
@@ -107,10 +93,8 @@ KIND = Kind(
         "images": _images(
             *(b"", None, b"%!PS-Adobe-3.0 EPSF-3.0\n", b"GIF89a", b"\x89PNG\r\n\x1a\n"),
             *(encoded(pixels(5, 1)[0], form) for form in ("BMP", "GIF", "TIFF", "PPM", "JPEG")),
-            *(
-                encoded(np.zeros(s, t))
-                for s, t in (((1, 1), "u1"), ((8, 8), "u2"), ((8, 8, 4), "u1"))
-            ),
+            *(encoded(np.zeros(shape, np.uint8)) for shape in ((1, 1), (8, 8, 3), (8, 8, 4))),
+            encoded(np.zeros((8, 8), np.uint16)),
         ),
         "image changed": _changed_image,
         "columns": _columns,

@@ -3,13 +3,12 @@
 import json
 import math
 import shutil
+import zlib
 
 import torch
 from judge import refusing
 from kinds import Kind, in_file
 from mutators import BYTES, JSON_LINES, LINES
-from prescreen.checkpoints.record import MANIFEST as MANIFEST_FILE
-from prescreen.checkpoints.record import line_of
 
 from prescreen import CheckpointSelector, Reading
 from prescreen.files import save_state
@@ -17,16 +16,8 @@ from prescreen.files import save_state
 VALUES = [1.0, 4.0, math.nan, 5.0, 2.0, 3.0]
 FOREIGN = ("notes.txt", "step-mine.pt")
 NAMES = (
-    *(
-        "step-00000001.pt",
-        "../precious.safetensors",
-        "notes.txt",
-        "step-mine.pt",
-        ".",
-        "",
-        "x" * 300,
-    ),
-    *("a\0b", "/etc/passwd", "..", "~", "selection.jsonl", "\ud800", "step-00000002.safetensors/x"),
+    *("step-00000001.pt", "../precious.safetensors", "notes.txt", "step-mine.pt", ".", ""),
+    *("x" * 300, "a\0b", "/etc/passwd", "..", "~", "selection.jsonl", "\ud800", "step-1.pt/x"),
 )
 
 
@@ -42,7 +33,7 @@ def reading(step, value):
 
 def opened(folder):
     """A selector that continues a folder."""
-    return CheckpointSelector(folder, save_top_k=3, resume=(folder / MANIFEST_FILE).exists())
+    return CheckpointSelector(folder, save_top_k=3, resume=(folder / "selection.jsonl").exists())
 
 
 def filled(folder, values=VALUES):
@@ -103,13 +94,15 @@ def check(folder, right):
 
 def _forged_name(dice, data):
     """A line names another file, and its checksum is right."""
-    lines = [json.loads(line) for line in data.splitlines()]
-    line = dice.choice([one for one in lines if "step-" in json.dumps(one)])
-    del line["crc32"]
-    _rename(line, dice.choice(NAMES))
-    return "".join(
-        line_of(one) if one is line else json.dumps(one) + "\n" for one in lines
-    ).encode()
+    lines = data.splitlines(keepends=True)
+    row = dice.choice([row for row, line in enumerate(lines) if b"step-" in line])
+    content = json.loads(lines[row])
+    del content["crc32"]
+    _rename(content, dice.choice(NAMES))
+    text = json.dumps(content)
+    checksum = f', "crc32": "{zlib.crc32(text.encode()):08x}"}}\n'
+    lines[row] = (text[:-1] + checksum).encode()
+    return b"".join(lines)
 
 
 def _rename(content, name):
@@ -133,7 +126,7 @@ def _files_swapped(dice, folder):
 
 MANIFEST = Kind(
     prepare,
-    in_file(f"best/{MANIFEST_FILE}", {**BYTES, **LINES, **JSON_LINES, "forged": _forged_name}),
+    in_file("best/selection.jsonl", {**BYTES, **LINES, **JSON_LINES, "forged": _forged_name}),
     check,
     cases=170,
 )

@@ -104,20 +104,9 @@ def prepare(folder):
 
 
 def ranked(form, on="here"):
-    options = (
-        "--steps",
-        "2",
-        "--readings",
-        "1",
-        "--probe-size",
-        "8",
-        "--batch-size",
-        "8",
-        "--out",
-        "run",
-    )
-    arguments = ["rank", "space.py", "--data", "data.npz", *options, "--on", on, form]
-    return command(arguments, talkative=True)
+    sizes = "--steps 2 --readings 1 --probe-size 8 --batch-size 8"
+    line = f"rank space.py --data data.npz --out run {sizes} --on {on} {form}"
+    return command(line.split(), talkative=True)
 
 
 def rows(text):
