@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 
 EQUAL, REFUSED = "equal", "refused"
-_LONGEST = 1000  # characters of a line that a person would still read
+_LONGEST = 1500  # characters: a reason of 1,000, and what stands around it
 
 
 class Refused(Exception):
