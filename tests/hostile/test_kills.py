@@ -88,7 +88,9 @@ def kill(name, folder, kills):
         while killed < kills and killed_at(dice.randint(1, last), run, place):
             killed += 1
         assert call(run, place) == right, f"run {runs}, after {killed} kills in all"
-    campaign.kills[name] = f"{killed} kills in {runs} runs, each equal to the uninterrupted one"
+    campaign.kills[name] = (
+        f"{killed} kills; all runs ended as the uninterrupted one, {runs} in number"
+    )
 
 
 @pytest.mark.parametrize("name", RUNS)
