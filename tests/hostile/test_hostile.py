@@ -1,6 +1,7 @@
 """Hostile inputs end in a right result or in one clear line.
 
-Run the campaign with ``python -m pytest -m hostile``, and one case of it with ``-k journal-017``.
+``python -m pytest tests/hostile -m hostile`` runs the campaign, and one case of it with
+``-k journal-017``.
 """
 
 import pytest
