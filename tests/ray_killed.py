@@ -3,10 +3,10 @@
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import ray
+from patience import wait_until
 from ray import tune
 from ray_space import __file__ as SPACE  # a space is named by its file
 from toy import make_task
@@ -26,12 +26,12 @@ def constant(config):
 def wait_until_stored(storage):
     """Let Tune's own thread finish copying what it saved: a kill in between would leave half of it."""
     saved, stored = Path(storage.experiment_driver_staging_path), Path(storage.experiment_fs_path)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+
+    def whole():
         copies = [(file, stored / file.name) for file in saved.iterdir() if file.is_file()]
-        if all(to.exists() and to.read_bytes() == file.read_bytes() for file, to in copies):
-            return
-        time.sleep(0.01)
+        return all(to.exists() and to.read_bytes() == file.read_bytes() for file, to in copies)
+
+    wait_until(whole)
 
 
 class Killer(tune.Callback):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import prescreen.search_spaces.nas_bench_201
 import pytest
+from patience import PATIENCE
 
 from prescreen.cli.app import run
 from prescreen.panel import DEFAULT_PANEL
@@ -31,7 +32,7 @@ RUNNING = [*blocks("python"), *blocks("python", DOCS["tasks.md"])]
 def test_python_blocks_run(number, tmp_path):
     (tmp_path / "block.py").write_text(RUNNING[number])
     command = [sys.executable, "-W", "error", "block.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
 
 

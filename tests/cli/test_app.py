@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import PATIENCE
 from toy import SPACE
 
 from prescreen.cli.app import run
@@ -106,7 +107,7 @@ def test_a_cluster_that_does_not_answer_is_one_line(space):
         address = f"127.0.0.1:{closed.getsockname()[1]}"
         command = [sys.executable, "-m", "prescreen", "rank", space]
         command += ["--on", f"ray,address={address}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert f"`address` must be that of a running Ray cluster, got {address}: " in line
@@ -205,7 +206,7 @@ def test_no_arguments_print_the_help(capsys):
 
 def test_as_a_module():
     command = [sys.executable, "-W", "error", "-m", "prescreen", "rank", "--steps", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == "prescreen: `steps` must be at least 1, got 0\n"

@@ -15,25 +15,25 @@ import pytest
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 from optuna_studies import KINDS, constant, open_storage, panel, storage_url
+from patience import PATIENCE
 
 from prescreen.integrations.optuna import ReadoutPruner, Recorder, trajectory
 from prescreen.integrations.optuna.attributes import latest_state
 
 SCRIPT = """
-import sys, time
+import os, signal, sys
 sys.path.insert(0, {tests!r})
 import optuna
 from optuna_studies import open_storage, panel
 from prescreen.integrations.optuna import ReadoutPruner, Recorder
-
-pause = {pause}
 
 def objective(trial):
     value = trial.suggest_float("x", 0, 1)
     recorder = Recorder(trial)
     for step in range(1, 4):
         recorder.record(step, panel(value))
-        time.sleep(pause)
+        if (trial.number, step) == {death}:
+            os.kill(os.getpid(), signal.SIGKILL)
         if recorder.should_prune():
             raise optuna.TrialPruned
     return value, -value
@@ -47,7 +47,8 @@ optuna.load_study(
 """
 
 
-def worker(kind, folder, name, trials, *, seed=0, pause=0.0, options="{}"):
+def worker(kind, folder, name, trials, *, seed=0, death=None, options="{}"):
+    """A process that runs trials; at its death, a trial and a step, it kills itself."""
     script = textwrap.dedent(SCRIPT).format(
         tests=os.path.dirname(optuna_studies.__file__),
         kind=kind,
@@ -55,14 +56,14 @@ def worker(kind, folder, name, trials, *, seed=0, pause=0.0, options="{}"):
         name=name,
         seed=seed,
         trials=trials,
-        pause=pause,
+        death=death,
         options=options,
     )
     return subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
 
 
 def assert_ends_well(process):
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
 
 
@@ -131,21 +132,14 @@ def test_a_killed_worker_loses_and_corrupts_nothing(tmp_path):
         study_name=name, storage=storage, directions=["maximize", "minimize"]
     )
     # Experimental features warn in the worker, where warnings are not errors.
-    victim = worker("sqlite", tmp_path, name, 1000, seed=1, pause=0.1, options=options)
-    deadline = time.monotonic() + 60
-    running = None
-    while running is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-        trials = study.get_trials()
-        caught = [t for t in trials if t.state is TrialState.RUNNING and len(trajectory(t)) >= 2]
-        if len(trials) > 6 and caught:
-            victim.send_signal(signal.SIGKILL)
-            victim.communicate()
-            running = study.get_trials()[caught[0].number]
+    victim = worker("sqlite", tmp_path, name, 1000, seed=1, death=(7, 2), options=options)
+    _, said = victim.communicate(timeout=PATIENCE)
+    assert victim.returncode == -signal.SIGKILL, said
+    running = study.trials[-1]
+    assert len(trajectory(running)) == 2
     assert running.state is TrialState.RUNNING
     before = {t.number: t for t in study.trials if t.state.is_finished()}
-    time.sleep(2.5)  # the grace period
+    time.sleep(3.5)  # let the grace period pass: Optuna's clock counts whole seconds
     rescuer = worker("sqlite", tmp_path, name, 12, seed=2, options=options)
     assert_ends_well(rescuer)
     after = study.trials

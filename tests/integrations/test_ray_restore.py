@@ -6,13 +6,14 @@ import sys
 
 import pytest
 import ray_killed
+from patience import PATIENCE
 from ray import tune
 
 
 def killed_and_restored(kind, folder):
     """Kill an experiment's driver after a stop, and restore and finish it here."""
     command = [sys.executable, ray_killed.__file__, kind, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == -signal.SIGKILL, done.stderr
     before = tune.ExperimentAnalysis(str(folder / kind)).trials
     restored = tune.Tuner.restore(str(folder / kind), ray_killed.trainable_of(kind)[0])

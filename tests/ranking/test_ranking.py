@@ -2,18 +2,14 @@ import csv
 import io
 import json
 import math
+import os
 import re
 import signal
-import subprocess
-import sys
-import textwrap
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-import toy
+from forked import Died, call
 from toy import BAD, GOOD, TRAINING, batches, broken, make_task, mlp, suicidal, without_seconds
 
 from prescreen.panel import DEFAULT_PANEL
@@ -198,48 +194,39 @@ def test_unpicklable_candidates_are_refused_before_workers_start():
         rank({"local": lambda: mlp(2)}, make_task(), training=TRAINING, on=Processes(1))
 
 
-SCRIPT = """
-import sys
-sys.path.insert(0, {tests!r})
-from toy import GOOD, BAD, TRAINING, make_task
-from prescreen.ranking.run import rank
+def ranked(out, on, events):
+    """Rank, and die after so many events."""
+    seen = []
 
-if __name__ == "__main__":
-    rank({{**GOOD, **BAD}}, make_task(), training=TRAINING, out={out!r}, on={on!r})
-"""
+    def die(progress):
+        seen.append(progress)
+        if len(seen) == events:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    rank({**GOOD, **BAD}, make_task(), training=TRAINING, out=out, on=on, progress=die)
+    return len(seen)
 
 
 @pytest.mark.parametrize("on", ["here", "processes,workers=2"])
-def test_sigkill_at_any_moment_is_survived(tmp_path, on):
-    """Kill the run again and again, a little later each time, until it finishes."""
+def test_a_killed_run_is_resumed_until_it_is_done(tmp_path, on):
+    """Each run is killed after seven events, in the middle of the work, until nothing is left."""
     out = tmp_path / "run"
-    script = tmp_path / "script.py"
-    script.write_text(
-        textwrap.dedent(SCRIPT).format(tests=str(Path(toy.__file__).parent), out=str(out), on=on)
-    )
     finished, kills = set(), 0
     journal = out / "journal.jsonl"
-    lines = 0
     while True:
-        process = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
-        # Kill as soon as the journal has grown by a few lines: in the middle of the work.
-        while process.poll() is None:
-            grown = journal.read_bytes().count(b"\n") if journal.exists() else 0
-            if grown >= lines + 6 and kills < 4:
-                process.send_signal(signal.SIGKILL)
-                kills += 1
-                process.wait()
-                break
-            time.sleep(0.01)
+        try:
+            assert call(ranked, out, on, 7) < 7
+        except Died as death:
+            assert death.exitcode == -signal.SIGKILL  # noqa: PT017
+            kills += 1
         else:
-            assert process.returncode == 0
             break
         events = [json.loads(line) for line in journal.read_text().splitlines()[1:]]
         ends = [e for e in events if e["event"] in ("finished", "failed")]
         ended = [e["candidate"] for e in ends if e.get("kind") != "build"]  # that is tried again
         assert len(ended) == len(set(ended)), "a finished candidate was measured again"
         assert finished <= set(ended), "a finished candidate was lost"
-        finished, lines = set(ended), len(events) + 1
+        finished = set(ended)
     assert kills >= 2
     resumed = rank({**GOOD, **BAD}, make_task(), training=TRAINING, out=out)
     whole = rank({**GOOD, **BAD}, make_task(), training=TRAINING)

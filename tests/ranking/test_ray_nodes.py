@@ -4,16 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 
 import pytest
+from patience import PATIENCE, wait_until
 from test_ray_ranking import builds, counted, events, kinds
 from toy import PYTHONPATH, TRAINING, make_task, without_seconds
 
 from prescreen.ranking.run import rank
 
-PATIENCE = 300  # seconds; a busy machine starts processes slowly
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -40,11 +39,8 @@ def start(cluster, folder):
 
 
 def wait_for(driver, condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert driver.poll() is None, driver.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: driver.poll() is not None or condition())
+    assert driver.poll() is None, driver.communicate()[1]
 
 
 def readings(folder, name):

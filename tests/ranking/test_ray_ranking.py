@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from patience import PATIENCE
 from torch import nn
 from toy import BAD, GOOD, SPACE, TRAINING, make_task, mlp, suicidal, without_seconds
 
@@ -134,7 +135,7 @@ def test_workers_bound_how_many_run_at_once_and_end_with_the_ranking(ray_session
     assert names == sorted(names, key=names.index), "two candidates ran at once"
     assert builds(tmp_path) in ([2, 3], [2, 3, 4])
     whole = ray_session.remote(num_cpus=2)(lambda: True)
-    assert ray_session.get(whole.remote(), timeout=60), "a worker still holds a CPU"
+    assert ray_session.get(whole.remote(), timeout=PATIENCE), "a worker still holds a CPU"
 
 
 def test_a_failed_import_on_a_node_is_an_error_not_a_result(ray_session, tmp_path):
