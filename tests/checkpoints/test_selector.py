@@ -386,7 +386,7 @@ def test_a_kill_at_any_moment_leaves_the_best_of_before_or_after(tmp_path, monke
 
         done = 0
         with monkeypatch.context() as patch:
-            for method in ("replace", "unlink", "mkdir", "write_text", "open"):
+            for method in ("replace", "unlink", "mkdir", "write_text", "write_bytes", "open"):
                 patch.setattr(Path, method, dies(getattr(Path, method)))
             patch.setattr(os, "fsync", dies(os.fsync))
             try:
