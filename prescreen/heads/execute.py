@@ -67,6 +67,8 @@ def execute(
         entered = args[0] if args else kwargs.get("input")
         if not isinstance(entered, Tensor) or not isinstance(output, Tensor):
             return
+        if storage_of(output) < 0:
+            return
         call = Call(entered.detach(), output.detach())
         executions.append(Execution(head, call, (version_of(entered), version_of(output))))
 
@@ -89,6 +91,14 @@ def execute(
 def version_of(tensor: Tensor) -> int:
     """How often a tensor has been changed in place; 0 if torch does not count that."""
     return 0 if tensor.is_inference() else tensor._version
+
+
+def storage_of(tensor: Tensor) -> int:
+    """Where a tensor's memory begins; a negative number if it has none, as inside ``torch.vmap``."""
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except (NotImplementedError, RuntimeError):
+        return -id(tensor)
 
 
 def require_unchanged(name: str, inputs: Tensor, version: int) -> None:

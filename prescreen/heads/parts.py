@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from prescreen.heads.execute import require_unchanged
+from prescreen.heads.execute import require_unchanged, storage_of
 from prescreen.heads.positions import LinearMap, features_at
 from prescreen.heads.tails import Tail
 
@@ -63,7 +63,7 @@ def _same(one: LinearMap, other: LinearMap) -> bool:
 
 
 def _is_one_weight(tail: Tail, other: Tail) -> bool:
-    return _storage(tail.application.map.weight) == _storage(other.application.map.weight)
+    return storage_of(tail.application.map.weight) == storage_of(other.application.map.weight)
 
 
 def _overlap(tail: Tail, other: Tail) -> bool:
@@ -86,11 +86,12 @@ def part_of(
     for tail in group:
         made = tail.application
         require_unchanged(made.name, made.inputs, made.version)
-    origins = [_storage(tail.application.inputs) for tail in group]
+    origins = [storage_of(tail.application.inputs) for tail in group]
     features, total = _gathered(group, rows, shape[0])
     results, _ = _gathered(group, rows, shape[0], results=True)
     mean = total.mean()
-    even = bool(((total - mean).abs() <= 1e-3 * mean.abs()).all())
+    rounding = max(1e-3, 4 * torch.finfo(total.dtype).eps)
+    even = bool(((total - mean).abs() <= rounding * mean.abs()).all())
     if head.bias is not None and not even:
         return None
     factor = mean if even and bool(mean != 0) and bool(mean != 1) else None
@@ -168,7 +169,7 @@ def folded(part: Part, parts: Sequence[Part], rows: Tensor, shape: Sequence[int]
     if any(size != 1 for size in part.tails[0].application.map.kernel_size):
         return part
     features, _ = _gathered(part.tails, rows, shape[0], source=True)
-    origins = [_storage(source.inputs) for source in sources if source is not None]
+    origins = [storage_of(source.inputs) for source in sources if source is not None]
     adapter = replace(part, features=features, origins=origins)
     if not any(p is not part and _same_features(p, adapter) for p in parts):
         return part
@@ -212,7 +213,3 @@ def _same_features(one: Part, other: Part) -> bool:
     """Whether two parts are of the same tensors; equal ones may come to differ in training."""
     same = one.origins == other.origins and one.features.shape == other.features.shape
     return same and torch.equal(one.features, other.features)
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()

@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from prescreen.heads.applied import Applied, applied
-from prescreen.heads.execute import WINDOW, call, version_of
+from prescreen.heads.execute import WINDOW, call, storage_of, version_of
 from prescreen.heads.positions import LinearMap
 from prescreen.trees import tensors_in
 
@@ -151,6 +151,8 @@ class _Follower(TorchFunctionMode):
 
     def apply(self, found: Applied, output: Tensor, whole: bool = False) -> Tensor:
         """Record an application; the tensor that the model goes on with."""
+        if storage_of(output) < 0:
+            return output
         self._count += 1
         inputs, result = found.inputs.detach(), _canonical(output.detach(), found)
         source = self._source(inputs)
@@ -170,7 +172,7 @@ class _Follower(TorchFunctionMode):
 
     def _source(self, inputs: Tensor) -> Application | None:
         for made, output, version in self._recent:
-            same = output.shape == inputs.shape and _storage(output) == _storage(inputs)
+            same = output.shape == inputs.shape and storage_of(output) == storage_of(inputs)
             if same and version_of(output) == version:
                 return made
         return None
@@ -209,10 +211,6 @@ def _makes_new(function: Any) -> bool:
 def _is_in_place(function: Any) -> bool:
     name = getattr(function, "__name__", "")
     return name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
 
 
 @contextmanager

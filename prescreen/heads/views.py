@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from prescreen.heads.execute import storage_of
 from prescreen.heads.positions import LinearMap
 
 
@@ -29,7 +30,7 @@ def rows_of_view(
         The numbers of the output's rows, in the order of the logits; None for all in order. The slice
         of classes. The logits as (..., K).
     """
-    if _storage(outputs) != _storage(logits) or outputs.dtype != logits.dtype:
+    if storage_of(outputs) != storage_of(logits) or outputs.dtype != logits.dtype:
         return None
     if logits.shape == outputs.shape:
         logits = head.with_sample_dimension(logits)
@@ -60,7 +61,3 @@ def _places(tensor: Tensor) -> Tensor:
     for size, stride in zip(tensor.shape[:-1], tensor.stride(), strict=False):
         places = places.unsqueeze(-1) + torch.arange(size) * stride
     return places.flatten()
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()

@@ -625,6 +625,8 @@ REFUSED = {
     "clamped": lambda m, z: m.fc(z).clamp(-0.1, 0.1),
     "maximum of heads": lambda m, z: torch.maximum(m.fc(z), m.one(z)),
     "a weight made of the data": lambda m, z: z @ z[:K].T,
+    "rows repeated": lambda m, z: m.fc(z).repeat(2, 1),
+    "inside vmap": lambda m, z: 2 * torch.vmap(m.fc)(z),
     "a dict without logits": lambda m, z: {"a": m.fc(z), "b": m.one(z)},
     "no linear end": lambda m, z: m.bilinear_free(z),
 }
@@ -668,6 +670,49 @@ def test_sigmoid_does_not_forgive_a_shift():
     model, inputs, _ = build("log_softmax")
     with pytest.raises(ValueError, match=r"^`head` must be named"):
         capture(model, inputs, link="sigmoid")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_quantised_head():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, D), nn.ReLU(), nn.Linear(D, K))
+    model = torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
+    inputs = row()
+    taken = capture(model, inputs)
+    assert torch.equal(taken.weight, model[2].weight().dequantize())
+    assert torch.equal(taken.logits, model(inputs))
+    product = taken.features @ taken.weight.T + taken.bias
+    torch.testing.assert_close(product, taken.logits)
+
+
+@pytest.mark.slow
+def test_an_exported_program():
+    torch.manual_seed(0)
+    model, inputs = nn.Sequential(nn.Linear(3, D), nn.ReLU(), nn.Linear(D, K)), row()
+    taken = capture(torch.export.export(model, (inputs,)).module(), inputs)
+    assert torch.equal(taken.weight, model[2].weight)
+    assert torch.equal(taken.features, model[:2](inputs))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_torchscript_is_refused():
+    with pytest.raises(
+        ValueError, match=r"^`model` must be an nn.Module in Python, got one made by"
+    ):
+        capture(torch.jit.trace(nn.Linear(3, 2), row()), row())
+
+
+@pytest.mark.parametrize("name", [*CASES, *IMAGES])
+def test_a_head_in_lower_precision(name):
+    """Numbers of rows and classes survive it; half the mantissa is not enough for more."""
+    model, inputs, _ = build(name)
+    expected = capture(model, inputs)
+    taken = capture(model.bfloat16(), inputs.bfloat16())
+    assert taken.features.shape == expected.features.shape
+    assert taken.weight.shape == expected.weight.shape
+    torch.testing.assert_close(taken.weight.float(), expected.weight, rtol=0.1, atol=0.05)
 
 
 class Auxiliary(nn.Module):
