@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from prescreen.checks import require_at_least
+from prescreen.checks import require_at_least, require_kind
 from prescreen.failures import CandidateFailed, failing_as
 from prescreen.heads.find import find_heads
 from prescreen.panel import DEFAULT_PANEL
@@ -35,7 +35,7 @@ class Plan:
             gradients and restored afterwards. Their values join the readouts in the readings.
 
     Raises:
-        ValueError: ``task``, ``readouts``, ``readings`` or ``extra`` are not allowed.
+        ValueError: an argument is not allowed.
     """
 
     task: Task
@@ -48,8 +48,13 @@ class Plan:
 
     def __post_init__(self) -> None:
         check_task(self.task)
+        require_kind("training", self.training, Training)
         object.__setattr__(self, "table", resolve_readouts(self.readouts))
         require_at_least("readings", self.readings, 1)
+        if self.head is not None:
+            require_kind("head", self.head, str)
+        if not isinstance(self.extra, Mapping) or not all(map(callable, self.extra.values())):
+            raise ValueError(f"`extra` must map names to functions, got {self.extra!r}")
         if twice := sorted(set(self.table) & set(self.extra)):
             raise ValueError(f"`extra` must have names that no readout has, got {', '.join(twice)}")
 
