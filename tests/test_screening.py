@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from toy import make_task, mlp
 from torch import nn
+from toy import make_task, mlp
 
 from prescreen.screening import Plan, Screening, screen
 from prescreen.spaces.candidate import Candidate

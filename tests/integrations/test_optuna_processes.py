@@ -178,7 +178,7 @@ def test_a_pruner_and_its_study_survive_pickling(tmp_path):
 
 
 def test_a_lock_that_a_kill_leaves_is_found_stale_at_the_documented_path(tmp_path, monkeypatch):
-    """Optuna looks at the age of what the link leads to; a relative one leads nowhere (docs/optuna.md)."""
+    """Optuna looks at the age of what the link leads to; a relative one leads nowhere."""
     text = (Path(__file__).parents[2] / "docs" / "optuna.md").read_text()
     (line,) = re.findall(r"^backend = (.*)$", text, re.MULTILINE)
     monkeypatch.chdir(tmp_path)

@@ -82,5 +82,5 @@ def test_a_name_that_is_gone_is_refused(monkeypatch):
         candidate = Candidate("a", {}, lambda: mlp(8))
         (reading,) = screen(candidate, make_task(), TRAINING, ["mine"], readings=1)
         assert set(reading.values) == {"mine"}
-    with pytest.raises(ValueError, match="`readouts` must be .* got 'mine'"):
+    with pytest.raises(ValueError, match=r"`readouts` must be .* got 'mine'"):
         get_readout("mine")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from prescreen.readouts.network.features import isotropy
@@ -37,13 +38,13 @@ class Network(NamedTuple):
 
 
 def measured(network: Network, *, function: Callable[[nn.Module, Any, str | None], float]) -> float:
-    """A measure of a network; NaN if it is undefined or the model's code does not allow it.
+    """A measure of a network; NaN if it is not defined for that network. The model stays as it was.
 
-    The model stays as it was.
+    What refuses a network is a ValueError. Any other error is one of the measure, and is raised.
     """
     try:
         return function(*network)
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+    except (ValueError, torch.linalg.LinAlgError):
         return math.nan
 
 

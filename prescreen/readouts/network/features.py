@@ -36,6 +36,8 @@ def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
             last = output.ndim == 3 and output.shape[-1] == width
             axis = -1 if last else output.shape.index(width, 1)
             features = output.movedim(axis, -1).flatten(0, -2)
+    if features.device.type == "mps":
+        features = features.cpu()  # Apple's GPUs have no float64
     covariance = torch.atleast_2d(features.double().T.cov(correction=0))
     variances = torch.linalg.eigvalsh(covariance).clamp(min=0)
     shares = variances / variances.sum()
