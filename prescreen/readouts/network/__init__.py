@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from prescreen.readouts.network.features import isotropy
 from prescreen.readouts.network.flow import synflow
@@ -44,7 +44,7 @@ def measured(network: Network, *, function: Callable[[nn.Module, Any, str | None
     """
     try:
         return function(*network)
-    except (ValueError, torch.linalg.LinAlgError):
+    except (ValueError, LinAlgError):
         return math.nan
 
 

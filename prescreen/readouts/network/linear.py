@@ -66,8 +66,9 @@ def attend_evenly(model: nn.Module) -> None:
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.MultiheadAttention):
-                if module.in_proj_weight is not None:
-                    module.in_proj_weight[: 2 * module.embed_dim] = 0
+                joint = module._parameters["in_proj_weight"]  # None if they differ in width
+                if joint is not None:
+                    joint[: 2 * module.embed_dim] = 0
                 else:
                     module.q_proj_weight.zero_()
                     module.k_proj_weight.zero_()
