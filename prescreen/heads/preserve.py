@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from prescreen.random_state import undisturbed
+
 # Where a module keeps its tensors by name.
 _TABLES = ("_parameters", "_buffers", "_non_persistent_buffers_set")
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
@@ -32,11 +34,9 @@ def preserve(model: nn.Module, *, batch_statistics: bool = True) -> Iterator[Non
             touching the running ones. A BatchNorm in eval mode inside a model in train mode is frozen:
             like in training, it keeps using its running statistics.
     """
-    devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
-    indices = sorted(device.index for device in devices if device.type == "cuda")
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
-        stack.enter_context(torch.random.fork_rng(devices=indices, device_type="cuda"))
+        stack.enter_context(undisturbed(model))
         stack.enter_context(_fresh_autocast())
         stack.enter_context(_uncompiled())
         stack.enter_context(_evaluation(model, batch_statistics))

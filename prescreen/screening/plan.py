@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import nn
 
 from prescreen.checks import require_at_least, require_kind
 from prescreen.failures import CandidateFailed, failing_as
 from prescreen.heads.find import find_heads
 from prescreen.panel import DEFAULT_PANEL
+from prescreen.random_state import forked
 from prescreen.readouts import Readout, Readouts, resolve_readouts
 from prescreen.spaces.candidate import Candidate
 from prescreen.tasks.base import Task, check_task
@@ -61,8 +61,7 @@ class Plan:
 
 def build(candidate: Candidate, plan: Plan, *, untrained: bool = False) -> nn.Module:
     """A candidate's network for a task, with weights from the training's seed, on its device."""
-    with torch.random.fork_rng([]):
-        torch.manual_seed(plan.training.seed)
+    with forked(seed=plan.training.seed):
         model = candidate.model(untrained=untrained, **plan.task.sizes)
     return model.to(plan.training.device)
 

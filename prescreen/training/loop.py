@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from prescreen.checks import require_kind
+from prescreen.random_state import forked
 from prescreen.tasks.base import Task, check_task
 from prescreen.training.recipe import Training, peak_lr, schedule_factor
 from prescreen.trees import to_device
@@ -166,13 +167,12 @@ class _RandomState:
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self._devices = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(self._devices):
-            torch.manual_seed(seed)
+        with forked(self._devices, seed):
             self._save()
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        with torch.random.fork_rng(self._devices):
+        with forked(self._devices):
             torch.set_rng_state(self._cpu)
             for device, state in zip(self._devices, self._cuda, strict=True):
                 torch.cuda.set_rng_state(state, device)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from prescreen.heads.execute import call
 from prescreen.heads.find import is_layer, unwrap
+from prescreen.random_state import undisturbed
 from prescreen.readouts.network.linear import Linearized, attend_evenly
 from prescreen.readouts.network.undefined import UndefinedMeasure, undefined_if_it_fails
 from prescreen.trees import map_tensors, tensors_in
@@ -68,7 +69,7 @@ def _flow(
 
     def outputs(value: float) -> Tensor:
         filled = map_tensors(one, lambda tensor: _filled(tensor, value))
-        with undefined_if_it_fails(), linear or nullcontext():
+        with undefined_if_it_fails(), undisturbed(twin), linear or nullcontext():
             output = call(twin, filled)
         every = [t for t in tensors_in(output) if t.is_floating_point()]
         if not every or not weights:
