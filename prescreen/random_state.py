@@ -83,15 +83,18 @@ class _OwnDraws(TorchDispatchMode):
     ) -> Any:
         """Call an operation, with a generator if it draws."""
         kwargs = dict(kwargs or {})
-        if torch.Tag.nondeterministic_seeded not in getattr(func, "tags", ()):
+        device = _device(args, kwargs)
+        if (
+            torch.Tag.nondeterministic_seeded not in getattr(func, "tags", ())
+            or device.type
+            not in ("cpu", "cuda")  # meta tensors have no values, others no such states
+            or not _draws(func, args, kwargs)
+        ):
             return func(*args, **kwargs)
         drawing = _with_generator(func)
         if drawing is not None:
-            generator = kwargs.pop("generator", None) or self._generator(_device(args, kwargs))
+            generator = kwargs.pop("generator", None) or self._generator(device)
             return drawing(*args, **kwargs, generator=generator)
-        if not _draws(func, args, kwargs):
-            return func(*args, **kwargs)
-        device = _device(args, kwargs)
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             return func(*args, **kwargs)
 
@@ -114,7 +117,7 @@ def _with_generator(func: Any) -> Any | None:
 
 
 def _draws(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether an operation without a generator draws: one that drops out nothing does not."""
+    """Whether an operation that can draw does: attention that drops out nothing does not."""
     names = [argument.name for argument in func._schema.arguments]
     given = dict(zip(names, args, strict=False)) | dict(kwargs)
     return bool(given.get("train", True) and given.get("dropout_p", True))

@@ -83,6 +83,15 @@ def test_draws_are_the_same_whether_there_are_other_threads_or_not(name, request
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.usefixtures("other_thread")
+@pytest.mark.parametrize("name", DRAWS)
+def test_models_on_the_meta_device_run(name):
+    model = made(name).to("meta")
+    with undisturbed(model), torch.device("meta"), torch.no_grad():
+        draws = name not in ("recurrent", "own generator")  # these are on the CPU
+        assert not draws or model(INPUTS.to("meta")).shape == (16, 3)
+
+
 @pytest.mark.parametrize("name", DRAWS)
 def test_draws_of_another_thread_inside_a_reading_are_not_set_back(name):
     """As if it drew in the middle of the reading."""
