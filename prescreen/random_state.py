@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -18,22 +18,13 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-_lock = threading.RLock()
-
-
-def _renew() -> None:
-    """A forked process has only one thread; the one that held the lock is not there."""
-    global _lock
-    _lock = threading.RLock()
-
+# Held while process-wide state of torch is swapped and while a model is read. The only lock for either:
+# two would be taken in either order, and wait for each other.
+ONE_AT_A_TIME = threading.RLock()
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_renew)
-
-
-def exclusive() -> AbstractContextManager[object]:
-    """No other thread swaps torch's process-wide state inside."""
-    return _lock
+    # A forked process has only one thread, which may not be the one that held the lock.
+    os.register_at_fork(after_in_child=ONE_AT_A_TIME._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -44,7 +35,7 @@ def forked(devices: Sequence[torch.device] = (), seed: int | None = None) -> Ite
         devices: CUDA devices whose generators are drawn from; the CPU's always is.
         seed: set all of them to this seed.
     """
-    with exclusive(), torch.random.fork_rng(list(devices)):
+    with ONE_AT_A_TIME, torch.random.fork_rng(list(devices)):
         if seed is not None:
             torch.manual_seed(seed)
         yield
@@ -59,7 +50,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     """
     devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
     indices = sorted(device.index for device in devices if device.type == "cuda")
-    with exclusive():
+    with ONE_AT_A_TIME:
         alone = threading.active_count() == 1
         with torch.random.fork_rng(indices, device_type="cuda") if alone else _OwnDraws():
             yield

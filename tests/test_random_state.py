@@ -1,6 +1,8 @@
 """Threads share torch's generators: nobody's draws repeat, and nobody's change another's."""
 
+import os
 import threading
+import warnings
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch.nn import functional
 
 from prescreen import Probe, read
 from prescreen.heads.preserve import preserve
-from prescreen.random_state import forked, undisturbed
+from prescreen.random_state import ONE_AT_A_TIME, forked, undisturbed
 from prescreen.readouts import READOUTS
 from prescreen.readouts.network import Network
 
@@ -169,3 +171,25 @@ def test_nested_readings_do_not_wait_for_themselves():
     model = made("dropout")
     with undisturbed(model), preserve(model), forked(seed=1):
         assert read(model, INPUTS, ["confidence"])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_that_is_forked_while_another_thread_reads_can_read():
+    inside, ends = threading.Event(), threading.Event()
+
+    def hold():
+        with forked():
+            inside.set()
+            ends.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads
+        child = os.fork()
+    if child == 0:
+        os._exit(0 if ONE_AT_A_TIME.acquire(blocking=False) else 1)
+    ends.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
