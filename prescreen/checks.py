@@ -52,3 +52,14 @@ def require_one_of(argument: str, value: object, allowed: Iterable[str]) -> None
     """
     names = list(allowed)
     require(argument, f"one of {', '.join(names)}", value, value in names)
+
+
+def require_kind(argument: str, value: object, kind: type) -> None:
+    """Refuse what is not an instance of a class.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(value, kind):
+        got = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        raise ValueError(f"`{argument}` must be a {kind.__name__}, got {got}")

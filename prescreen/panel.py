@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -31,6 +32,10 @@ class Directed(Protocol):
     def of_network(self) -> bool:
         """Whether it is a measure of the untrained network."""
 
+    @property
+    def of_before(self) -> bool:
+        """Whether it needs the reading before."""
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -41,18 +46,25 @@ class Panel:
         higher_is_better: for each of them, which way is good.
         of_network: for each of them, whether it is a measure of the untrained network; empty if none
             is. Such a measure only tells architectures apart.
+        of_before: for each of them, whether it needs the reading before; empty if none does. It is not
+            defined at a first reading.
     """
 
     names: tuple[str, ...]
     higher_is_better: tuple[bool, ...]
     of_network: tuple[bool, ...] = ()
+    of_before: tuple[bool, ...] = ()
 
     @classmethod
     def of(cls, readouts: Mapping[str, Directed]) -> Panel:
         """The panel of a table of readouts."""
         values = readouts.values()
-        directions = tuple(r.higher_is_better for r in values)
-        return cls(tuple(readouts), directions, tuple(r.of_network for r in values))
+        return cls(
+            tuple(readouts),
+            tuple(r.higher_is_better for r in values),
+            tuple(r.of_network for r in values),
+            tuple(r.of_before for r in values),
+        )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -71,6 +83,25 @@ class Panel:
             float(values[name]) if higher else -float(values[name])
             for name, higher in zip(self.names, self.higher_is_better, strict=True)
         )
+
+    def failed(self, oriented: tuple[float, ...], *, first: bool = False) -> bool:
+        """Whether the model failed: NaN in all readouts of the trained network that it could have.
+
+        A single NaN is a readout that is not defined for this model.
+
+        Args:
+            oriented: the panel's values.
+            first: whether it is the model's first reading.
+        """
+        none = (False,) * len(self)
+        trained = [
+            value
+            for value, untrained, follows in zip(
+                oriented, self.of_network or none, self.of_before or none, strict=True
+            )
+            if not untrained and not (first and follows)
+        ]
+        return bool(trained) and all(map(math.isnan, trained))
 
     def published(self, oriented: tuple[float, ...]) -> float:
         """The value of a panel of one readout with its own sign again."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
 import torch
@@ -12,13 +13,15 @@ from torch import Tensor, nn
 from prescreen.captured import Capture, NonFiniteError
 from prescreen.checks import require_one_of
 from prescreen.heads.capturing import capture
-from prescreen.heads.preserve import ONE_AT_A_TIME
+from prescreen.heads.execute import is_out_of_memory
 from prescreen.heads.wrappers import unwrap
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.predictions import Link, Logits, check_link
+from prescreen.random_state import ONE_AT_A_TIME
 from prescreen.reading import Reading
 from prescreen.readouts import Network, Readouts, resolve_readouts
 from prescreen.readouts.network import structure
+from prescreen.text import named_line
 from prescreen.trees import map_tensors, tensors_in, to_device
 
 OnDiverged = Literal["raise", "nan"]
@@ -100,12 +103,18 @@ class Probe:
         """Measure a network before its first step; all later readings include the values.
 
         Does nothing if no readout is of the untrained network.
+
+        Raises:
+            RuntimeError: a measure failed, which is an error of its own code; the message names it. One
+                that is not defined for the network is NaN.
         """
         if not self._of_network:
             return
         with ONE_AT_A_TIME:
             network = Network(model, _on_device_of(model, self._inputs["head"]), self._head)
-            self._untrained = {name: self.readouts[name](network) for name in self._of_network}
+            for name in self._of_network:
+                with _naming(name, of_network=True):
+                    self._untrained[name] = self.readouts[name](network)
             self._architecture = structure(model)
 
     def read(self, model: nn.Module, step: int) -> Reading:
@@ -160,11 +169,12 @@ class Probe:
         }
         if self._follows and (before := self._before(step, subjects["head"])) is not None:
             subjects["before"] = before
-        return {
-            name: readout(*(subjects[need] for need in readout.needs))
-            for name, readout in self.readouts.items()
-            if subjects.keys() >= set(readout.needs)
-        }
+        values = {}
+        for name, readout in self.readouts.items():
+            if subjects.keys() >= set(readout.needs):
+                with _naming(name):
+                    values[name] = readout(*(subjects[need] for need in readout.needs))
+        return values
 
     def _capture(self, model: nn.Module, inputs: Any) -> Capture:
         return capture(
@@ -215,6 +225,17 @@ def read(
         readouts = {name: one for name, one in default.items() if one.needs == ("head",)}
     probe = Probe(inputs, readouts, head=head, link=link, batch_statistics=batch_statistics)
     return dict(probe.read(model, 0).values)
+
+
+@contextmanager
+def _naming(readout: str, *, of_network: bool = False) -> Iterator[None]:
+    """Say which readout an error comes from; one of the head refuses a model with a ValueError."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error) or (isinstance(error, ValueError) and not of_network):
+            raise
+        raise RuntimeError(f"readout {readout!r} failed, {named_line(error)}") from error
 
 
 def _on_device_of(model: nn.Module, inputs: Any) -> Any:

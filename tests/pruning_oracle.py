@@ -50,9 +50,16 @@ class Oracle:
         undefined = np.isnan(rows).any(axis=0) if rows else np.zeros(len(self.names), bool)
         kept = ~(undefined & self.of_network)
         return {
-            number: {step: self.tied(number, row)[kept] for step, row in readings.items()}
+            number: {
+                step: self.worst(row, self.tied(number, row))[kept]
+                for step, row in readings.items()
+            }
             for number, readings in self.told.items()
         }
+
+    def worst(self, row, tied):
+        """A model that has failed loses to every other."""
+        return np.nan_to_num(tied, nan=-math.inf, neginf=-math.inf) if self.diverged(row) else tied
 
     def tied(self, number, row):
         """The first of a trial's architecture says what all of it have."""
@@ -157,13 +164,15 @@ def without(group, member):
 
 
 def score(row, others):
-    """How many others a reading beats, a tie counting half, averaged over readouts and others."""
+    """How many others a reading beats, a tie counting half, averaged over readouts and others.
+
+    A readout that is not defined for one of them tells none of them apart.
+    """
     if not len(others) or not len(row):
         return 1.0
-    wins = [
-        0.5 if one == other or (np.isnan(one) and np.isnan(other))
-        else float(np.isnan(other) or one > other)
-        for against in others
-        for one, other in zip(row, against, strict=True)
-    ]  # fmt: skip
+    wins = []
+    for one, *against in zip(row, *others, strict=True):
+        if np.isnan([one, *against]).any():
+            against = [one] * len(against)
+        wins += [0.5 if one == other or np.isnan(one) else float(one > other) for other in against]
     return sum(wins) / len(wins)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from prescreen.checks import require, require_at_least, require_number, require_one_of
+from prescreen.checks import require, require_at_least, require_kind, require_number, require_one_of
 
 
 def test_what_is_allowed_passes():
@@ -14,6 +14,7 @@ def test_what_is_allowed_passes():
         require_number("share", number, 0, 1)
     require_one_of("link", "softmax", ("softmax", "sigmoid"))
     require_one_of("on", "here", {"here": 1, "ray": 2})
+    require_kind("steps", True, int)
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,11 @@ def test_names(value):
 def test_anything_else():
     with pytest.raises(ValueError, match=r"^`smoothing` must be an odd number, got 2$"):
         require("smoothing", "an odd number", 2, False)
+
+
+@pytest.mark.parametrize(
+    ("value", "got"), [("3", "str"), (None, "NoneType"), (int, "the class int")]
+)
+def test_kinds(value, got):
+    with pytest.raises(ValueError, match=f"^`steps` must be a int, got {got}$"):
+        require_kind("steps", value, int)

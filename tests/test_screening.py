@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
+from torch import nn
 from toy import make_task, mlp
 
 from prescreen.screening import Plan, Screening, screen
 from prescreen.spaces.candidate import Candidate
-from prescreen.training.recipe import Training
+from prescreen.training import Training, brief_training
 
 BRIEF = Training(steps=6, batch_size=16)
 
@@ -39,3 +40,57 @@ def test_readouts_of_views_seen_inputs_and_the_reading_before_are_screened():
         assert set(reading.values) == set(names)
         assert all(math.isfinite(value) for value in reading.values.values())
     assert first.architecture == others[-1].architecture != ""
+
+
+CANDIDATE = Candidate("mlp", {}, lambda: mlp(8))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: screen("mlp", make_task()), "`candidate` must be a Candidate, got str"),
+        (
+            lambda: screen(Candidate, make_task()),
+            "`candidate` must be a Candidate, got the class C",
+        ),
+        (lambda: screen(CANDIDATE, 3), "`task` must be an object with all of .*, got int"),
+        (lambda: screen(CANDIDATE, make_task(), 5), "`training` must be a Training, got int"),
+        (lambda: screen(CANDIDATE, make_task(), {}), "`training` must be a Training, got dict"),
+        (lambda: screen(CANDIDATE, make_task(), None, ["no"]), "`readouts` must be .*, got 'no'"),
+        (lambda: screen(CANDIDATE, make_task(), None, []), "`readouts` must be distinct names"),
+        (
+            lambda: screen(CANDIDATE, make_task(), readings=0),
+            "`readings` must be at least 1, got 0",
+        ),
+        (lambda: screen(CANDIDATE, make_task(), head=3), "`head` must be a str, got int"),
+        (
+            lambda: screen(CANDIDATE, make_task(), extra={"a": 1}),
+            "`extra` must map names to functions",
+        ),
+        (
+            lambda: screen(CANDIDATE, make_task(), extra={"isotropy": len}),
+            "`extra` must have names that no readout has, got isotropy",
+        ),
+        (
+            lambda: brief_training(mlp, make_task(), BRIEF),
+            "`model` must be a Module, got function",
+        ),
+        (
+            lambda: brief_training(mlp(2), "digits", BRIEF),
+            "`task` must be an object with all of .*, got str",
+        ),
+        (lambda: brief_training(mlp(2), make_task(), 9), "`training` must be a Training, got int"),
+        (
+            lambda: brief_training(nn.Flatten(), make_task(), BRIEF),
+            "`model` must have parameters to train, got none",
+        ),
+        (
+            lambda: brief_training(mlp(2), make_task(), None),
+            "`training` must be a Training, got NoneType",
+        ),
+    ],
+)
+def test_arguments_are_checked_at_the_call(call, message):
+    """Not when the first step or reading is asked for."""
+    with pytest.raises(ValueError, match=f"^{message}"):
+        call()

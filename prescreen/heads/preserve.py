@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
@@ -12,9 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from prescreen.heads.wrappers import wrapped
-
-# Held while a model is read.
-ONE_AT_A_TIME = threading.RLock()
+from prescreen.random_state import undisturbed
 
 # Where a module keeps its tensors by name.
 _TABLES = ("_parameters", "_buffers", "_non_persistent_buffers_set")
@@ -41,12 +38,9 @@ def preserve(model: nn.Module, *, batch_statistics: bool = True) -> Iterator[Non
             touching the running ones. A BatchNorm in eval mode inside a model in train mode is frozen:
             like in training, it keeps using its running statistics.
     """
-    devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
-    indices = sorted(device.index for device in devices if device.type == "cuda")
     with ExitStack() as stack:
-        stack.enter_context(ONE_AT_A_TIME)
         stack.enter_context(torch.no_grad())
-        stack.enter_context(torch.random.fork_rng(devices=indices, device_type="cuda"))
+        stack.enter_context(undisturbed(model))
         stack.enter_context(_fresh_autocast())
         stack.enter_context(_uncompiled())
         stack.enter_context(_without_wrappers(model))

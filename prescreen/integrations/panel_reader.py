@@ -59,17 +59,28 @@ class PanelReader:
             batch_statistics=batch_statistics,
             on_diverged="nan",
         )
-        self._probe.read_untrained(model)
+        self._measured = False
+        try:
+            self._probe.read_untrained(model)
+            self._measured = True
+        except Exception as error:
+            self._continue_without(error)
 
     def read(self, step: int) -> Reading | None:
         """The panel now, with NaN if the model has diverged; None if a readout failed."""
+        if not self._measured:
+            return None
         try:
             return self._probe.read(self._model, step)
-        except Exception as error:  # no error of a readout may end a search
-            if self._on_error == "raise":
-                raise
-            if not self._warned:
-                line = f"{self._who} continues without a reading: {named_line(error)}"
-                warnings.warn(line, stacklevel=3)
-            self._warned = True
+        except Exception as error:
+            self._continue_without(error)
             return None
+
+    def _continue_without(self, error: Exception) -> None:
+        """Warn once: no error of a readout may end a search, unless the user wants it to."""
+        if self._on_error == "raise":
+            raise error
+        if not self._warned:
+            line = f"{self._who} continues without a reading: {named_line(error)}"
+            warnings.warn(line, stacklevel=4)
+        self._warned = True

@@ -18,7 +18,8 @@ class Column:
     """Readings (higher is better) of distinct trials, in the order of arrival and sorted.
 
     Scores are those of ``prescreen.ranks.aggregate``: the share of other readings that a reading beats,
-    averaged over readouts. A tie counts half. NaN loses to every number.
+    averaged over readouts. A tie counts half. If a readout is not defined (NaN) for one of those that
+    are compared, all of them tie in it, which is the same as leaving it out.
 
     Args:
         width: readouts in a reading, R.
@@ -32,7 +33,7 @@ class Column:
         self._width = width
         self._values = array("d")
         self._rising: list[list[float]] = [[] for _ in range(width)]
-        self._wins = np.empty(0)
+        self._wins = np.empty((0, width))
 
     def __len__(self) -> int:
         return len(self.members)
@@ -64,39 +65,43 @@ class Column:
         Returns:
             In the order of ``members``, shape (trials,).
         """
+        wins, others = self._among_members(), max(len(self) - 1, 0)
+        defined = np.array([len(rising) == len(self) for rising in self._rising])
         if reading is not None:
-            wins = self._among_members() + _wins_over(reading, self._rows())
-            return wins / (self._width * max(len(self), 1))
-        most = self._width * (len(self) - 1)
-        return self._among_members() / most if most > 0 else np.ones(len(self))
+            wins, others = wins + _wins_over(reading, self._rows()), len(self)
+            defined &= ~np.isnan(reading)
+        if not others:
+            return np.ones(len(self))
+        total = wins[:, defined].sum(axis=1) + np.sum(~defined) * others / 2
+        return total / (self._width * others)
 
     def scores_of(self, members: set[int]) -> Floats:
         """The scores of some members among themselves, in the order of ``members``."""
         if len(members) == len(self):
             return self.scores()
-        return aggregate(self._rows()[[member in members for member in self.members]])
+        rows = self._rows()[[member in members for member in self.members]]
+        return aggregate(np.where(np.isnan(rows).any(axis=0), 0.0, rows))
 
     def _beaten(self, reading: Sequence[float]) -> float:
         wins = 0.0
         for rising, value in zip(self._rising, reading, strict=True):
-            nan = len(self) - len(rising)
-            if value == value:
-                wins += nan + (bisect_left(rising, value) + bisect_right(rising, value)) / 2
+            if value == value and len(rising) == len(self):
+                wins += (bisect_left(rising, value) + bisect_right(rising, value)) / 2
             else:
-                wins += nan / 2
+                wins += len(self) / 2
         return wins
 
     def _among_members(self) -> Floats:
-        """How often each member beats the others, over all readouts."""
+        """How often each member beats the others, shape (trials, readouts)."""
         rows = self._rows()
         if len(rows) > len(self._wins) + _FEW:
             # Wins come in halves: rounding makes them exact.
-            wins = aggregate(rows) * (self._width * (len(rows) - 1))
-            self._wins = np.round(2 * wins) / 2
+            wins = [aggregate(column[:, None]) * (len(rows) - 1) for column in rows.T]
+            self._wins = np.round(2 * np.stack(wins, axis=1)) / 2
         for known in range(len(self._wins), len(rows)):
             over_new = _wins_over(rows[known], rows[:known])
-            own = self._width * known - over_new.sum()
-            self._wins = np.append(self._wins + over_new, own)
+            own = known - over_new.sum(axis=0)
+            self._wins = np.vstack([self._wins + over_new, own])
         return self._wins
 
     def _rows(self) -> Floats:
@@ -105,11 +110,6 @@ class Column:
 
 
 def _wins_over(reading: Sequence[float] | Floats, rows: Floats) -> Floats:
-    """How often each row beats a reading; a tie counts half, NaN loses to every number."""
-    wins = np.zeros(len(rows))
-    for one, column in zip(reading, rows.T, strict=True):
-        if one == one:
-            wins += (column > one) + (column == one) / 2
-        else:
-            wins += 1 - np.isnan(column) / 2
+    """How often each row beats a reading in each readout; a tie counts half. NaN means nothing."""
+    wins: Floats = (rows > reading) + (rows == reading) / 2
     return wins

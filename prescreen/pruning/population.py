@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,7 +21,8 @@ class Population:
     decide alike. Trials need not be read at the same steps. Only readings and ends are pickled.
 
     Trials of one architecture tie in measures of the untrained network. If such a measure is undefined
-    for one trial, all trials tie in it; see ``Ties``.
+    for one trial, all trials tie in it; see ``Ties``. A readout of the trained network that is undefined
+    for one of those compared at a step ties there; see ``Column``. A model that has failed is the worst.
 
     Args:
         panel: the readouts that are compared.
@@ -54,7 +56,7 @@ class Population:
         known.architecture = known.architecture or architecture
         index = known.insert(step, row)
         late = index + 1 < len(known) or known.objective is not None
-        if late or renamed or self._compare(trial, known, [(step, row)]):
+        if late or renamed or self._compare(trial, known, [index]):
             self._derive()
         else:
             for rule in self._rungs:
@@ -72,12 +74,12 @@ class Population:
         known = self._trials.get(trial)
         if known is None or known.objective is not None:
             return
-        if self._ties.diverged(known.row(len(known) - 1)):
+        if self._failed(known, len(known) - 1):
             return
         known.objective = objective
         self._agreements.clear()
-        diverged = [(step, row) for step, row in known if self._ties.diverged(row)]
-        if self._compare(trial, known, diverged):
+        failed = [index for index in range(len(known)) if self._failed(known, index)]
+        if self._compare(trial, known, failed):
             self._derive()
         else:
             self._add(trial, known)
@@ -93,17 +95,25 @@ class Population:
     def reading(self, trial: int, step: int) -> Values:
         """A trial's reading as it is compared: oriented, and with ties.
 
+        Values of a model that had failed are −∞; NaN is a readout that is not defined for the model.
+
         Raises:
             KeyError: it was not read at that step.
         """
-        known = self._trials[trial]
-        if (index := known.index(step)) is None:
-            raise KeyError(step)
-        return self._ties.tied(known.architecture, known.row(index))
+        return self._compared(*self._known(trial, step))
+
+    def published(self, trial: int, step: int) -> float:
+        """The value of a panel of one readout at a trial's reading; NaN as it was read.
+
+        Raises:
+            KeyError: it was not read at that step.
+        """
+        known, index = self._known(trial, step)
+        return self.panel.published(self._ties.stands(known.architecture, known.row(index)))
 
     def has_diverged(self, trial: int, step: int) -> bool:
-        """Whether a reading is NaN in all readouts of the trained network."""
-        return self._ties.diverged(self.reading(trial, step))
+        """Whether a model had failed at a reading: see ``Panel.failed``."""
+        return self._failed(*self._known(trial, step))
 
     def objective(self, trial: int) -> Values:
         """Final values of a trial that completed; empty if unknown."""
@@ -167,43 +177,60 @@ class Population:
         self._agreements: dict[int, float] = {}
         self._rungs.clear()
         for trial, known in self._trials.items():
-            self._compare(trial, known, known)
+            self._compare(trial, known, range(len(known)))
         for trial, known in self._trials.items():
             if known.objective is not None:
                 self._add(trial, known)
 
-    def _compare(self, trial: int, known: History, rows: Iterable[tuple[int, Values]]) -> bool:
+    def _known(self, trial: int, step: int) -> tuple[History, int]:
+        known = self._trials[trial]
+        if (index := known.index(step)) is None:
+            raise KeyError(step)
+        return known, index
+
+    def _failed(self, known: History, index: int) -> bool:
+        return self.panel.failed(known.row(index), first=index == 0)
+
+    def _compared(self, known: History, index: int) -> Values:
+        row = self._ties.tied(known.architecture, known.row(index))
+        if not self._failed(known, index):
+            return row
+        return tuple(-math.inf if math.isnan(value) else value for value in row)
+
+    def _compare(self, trial: int, known: History, indices: Iterable[int]) -> bool:
         """Tell ties the readings that are compared; returns whether earlier readings change."""
         if not self._ties.of_network:
             return False
         changed = False
-        for _, row in rows:
-            if known.objective is not None or not self._ties.diverged(row):
-                changed |= self._ties.note(trial, known.architecture, row)
+        for index in indices:
+            failed = self._failed(known, index)
+            if known.objective is not None or not failed:
+                row = known.row(index)
+                changed |= self._ties.note(trial, known.architecture, row, failed=failed)
         return changed
 
     def _add(self, trial: int, known: History) -> None:
         """Add a completed trial to the columns."""
-        for step, row in known:
+        for index, step in enumerate(known.steps):
             if step not in self._completed:
                 self._completed[step] = Column(len(self.panel))
-            self._completed[step].add(trial, self._ties.tied(known.architecture, row))
+            self._completed[step].add(trial, self._compared(known, index))
 
     def _enter(self, rule: Halving, trial: int, known: History, index: int) -> None:
         """Add a trial to the column of the rung that it enters with a reading, if it enters one."""
         rung = self._entered(rule, known, index)
         if rung is not None:
             column = self._rungs[rule].setdefault(rung, Column(len(self.panel)))
-            column.add(trial, self._ties.tied(known.architecture, known.row(index)))
+            column.add(trial, self._compared(known, index))
 
     def _entered(self, rule: Halving, known: History, index: int) -> int | None:
         """The rung of a reading that is the trial's first there; None if not, or if it diverged."""
         rung = rule.rung(known.steps[index])
-        if rung is None or self._ties.diverged(known.row(index)):
+        if rung is None or self._failed(known, index):
             return None
         for before in range(index - 1, -1, -1):
             if known.steps[before] < rung:
                 break
-            if not self._ties.diverged(known.row(before)):
+            if not self._failed(known, before):
                 return None
         return rung

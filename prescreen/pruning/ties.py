@@ -23,16 +23,11 @@ class Ties:
     def __init__(self, panel: Panel) -> None:
         flags = panel.of_network or (False,) * len(panel)
         self.of_network = [index for index, flag in enumerate(flags) if flag]
-        self._trained = [index for index, flag in enumerate(flags) if not flag]
         self._undefined: set[int] = set()
         self._first: dict[str, tuple[int, Values]] = {}
 
-    def diverged(self, row: Values) -> bool:
-        """Whether a reading is NaN in all readouts of the trained network."""
-        return bool(self._trained) and all(math.isnan(row[index]) for index in self._trained)
-
-    def note(self, trial: int, architecture: str, row: Values) -> bool:
-        """Note a reading that is compared.
+    def note(self, trial: int, architecture: str, row: Values, *, failed: bool) -> bool:
+        """Note a reading that is compared, and whether the model had failed.
 
         Returns:
             Whether ``tied`` changes for readings that were noted before.
@@ -40,19 +35,26 @@ class Ties:
         undefined = {index for index in self.of_network if math.isnan(row[index])}
         changed = not undefined <= self._undefined
         self._undefined |= undefined
-        if architecture and not self.diverged(row):
+        if architecture and not failed:
             first, stands = self._first.setdefault(architecture, (trial, row))
             if trial < first:
                 changed |= any(row[index] != stands[index] for index in self.of_network)
                 self._first[architecture] = trial, row
         return changed
 
-    def tied(self, architecture: str, row: Values) -> Values:
-        """A reading as it is compared; an unknown architecture (empty) differs from all others."""
+    def stands(self, architecture: str, row: Values) -> Values:
+        """A reading with what its architecture has; an unknown one (empty) differs from all others."""
         if not self.of_network:
             return row
-        _, stands = self._first.get(architecture, (0, row))
+        _, first = self._first.get(architecture, (0, row))
         tied = list(row)
         for index in self.of_network:
-            tied[index] = 0.0 if index in self._undefined else stands[index]
+            tied[index] = first[index]
+        return tuple(tied)
+
+    def tied(self, architecture: str, row: Values) -> Values:
+        """A reading as it is compared: also without measures that are undefined for a trial."""
+        tied = list(self.stands(architecture, row))
+        for index in self._undefined:
+            tied[index] = 0.0
         return tuple(tied)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from prescreen.panel import Panel
 from prescreen.ranking.replay import Record
 from prescreen.ranking.report import Ranking, Row
 from prescreen.ranks import Floats, aggregate
@@ -21,19 +22,15 @@ def order(
     """Order candidates by the mean of their ranks; equal scores keep the given order.
 
     A measure of the untrained network only tells architectures apart: all candidates of one
-    architecture get the value of the first of them. If the measure is undefined for any candidate, it
-    does not count. A readout of the head that is NaN counts as the worst.
+    architecture get the value of the first of them. A readout that is not defined (NaN) for any
+    candidate does not count. A candidate without any value of its trained network is the worst.
     """
     done = [(candidate, records[candidate.key]) for candidate in candidates]
     good = [pair for pair in done if pair[1].status == "finished"]
     lasts = [record.trajectory.last for _, record in good]
-    left_out = [
-        name
-        for name, readout in readouts.items()
-        if readout.of_network and any(math.isnan(last.values[name]) for last in lasts)
-    ]
-    judged = {n: one for n, one in readouts.items() if n not in left_out} or dict(readouts)
-    scores = aggregate(_oriented(lasts, judged))
+    left_out = _undefined(good, readouts)
+    judged = {n: one for n, one in readouts.items() if n not in left_out}
+    scores = aggregate(_oriented(lasts, judged) if judged else np.zeros((len(lasts), 1)))
     best_first = np.argsort(-scores, kind="stable")
     ranked = [
         Row.of(good[index][0], good[index][1], place, float(scores[index]))
@@ -41,6 +38,21 @@ def order(
     ]
     failed = [Row.of(c, record) for c, record in done if record.status != "finished"]
     return Ranking((*ranked, *failed), tuple(readouts), tuple(left_out))
+
+
+def _undefined(
+    good: Sequence[tuple[Candidate, Record]], readouts: Mapping[str, Readout]
+) -> list[str]:
+    """Readouts that are NaN for a candidate, except those of a trained network without any value."""
+    panel = Panel.of(readouts)
+    found: set[str] = set()
+    for _, record in good:
+        row = panel.oriented(record.trajectory.last.values)
+        failed = panel.failed(row, first=len(record.trajectory) == 1)
+        for name, value in zip(panel.names, row, strict=True):
+            if math.isnan(value) and (readouts[name].of_network or not failed):
+                found.add(name)
+    return [name for name in readouts if name in found]
 
 
 def _oriented(lasts: Sequence[Reading], readouts: Mapping[str, Readout]) -> Floats:

@@ -15,7 +15,6 @@ from prescreen.readouts.anchors import ANCHORS, Anchor
 from prescreen.readouts.normalizations import NORMALIZATIONS, Normalization
 from prescreen.readouts.projections import PROJECTIONS, Projection
 from prescreen.readouts.readout import Need, Readout
-from prescreen.readouts.statistics import STATISTICS, Statistic
 
 # Anchors that are predictions of another capture or reading.
 _OTHERS: dict[str, tuple[Need, ...]] = {"view": ("view",), "before": ("before",)}
@@ -55,23 +54,22 @@ def compose(
     return Readout(function, ("head", *_OTHERS.get(named, ())), better, reference)
 
 
-def normalized(statistic: str, normalization: str = "none") -> Readout:
-    """A statistic, which needs no anchor, as a readout.
+def normalized(readout: Readout, normalization: str = "none") -> Readout:
+    """A readout of the head, divided by a normalization.
 
     Args:
-        statistic: a name in ``STATISTICS``.
+        readout: needs the head alone.
         normalization: a name in ``NORMALIZATIONS``.
 
     Raises:
-        ValueError: there is no such statistic or normalization.
+        ValueError: there is no such normalization.
     """
-    row: Statistic = _row(STATISTICS, "statistic", statistic)
     function = partial(
-        _statistic_values,
-        projection=row.function,
+        _normalized_values,
+        projection=readout.function,
         normalization=_row(NORMALIZATIONS, "normalization", normalization),
     )
-    return Readout(function, ("head",), row.better == "higher", row.reference)
+    return Readout(function, readout.needs, readout.higher_is_better, readout.reference)
 
 
 def _grid_values(
@@ -84,9 +82,12 @@ def _grid_values(
     return projection(capture, anchor(capture, *others)) / normalization(capture)
 
 
-def _statistic_values(
-    capture: Capture, projection: Callable[[Capture], Tensor], normalization: Normalization
-) -> Tensor:
+def _normalized_values(
+    capture: Capture,
+    *,
+    projection: Callable[[Capture], Tensor | float],
+    normalization: Normalization,
+) -> Tensor | float:
     return projection(capture) / normalization(capture)
 
 

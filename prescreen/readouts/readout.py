@@ -49,6 +49,11 @@ class Readout:
         """Whether it is a measure of the untrained network."""
         return self.needs == ("network",)
 
+    @property
+    def of_before(self) -> bool:
+        """Whether it needs the reading before."""
+        return "before" in self.needs
+
     def __call__(self, *subjects: Any) -> float:
         """The readout's value; NaN if it is undefined for these subjects.
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from difflib import get_close_matches
-from functools import partial
+from functools import lru_cache, partial
+from typing import cast
 
+from prescreen.checks import require_one_of
 from prescreen.readouts.grid import compose, normalized
 from prescreen.readouts.network import MEASURES
 from prescreen.readouts.pairs import PAIRS, gap
 from prescreen.readouts.readout import Readout
-from prescreen.readouts.statistics import STATISTICS
+from prescreen.readouts.statistics import STATISTICS, Statistic
 
 Readouts = Sequence[str] | Mapping[str, Readout]
 
@@ -21,7 +24,25 @@ def _grid(point: str, better: str, source: str) -> Readout:
     return compose(*point.split("/"), higher_is_better=better == "higher", reference=source)
 
 
-READOUTS: dict[str, Readout] = {
+class _Statistics(Mapping[str, Readout]):
+    """The rows of ``STATISTICS`` as they are now, as readouts."""
+
+    def __getitem__(self, name: str) -> Readout:
+        return _of_statistic(STATISTICS[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(STATISTICS)
+
+    def __len__(self) -> int:
+        return len(STATISTICS)
+
+
+@lru_cache  # the same readout every time
+def _of_statistic(row: Statistic) -> Readout:
+    return Readout(row.function, ("head",), row.better == "higher", row.reference)
+
+
+_POINTS: dict[str, Readout] = {
     # The mean of the norms ranks better across architectures (docs/readouts.md).
     "sample_gradient": _grid("prior/gradient/feature", "higher", "after 2601.16874"),
     "covariance_gradient": _grid(
@@ -33,10 +54,13 @@ READOUTS: dict[str, Readout] = {
     "gradnorm_ood": _grid("uniform/ood_gradient/none", "higher", "2110.00218"),
     "gwa": _grid("pseudo/gwa/none", "higher", "NeurIPS 2025, hlzl/gwa"),
     "mutual_information": _grid("prior/divergence/none", "higher", "2208.07360"),
-    **{name: normalized(name) for name in STATISTICS},
-    **MEASURES,
-    **PAIRS,
 }
+
+# Rows that are added to one of these tables later are there at once. A chain lists its last map first;
+# what is added to the chain itself goes to the first and comes before equal names.
+READOUTS: MutableMapping[str, Readout] = ChainMap(
+    {}, PAIRS, MEASURES, cast("dict[str, Readout]", _Statistics()), _POINTS
+)
 
 
 def get_readout(name: str) -> Readout:
@@ -44,7 +68,8 @@ def get_readout(name: str) -> Readout:
 
     ``"gap/NAME"`` is how much better a readout of the head is on seen inputs than on unseen ones.
     ``"anchor/projection/normalization"``, such as ``"prior/gradient/feature"``, composes a readout of
-    the head: see `compose`. ``none`` is the anchor of a statistic.
+    the head: see `compose`. With the anchor ``none`` it is a statistic, or another readout of the head,
+    that is divided by a normalization.
 
     Raises:
         ValueError: there is no such readout, anchor, projection or normalization.
@@ -64,7 +89,9 @@ def get_readout(name: str) -> Readout:
     anchor, projection, normalization = name.split("/")
     try:
         if anchor == "none":
-            return normalized(projection, normalization)
+            of_head = [n for n, one in READOUTS.items() if one.needs == ("head",)]
+            require_one_of("statistic", projection, of_head)
+            return normalized(READOUTS[projection], normalization)
         return compose(anchor, projection, normalization)
     except ValueError as error:
         raise ValueError(f"`readouts` must have known parts, got {name!r}: {error}") from None

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import nn
 
-from prescreen.checks import require, require_at_least
+from prescreen.checks import require, require_at_least, require_kind
 from prescreen.failures import CandidateFailed, failing_as
 from prescreen.heads.find import known_heads
 from prescreen.panel import DEFAULT_PANEL
+from prescreen.random_state import forked
 from prescreen.readouts import Readout, Readouts, resolve_readouts
 from prescreen.spaces.candidate import Candidate
 from prescreen.tasks.base import Task, check_task, check_trains
@@ -40,7 +40,7 @@ class Plan:
             only, and not of a GPU's memory.
 
     Raises:
-        ValueError: ``task``, ``readouts``, ``readings`` or ``extra`` are not allowed.
+        ValueError: an argument is not allowed.
     """
 
     task: Task
@@ -55,6 +55,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         check_trains(check_task(self.task))
+        require_kind("training", self.training, Training)
         object.__setattr__(self, "table", resolve_readouts(self.readouts))
         require_at_least("readings", self.readings, 1)
         for name in ("timeout", "memory"):
@@ -62,14 +63,17 @@ class Plan:
             require(name, "above 0, or None", value, value is None or 0 < value < math.inf)
         memory, linux = self.memory, sys.platform == "linux"
         require("memory", "None where the platform is not Linux", memory, memory is None or linux)
+        if self.head is not None:
+            require_kind("head", self.head, str)
+        if not isinstance(self.extra, Mapping) or not all(map(callable, self.extra.values())):
+            raise ValueError(f"`extra` must map names to functions, got {self.extra!r}")
         if twice := sorted(set(self.table) & set(self.extra)):
             raise ValueError(f"`extra` must have names that no readout has, got {', '.join(twice)}")
 
 
 def build(candidate: Candidate, plan: Plan, *, untrained: bool = False) -> nn.Module:
     """A candidate's network for a task, with weights from the training's seed, on its device."""
-    with torch.random.fork_rng([]):
-        torch.manual_seed(plan.training.seed)
+    with forked(seed=plan.training.seed):
         model = candidate.model(untrained=untrained, **plan.task.sizes)
     return model.to(plan.training.device)
 

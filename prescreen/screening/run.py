@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from prescreen.captured import Capture
+from prescreen.checks import require_kind
 from prescreen.failures import CandidateFailed, failing_as
 from prescreen.heads.preserve import preserve
 from prescreen.panel import DEFAULT_PANEL
@@ -48,16 +49,20 @@ def screen(
         head: dotted name of the head, if it is not found.
         extra: your own measurements by name, as in `Plan`.
 
-    Yields:
-        ``readings`` readings, or fewer if there are fewer steps; the last one is at the end.
+    Returns:
+        An iterator over ``readings`` readings, or fewer if there are fewer steps; the last one is at
+        the end. Arguments are checked at once, the candidate is built at the first reading.
 
     Raises:
-        CandidateFailed: it cannot be built or run, runs out of memory, diverges, or at the end
-            predicts one class for the whole probe batch. Readings already yielded stay valid.
-        ValueError: ``task``, ``readouts``, ``readings`` or ``extra`` are not allowed.
+        CandidateFailed: from the iterator, if the candidate cannot be built or run, runs out of
+            memory, diverges, or at the end predicts one class for the whole probe batch. Earlier
+            readings stay valid.
+        ValueError: an argument is not allowed.
     """
-    plan = Plan(task, training or Training(), readouts, readings, head, extra or {})
-    yield from Screening(candidate, plan)
+    made = Training() if training is None else training
+    return Screening(
+        candidate, Plan(task, made, readouts, readings, head, {} if extra is None else extra)
+    )
 
 
 class Screening:
@@ -69,9 +74,11 @@ class Screening:
 
     Raises:
         CandidateFailed: as ``screen`` does.
+        ValueError: ``candidate`` is not a Candidate.
     """
 
     def __init__(self, candidate: Candidate, plan: Plan) -> None:
+        require_kind("candidate", candidate, Candidate)
         self._candidate, self._plan = candidate, plan
         self._seconds = 0.0
         self._begin(None)

@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prescreen.tasks.base import Task
+from prescreen.checks import require_kind
+from prescreen.random_state import forked
+from prescreen.tasks.base import Task, check_task
 from prescreen.training.recipe import Training, peak_lr, schedule_factor
 from prescreen.trees import to_device
 
@@ -43,8 +45,11 @@ def brief_training(model: nn.Module, task: Task, training: Training) -> Iterator
     Training and the caller do not affect each other's random state. On a CPU equal seeds therefore give
     bit-identical weights, whatever the caller does between steps. A step that diverges is yielded and
     is the last one.
+
+    Raises:
+        ValueError: an argument is not allowed, or the model has no parameters to train.
     """
-    yield from BriefTraining(model, task, training)
+    return BriefTraining(model, task, training)
 
 
 class BriefTraining:
@@ -56,11 +61,13 @@ class BriefTraining:
         training: budget and recipe.
 
     Raises:
-        ValueError: the model has no parameters to train.
+        ValueError: an argument is not allowed, or the model has no parameters to train.
     """
 
     def __init__(self, model: nn.Module, task: Task, training: Training) -> None:
-        self._task = task
+        require_kind("model", model, nn.Module)
+        require_kind("training", training, Training)
+        self._task = check_task(task)
         self._training = training
         self._device = torch.device(training.device)
         self._model = model.to(self._device).train()
@@ -163,13 +170,12 @@ class _RandomState:
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self._devices = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(self._devices):
-            torch.manual_seed(seed)
+        with forked(self._devices, seed):
             self._save()
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        with torch.random.fork_rng(self._devices):
+        with forked(self._devices):
             torch.set_rng_state(self._cpu)
             for device, state in zip(self._devices, self._cuda, strict=True):
                 torch.cuda.set_rng_state(state, device)

@@ -1,13 +1,15 @@
 """Optuna and Ray decide alike on the same readings in the same order, and as ``decide`` does."""
 
 import functools
+import math
 import warnings
 from types import SimpleNamespace
 
+import numpy as np
 import optuna
 import pytest
 from optuna_studies import open_storage
-from recordings import GUARDS, KINDS, Direct, recording, replay
+from recordings import GUARDS, HEAD, KINDS, NETWORK, Direct, Recorded, Recording, recording, replay
 
 from prescreen.integrations.optuna import ReadoutPruner, Recorder
 from prescreen.pruning import Guard, Halving, Median
@@ -131,3 +133,63 @@ def test_storage_and_process_do_not_matter(host, storage, tmp_path):
         made = host(study, recorded.readouts)
         made.storage = opened
         assert replay(recorded, made) == expected
+
+
+DEFAULT = ("sample_gradient", "isotropy", "synflow")
+
+
+def searched(seed, undefined=False, trials=24):
+    """A search over settings of one architecture: untrained measures differ by initialisation."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(trials):
+        quality, network = rng.random(), rng.normal(size=2)
+        network[0] = math.nan if undefined else network[0]
+        readings = {
+            step: dict(zip(DEFAULT, [quality + rng.normal(0, 0.02), *network], strict=True))
+            for step in (1, 2, 4, 8)
+        }
+        made.append(Recorded(readings, quality, "one"))
+    turns = [number for number in range(trials) for _ in range(4)]
+    return Recording(DEFAULT, made, turns)
+
+
+def through(host, rule, readouts):
+    if host == "ray":
+        return Ray(ReadoutScheduler(rule, readouts, n_startup_trials=2))
+    pruner = ReadoutPruner(rule, readouts, n_startup_trials=2)
+    return Optuna(optuna.create_study(direction="maximize", pruner=pruner), readouts)
+
+
+def test_of_one_architecture_hosts_decide_as_by_the_trained_head_alone():
+    """The best trial survives as often, whichever host prunes, also by a pruner of Optuna's."""
+    rules = [Median(), Halving(1, 2), optuna.pruners.PercentilePruner(50.0, n_startup_trials=2)]
+    for host, rule, seed, undefined in (
+        *(("ray", rule, seed, seed % 2) for rule in rules[:2] for seed in range(5)),
+        *(("optuna", rule, seed, seed % 2) for rule in rules for seed in range(3)),
+    ):
+        recorded = searched(seed, undefined)
+        panel = replay(recorded, through(host, rule, DEFAULT))
+        if rule in rules[:2]:  # Optuna's are shown the values of a single readout
+            assert panel == replay(recorded, through(host, rule, DEFAULT[:1])), (host, rule, seed)
+        assert any(panel.values())
+        best = max(range(24), key=lambda number: recorded.trials[number].objective)
+        assert not any(pruned for (number, _), pruned in panel.items() if number == best)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_of_some_architectures_only_those_are_told_apart(rule):
+    """Within each of them trials differ as by the trained head alone."""
+    recorded = recording("some architectures", seed=9)
+    by_name = {}
+    for trial in recorded.trials:  # every trial of an architecture with the values of the first
+        first = next(iter(trial.readings.values()))
+        stands = by_name.setdefault(trial.architecture, {name: first[name] for name in NETWORK})
+        for step, values in trial.readings.items():
+            trial.readings[step] = {**values, **stands}
+    as_read = recording("some architectures", seed=9)
+    guard = GUARDS["agreement"]
+    readouts = HEAD + NETWORK
+    assert replay(as_read, Ray(ReadoutScheduler(rule, readouts, **guard))) == replay(
+        recorded, Ray(ReadoutScheduler(rule, readouts, **guard))
+    )

@@ -121,6 +121,13 @@ def test_costs_are_returned_and_limits_are_constraints():
             assert len(trajectory(trial)) == 0
 
 
+class Rows(nn.Module):
+    """Puts the rows of an image side by side again."""
+
+    def forward(self, x):
+        return x.reshape(-1, 4 * x.shape[-1])
+
+
 class Stubborn(nn.Module):
     """Reads a value, which meta tensors do not have."""
 
@@ -162,6 +169,46 @@ def test_it_runs_on_a_fixed_trial():
         space(), make_task(), BRIEF, value="mutual_information", readouts=["mutual_information"]
     )
     assert 0 < function(FixedTrial({"width": 8})) < math.log(3)
+
+
+class Noisy(nn.Module):
+    """Draws random numbers in training, and in eval mode as well."""
+
+    def forward(self, x):
+        return nn.functional.dropout(x + 0.1 * torch.randn_like(x), 0.2, True)
+
+
+def evaluate(model):
+    """Draws as a DataLoader with shuffling does."""
+    inputs = torch.randn(64, 1, 4, 4)
+    with torch.no_grad():
+        return model(inputs).amax().item()
+
+
+@pytest.mark.parametrize("value", ["sample_gradient", evaluate])
+def test_values_do_not_depend_on_n_jobs(value):
+    """All threads share torch's generators and attention kernels."""
+
+    def build(config):
+        encoder = nn.TransformerEncoderLayer(config["width"], 2, config["width"], batch_first=True)
+        return nn.Sequential(
+            nn.Flatten(0, 2), nn.Linear(4, config["width"]), Noisy(), encoder, nn.Dropout(0.3),
+            Rows(), nn.Linear(4 * config["width"], 3),
+        )  # fmt: skip
+
+    function = objective(space(build), make_task(), BRIEF, value=value, costs=["flops"], readings=3)
+    found = []
+    for n_jobs in (1, 2, 4):
+        study = optuna.create_study(directions=["maximize", "minimize"], pruner=NopPruner())
+        for width in (4, 8, 32) * 3:
+            study.enqueue_trial({"width": width})
+        study.optimize(function, n_trials=9, n_jobs=n_jobs)
+        readings = {t.number: [r.values for r in trajectory(t)] for t in study.trials}
+        found.append(
+            {t.number: str((t.params, t.values, readings[t.number])) for t in study.trials}
+        )
+        assert torch.backends.mha.get_fastpath_enabled()
+    assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Threads, processes, kills and resumed studies."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,11 +9,13 @@ import textwrap
 import time
 import uuid
 import warnings
+from pathlib import Path
 
 import optuna
 import optuna_studies
 import pytest
 from optuna.exceptions import ExperimentalWarning
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from optuna_studies import KINDS, constant, open_storage, panel, storage_url
 from patience import PATIENCE
@@ -166,3 +169,17 @@ def test_a_pruner_and_its_study_survive_pickling(tmp_path):
         warnings.simplefilter("ignore", ExperimentalWarning)
         again = pickle.loads(pickle.dumps(study))
     assert again.pruner.panel == study.pruner.panel
+
+
+def test_a_lock_that_a_kill_leaves_is_found_stale_at_the_documented_path(tmp_path, monkeypatch):
+    """Optuna looks at the age of what the link leads to; a relative one leads nowhere."""
+    text = (Path(__file__).parents[2] / "docs" / "optuna.md").read_text()
+    (line,) = re.findall(r"^backend = (.*)$", text, re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    for path, leads in (("runs/study.log", False), (None, True)):
+        names = {"JournalFileBackend": JournalFileBackend, "Path": Path}
+        backend = eval(line, names) if path is None else JournalFileBackend(path)
+        assert backend._lock.acquire()  # and the process is killed
+        assert (tmp_path / "runs" / "study.log.lock").exists() is leads
+        backend._lock.release()

@@ -182,14 +182,15 @@ def test_nan_throughout_is_pruned_or_kept(on_nan, pruned):
     assert judged(late, math.nan) is False
 
 
-def test_one_nan_ranks_worst_and_can_be_an_error():
+def test_one_nan_counts_for_no_one_and_can_be_an_error():
     names = ["confidence", "margin", "separation"]
     study = optuna.create_study(direction="maximize", pruner=ReadoutPruner(readouts=names))
     filled(study, [0.2, 0.4, 0.6, 0.8, 0.9, 1.0], readouts=names)
-    values = {**panel(0.7, names), "margin": math.nan, "separation": math.nan}
-    recorder = Recorder(study.ask())
-    recorder.record(1, values)
-    assert recorder.should_prune()
+    for value in (0.1, 0.7):
+        values = {**panel(value, names), "margin": math.nan, "separation": math.nan}
+        recorder = Recorder(study.ask())
+        recorder.record(1, values)
+        assert recorder.should_prune() is (value == 0.1)
     strict = Recorder(study.ask(), pruner=ReadoutPruner(readouts=names, on_nan="raise"))
     strict.record(1, values)
     with pytest.raises(

@@ -153,7 +153,9 @@ def test_a_panel_is_shown_as_mean_rank_at_the_step():
             among = pool if number in pool else complete
             others = sorted(n for n in among - {number} if step in readings[n])
             column = np.array([readings[n][step] for n in [*others, number]])
-            expected = aggregate(column)[-1]
+            if np.isnan(column).all(axis=1)[:-1].any() or np.isnan(column[-1]).all():
+                continue  # failed altogether: tests/pruning
+            expected = aggregate(np.where(np.isnan(column).any(axis=0), 0.0, column))[-1]
             assert shown[number][step] == pytest.approx(expected), (number, step)
             assert dict(shown[number].items())[step] == shown[number][step]
             assert max(shown[number].values()) <= 1

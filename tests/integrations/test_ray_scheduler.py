@@ -27,7 +27,7 @@ from prescreen.integrations.ray import (
 )
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.probe import Probe
-from prescreen.readouts import READOUTS
+from prescreen.readouts import READOUTS, Readout
 
 FREE = {"n_startup_trials": 0, "min_agreement": None}
 PANEL = ("confidence", "entropy")
@@ -385,6 +385,55 @@ def test_a_readout_that_fails_warns_once_and_the_trial_continues():
     reader = Reader(make_model(), INPUTS[:, :3], ["confidence"], on_error="raise")
     with pytest.raises(ValueError, match="mat1 and mat2"):
         reader.read(1)
+
+
+def test_a_measure_that_fails_warns_once_and_the_trial_continues():
+    readouts = {"confidence": READOUTS["confidence"], "mine": Readout(lambda n: n.no, ("network",))}
+    with pytest.warns(UserWarning, match="readout 'mine' failed, AttributeError: ") as warned:
+        reader = Reader(make_model(), INPUTS, readouts)
+    assert reader.read(1) == {"step": 1}
+    assert len(warned) == 1
+    with pytest.raises(RuntimeError, match=r"^readout 'mine' failed, AttributeError: "):
+        Reader(make_model(), INPUTS, readouts, on_error="raise")
+
+
+def test_a_score_that_is_not_defined_is_not_that_of_a_failure():
+    """ASHA does not stop a trial for its activation, and a searcher learns nothing from its score."""
+    readouts = {"mine": Readout(lambda n: math.nan, ("network",)), "entropy": READOUTS["entropy"]}
+    model = make_model()
+    reader = Reader(model, INPUTS, readouts)
+    assert math.isnan(reader.read(1)["prescreen"]["score"])
+    with torch.no_grad():
+        model[0].weight.fill_(math.nan)
+    assert reader.read(2)["prescreen"]["score"] == -math.inf
+    before = Reader(make_model(), INPUTS, ["before/divergence/none"])
+    scores = [before.read(step)["prescreen"]["score"] for step in (1, 2)]
+    assert math.isnan(scores[0])
+    assert scores[1] == pytest.approx(0)
+    told = Told("prescreen/score", "max")
+    PrunedSearch(told).on_trial_complete("a", {"prescreen/score": math.nan})
+    PrunedSearch(told).on_trial_complete("b", {"prescreen/score": -math.inf})
+    assert told.ends == [("a", None, True), ("b", {"prescreen/score": -math.inf}, False)]
+
+
+class Told(Searcher):
+    """Notes the ends of trials."""
+
+    def __init__(self, metric, mode):
+        super().__init__(metric=metric, mode=mode)
+        self.ends = []
+
+    def suggest(self, trial_id):
+        return {}
+
+    def on_trial_complete(self, trial_id, result=None, error=False):
+        self.ends.append((trial_id, result, error))
+
+    def save(self, checkpoint_path):
+        pass
+
+    def restore(self, checkpoint_path):
+        pass
 
 
 def test_a_reader_names_what_is_wrong():

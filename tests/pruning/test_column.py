@@ -8,13 +8,19 @@ from prescreen.ranks import aggregate
 
 
 def random_readings(seed, count, readouts=3):
-    """Rows with ties, NaN and infinities."""
+    """Rows with ties and infinities and, in one of the readouts, NaN."""
     rng = np.random.default_rng(seed)
     rows = rng.integers(0, 4, size=(count, readouts)).astype(float)
-    rows[rng.random(rows.shape) < 0.2] = np.nan
     rows[rng.random(rows.shape) < 0.1] = -np.inf
     rows[rng.random(rows.shape) < 0.1] = np.inf
+    rows[rng.random(count) < (0.0, 0.02, 0.3)[seed % 3], seed % readouts] = np.nan
     return rows
+
+
+def together(rows):
+    """All readings ranked together; a readout that one of them does not have tells none apart."""
+    rows = np.array(rows)
+    return aggregate(np.where(np.isnan(rows).any(axis=0), 0.0, rows))
 
 
 @pytest.mark.parametrize("every", [1, 3, 20])
@@ -24,14 +30,14 @@ def test_scores_are_those_of_ranking_all_together(seed, every):
     column = Column(3)
     for member, row in enumerate(rows):
         if member % every == 0:  # one by one, a few at once, and many at once
-            together = aggregate(np.array([*rows[:member], newcomer]))
-            assert column.scores(newcomer) == pytest.approx(together[:-1])
-            assert column.score(newcomer) == pytest.approx(together[-1])
+            expected = together([*rows[:member], newcomer])
+            assert column.scores(newcomer) == pytest.approx(expected[:-1])
+            assert column.score(newcomer) == pytest.approx(expected[-1])
             if member:
-                assert column.scores() == pytest.approx(aggregate(np.array(rows[:member])))
+                assert column.scores() == pytest.approx(together(rows[:member]))
         column.add(100 + member, row)
     some = {101, 105, 120}
-    chosen = aggregate(np.array([rows[1], rows[5], rows[20]]))
+    chosen = together([rows[1], rows[5], rows[20]])
     assert column.scores_of(some) == pytest.approx(chosen)
     assert list(column.members) == [100 + member for member in range(40)]
     assert column.index(107) == 7

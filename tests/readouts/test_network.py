@@ -219,7 +219,7 @@ def other_activation(model):
 
 
 def deeper(model):
-    return nn.Sequential(*model, nn.Identity())
+    return nn.Sequential(*model, nn.ReLU())
 
 
 def retrained(model):
@@ -231,6 +231,19 @@ def retrained(model):
 def dropped(model):
     model[2].p = 0.9
     return model
+
+
+def without_dropout(model):
+    return model[:2]
+
+
+def dropout_switched_off(model):
+    model[2] = nn.Identity()
+    return model
+
+
+def dropout_first(model):
+    return nn.Sequential(nn.Dropout2d(0.3), *model)
 
 
 def frozen(model):
@@ -246,6 +259,32 @@ def test_structure_tells_architectures_apart(change):
     assert structure(change(small())) != structure(small())
 
 
-@pytest.mark.parametrize("change", [retrained, dropped, frozen, torch.nn.DataParallel])
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(retrained, dropped, frozen, torch.nn.DataParallel),
+        *(without_dropout, dropout_switched_off, dropout_first),
+    ],
+)
 def test_structure_ignores_settings_of_training(change):
     assert structure(change(small())) == structure(small())
+
+
+def test_structure_tells_cells_apart_that_differ_in_where_an_edge_is():
+    cells = ["skip_connect", "none", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"]
+    found = set()
+    for first in cells:
+        for second in cells:
+            arch = f"|{first}~0|+|{second}~0|none~1|+|none~0|skip_connect~1|none~2|"
+            found.add(structure(nas_bench_201.build({"arch": arch})))
+    assert len(found) == 25
+
+
+def test_structure_of_attributes_that_are_a_dropout_or_nothing():
+    class Block(nn.Module):
+        def __init__(self, drop):
+            super().__init__()
+            self.layer, self.drop = nn.Linear(2, 2), drop
+
+    assert structure(Block(nn.Dropout(0.1))) == structure(Block(nn.Identity()))
+    assert structure(Block(nn.Dropout(0.1))) != structure(Block(nn.ReLU()))

@@ -11,6 +11,7 @@ from optuna.trial import BaseTrial
 from torch import nn
 
 from prescreen.failures import CandidateFailed
+from prescreen.random_state import forked
 from prescreen.readouts.network.operations import flops
 from prescreen.spaces.candidate import Candidate
 from prescreen.tasks.base import Task
@@ -67,7 +68,7 @@ def require_costs(argument: str, names: Sequence[str]) -> None:
 def _measured(
     candidate: Candidate, task: Task, wanted: Sequence[str], device: str
 ) -> dict[str, float]:
-    with torch.random.fork_rng([]), torch.device(device):
+    with forked(), torch.device(device):
         model = candidate.model(**task.sizes).eval()
     costs = {"parameters": float(_parameters(model))}
     if "flops" in wanted:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from optuna.exceptions import TrialPruned
 from optuna.study import StudyDirection
 from optuna.trial import BaseTrial, Trial
@@ -18,6 +19,7 @@ from prescreen.integrations.optuna.attributes import write_attribute
 from prescreen.integrations.optuna.costs import costs_of, require_costs, set_limits
 from prescreen.integrations.optuna.recorder import Recorder
 from prescreen.panel import DEFAULT_PANEL
+from prescreen.random_state import forked
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
 from prescreen.screening import Plan, Screening
@@ -53,7 +55,8 @@ def objective(
         training: budget and recipe of brief training, in steps.
         value: the value of the objective: the name of a readout, for its score at the last reading
             (higher is better; the study's direction must be ``"maximize"``), or a function of the
-            trained model, such as its validation accuracy, for any direction of the study.
+            trained model, such as its validation accuracy, for any direction of the study. Its random
+            draws begin with the training's seed.
         full_training: budget and recipe for trials that are not pruned, from new initial weights; None
             for brief training only. It ends with another reading.
         costs: returned after the value, to be minimized: ``"parameters"``, ``"flops"``.
@@ -158,7 +161,11 @@ class Objective:
         if isinstance(self.value, str):
             readout = self.plan.table[self.value]
             return readout.score(reading.values[self.value])
-        return float(self.value(model))
+        # What it draws must depend neither on other trials nor, with threads, on their order.
+        training = (self.full or self.plan).training
+        device = torch.device(training.device)
+        with forked([device] if device.type == "cuda" else [], training.seed):
+            return float(self.value(model))
 
     def _require_directions(self, trial: BaseTrial) -> None:
         if not isinstance(trial, Trial):

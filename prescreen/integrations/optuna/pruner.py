@@ -48,7 +48,8 @@ class ReadoutPruner(BasePruner):
             α needs at least 1/α − 1 such trials before any trial is pruned.
         on_nan: what to do with a trial whose latest reading is NaN in all readouts of the trained
             network: ``"prune"``, ``"keep"`` or ``"raise"``. ``"raise"`` also applies to a single NaN in
-            the panel. Otherwise a single NaN ranks worst in its readout.
+            the panel. Otherwise a readout that is NaN for a trial is not defined for it, and tells no
+            trials apart.
 
     Raises:
         ValueError: an argument is not allowed, such as ``SuccessiveHalvingPruner`` as the rule.

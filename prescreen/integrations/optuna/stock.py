@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
@@ -47,6 +48,8 @@ def decide_by(
     """
     shown = StudyOfReadings(study, trial, population)
     step = population.steps(trial.number)[-1]
+    if shown.is_undefined(trial.number, step):
+        return False
     if not base.prune(shown, shown.twin(trial)):  # type: ignore[arg-type]
         return False
     return believes(guard, population, step) and (
@@ -63,7 +66,9 @@ def _tolerates(base: BasePruner, guard: Guard, shown: StudyOfReadings, step: int
     objectives = {
         number: objective
         for number in population.completed(step).members
-        if (objective := population.objective(number)) and number in complete
+        if (objective := population.objective(number))
+        and number in complete
+        and not shown.is_undefined(number, step)
     }
     sign = 1 if shown.direction is StudyDirection.MAXIMIZE else -1
     numbers = list(objectives)
@@ -134,7 +139,8 @@ class StudyOfReadings:
         read = [trial for trial in complete if trial.last_step is not None]
         if not read:
             raise ValueError("`study` must have a completed trial with a reading, got none")
-        return max(read, key=lambda trial: sign * trial.intermediate_values[trial.last_step or 0])
+        lasts = {t.number: sign * t.intermediate_values[t.last_step or 0] for t in read}
+        return max(read, key=lambda t: np.nan_to_num(lasts[t.number], nan=-np.inf))
 
     def twin(self, trial: FrozenTrial, until: int | None = None) -> FrozenTrial:
         """A trial with scores; with ``until``, as it was at its reading at that step."""
@@ -148,7 +154,7 @@ class StudyOfReadings:
     def score(self, number: int, step: int) -> float:
         """The score of a trial's reading."""
         if len(self.population.panel) == 1:
-            return self.population.panel.published(self.population.reading(number, step))
+            return self.population.published(number, step)
         if number != self._judged:
             if step not in self._ranked:
                 self._ranked[step] = self._rank(step)
@@ -156,6 +162,10 @@ class StudyOfReadings:
                 return score
         reading = self.population.reading(number, step)
         return round(self.population.completed(step).score(reading), _DECIMALS)
+
+    def is_undefined(self, number: int, step: int) -> bool:
+        """Whether a trial's reading has no score, because the only readout does not apply to it."""
+        return len(self.population.panel) == 1 and math.isnan(self.score(number, step))
 
     def _rank(self, step: int) -> dict[int, float]:
         """Scores of the completed trials, ranked together with the trial in question."""

@@ -53,6 +53,7 @@ class Reader:
     ) -> None:
         self._readouts = resolve_readouts(readouts)
         require_free_names(self._readouts)
+        self._first = True
         self._panel = PanelReader(
             model,
             inputs,
@@ -67,7 +68,8 @@ class Reader:
     def read(self, step: int) -> dict[str, Any]:
         """Read the model.
 
-        A model that has diverged gives NaN, and −∞ as its score.
+        A model that has diverged gives NaN, and −∞ as its score. A score of NaN is not defined for the
+        model.
 
         Args:
             step: optimizer steps taken so far.
@@ -79,4 +81,7 @@ class Reader:
             readout failed and ``on_error`` is ``"warn"``, there is no ``"prescreen"``.
         """
         reading = self._panel.read(step)
-        return {STEP: int(step)} if reading is None else as_result(reading, self._readouts)
+        if reading is None:
+            return {STEP: int(step)}
+        first, self._first = self._first, False
+        return as_result(reading, self._readouts, first=first)

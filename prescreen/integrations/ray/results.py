@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from prescreen.panel import Panel
 from prescreen.reading import Reading
 from prescreen.readouts import Readout
 
@@ -28,18 +29,21 @@ ARCHITECTURE = "architecture"
 _OURS = (SCORE, STOPPED, FAILURE, ARCHITECTURE)
 
 
-def as_result(reading: Reading, readouts: Mapping[str, Readout]) -> dict[str, Any]:
+def as_result(reading: Reading, readouts: Mapping[str, Readout], *, first: bool) -> dict[str, Any]:
     """The result that a trial reports for a reading.
 
     Args:
         reading: its architecture is reported if known.
         readouts: the values to report; the first of them is the score.
+        first: whether it is the trial's first reading.
     """
     values = {name: float(reading.values[name]) for name in readouts}
-    first, readout = next(iter(readouts.items()))
-    value = readout.score(values[first])
-    # ASHA compares with "<", which is false for NaN: it would never stop a network that diverged.
-    score = -math.inf if math.isnan(value) else value
+    panel = Panel.of(readouts)
+    oriented = panel.oriented(values)
+    # ASHA compares with "<", which is false for NaN: it would never stop a network that diverged, and
+    # does not stop one for which the readout is not defined.
+    failed = math.isnan(oriented[0]) and panel.failed(oriented, first=first)
+    score = -math.inf if failed else oriented[0]
     architecture = {ARCHITECTURE: reading.architecture} if reading.architecture else {}
     return {STEP: int(reading.step), PREFIX: {**values, SCORE: score, **architecture}}
 

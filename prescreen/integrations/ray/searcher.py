@@ -7,7 +7,9 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from prescreen.integrations.ray.results import FAILURE, PREFIX, STOPPED
+from prescreen.integrations.ray.results import FAILURE, PREFIX, SCORE, STOPPED
+
+_SCORE = f"{PREFIX}/{SCORE}"
 
 
 class PrunedSearch(Searcher):
@@ -51,9 +53,13 @@ class PrunedSearch(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Pass on the end of a trial, and its result if it was neither stopped nor failed."""
+        """Pass on the end of a trial, and its result if it was neither stopped nor failed.
+
+        A trial whose score is not defined has no result, good or bad: to the searcher it is an error.
+        """
         final = None if result is None or self._cut_short(result) else result
-        self._searcher.on_trial_complete(trial_id, result=final, error=error)
+        scored = self.metric != _SCORE or result is None or not math.isnan(result.get(_SCORE, 0.0))
+        self._searcher.on_trial_complete(trial_id, result=final, error=error or not scored)
 
     def save(self, checkpoint_path: str) -> None:
         """Save the searcher."""

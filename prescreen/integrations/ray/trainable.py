@@ -11,7 +11,14 @@ import torch
 from ray import tune
 
 from prescreen.failures import CandidateFailed
-from prescreen.integrations.ray.results import FAILURE, PREFIX, STEP, as_result, require_free_names
+from prescreen.integrations.ray.results import (
+    FAILURE,
+    PREFIX,
+    SCORE,
+    STEP,
+    as_result,
+    require_free_names,
+)
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
@@ -105,7 +112,7 @@ class ScreeningTrainable(tune.Trainable):
         if reading is None:  # resumed after the last reading
             return {**self._result, "done": True}
         self._result = {
-            **as_result(reading, self._plan.table),
+            **as_result(reading, self._plan.table, first=not self._result),
             **{name: reading.values[name] for name in self._plan.extra},
             **{name: getattr(reading, name) for name in _OTHERS},
         }
@@ -145,6 +152,6 @@ class ScreeningTrainable(tune.Trainable):
 
     def _failed(self, failure: str) -> dict[str, Any]:
         nan = Reading(self._result.get(STEP, 0), dict.fromkeys(self._plan.table, math.nan))
-        result = as_result(nan, self._plan.table)
-        result[PREFIX][FAILURE] = failure
+        result = as_result(nan, self._plan.table, first=False)
+        result[PREFIX].update({SCORE: -math.inf, FAILURE: failure})
         return {**result, **dict.fromkeys(self._plan.extra, math.nan), "done": True}

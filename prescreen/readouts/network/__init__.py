@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from torch import nn
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from prescreen.readouts.network.features import isotropy
 from prescreen.readouts.network.flow import synflow
@@ -37,13 +38,13 @@ class Network(NamedTuple):
 
 
 def measured(network: Network, *, function: Callable[[nn.Module, Any, str | None], float]) -> float:
-    """A measure of a network; NaN if it is undefined or the model's code does not allow it.
+    """A measure of a network; NaN if it is not defined for that network. The model stays as it was.
 
-    The model stays as it was.
+    What refuses a network is a ValueError. Any other error is one of the measure, and is raised.
     """
     try:
         return function(*network)
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+    except (ValueError, LinAlgError):
         return math.nan
 
 

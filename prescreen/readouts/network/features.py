@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from prescreen.heads.capturing import capture
 from prescreen.heads.masks import counted
-from prescreen.heads.preserve import ONE_AT_A_TIME
 from prescreen.heads.wrappers import unwrap
 
 # How many outputs are held while the model runs: the features are among the last ones.
@@ -46,6 +45,8 @@ def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
                 if keep is None
                 else moved.flatten(0, -2)[keep.to(moved.device)]
             )
+    if features.device.type == "mps":
+        features = features.cpu()  # Apple's GPUs have no float64
     covariance = torch.atleast_2d(features.double().T.cov(correction=0))
     variances = torch.linalg.eigvalsh(covariance).clamp(min=0)
     shares = variances / variances.sum()

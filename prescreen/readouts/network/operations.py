@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from prescreen.heads.execute import call
 from prescreen.heads.find import unwrap
 from prescreen.heads.preserve import preserve
+from prescreen.readouts.network.undefined import undefined_if_it_fails
 from prescreen.trees import tensors_in
 
 
@@ -22,11 +23,16 @@ def flops(model: nn.Module, inputs: Any, head: str | None = None) -> float:
 
     Counted by torch: matrix products, convolutions and attention, with two operations for each
     multiplication and its addition.
+
+    Raises:
+        UndefinedMeasure: the network does not run where operations are counted.
     """
     root = unwrap(model)
-    with preserve(root), _countable(root), FlopCounterMode(display=False) as counter:
-        call(root, inputs)
-    return counter.get_total_flops() / len(next(tensors_in(inputs)))
+    with undefined_if_it_fails(), preserve(root), _countable(root):
+        samples = len(next(tensors_in(inputs)))
+        with FlopCounterMode(display=False) as counter:
+            call(root, inputs)
+    return counter.get_total_flops() / samples
 
 
 @contextmanager

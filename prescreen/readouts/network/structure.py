@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 from torch import nn
 
@@ -17,13 +18,24 @@ def structure(model: nn.Module) -> str:
     """A digest of a network's modules, their geometry, and the shapes of its parameters and buffers.
 
     Networks of equal structure differ only in their weights, as far as their modules show: decisions
-    inside a ``forward`` are not seen.
+    inside a ``forward`` are not seen. Whether there is a dropout belongs to training, like its rate.
     """
-    root = unwrap(model)
-    lines = [
-        f"{name} {type(module).__qualname__} {[getattr(module, key, None) for key in _GEOMETRY]}"
-        for name, module in root.named_modules()
-    ]
-    for name, tensor in (*root.named_parameters(), *root.named_buffers()):
-        lines.append(f"{name} {tuple(tensor.shape)}")
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(_lines(unwrap(model), "", set())).encode()).hexdigest()[:16]
+
+
+def _lines(module: nn.Module, path: str, seen: set[int]) -> Iterator[str]:
+    seen.add(id(module))
+    kind = "Identity" if _passes(module) else type(module).__qualname__
+    yield f"{path} {kind} {[getattr(module, key, None) for key in _GEOMETRY]}"
+    own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+    yield from (f"{path} {name} {tuple(tensor.shape)}" for name, tensor in own)
+    in_a_row = isinstance(module, nn.Sequential)
+    children = [(n, c) for n, c in module.named_children() if not (in_a_row and _passes(c))]
+    for index, (name, child) in enumerate(children):
+        if id(child) not in seen:
+            yield from _lines(child, f"{path}.{index if in_a_row else name}", seen)
+
+
+def _passes(module: nn.Module) -> bool:
+    """Whether a module passes on what enters it, except in training: dropout in all its forms."""
+    return isinstance(module, nn.Identity) or "Drop" in type(module).__qualname__

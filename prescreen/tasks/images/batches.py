@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
+from prescreen.random_state import forked
 from prescreen.tasks.images.dataset import InMemory, OnDemand
 from prescreen.tasks.rows import shuffled_rows
 
@@ -153,10 +154,9 @@ def _global_randomness_from(generator: Generator) -> Iterator[None]:
 
     A DataLoader without its own generator draws its order from the global one.
     """
-    outside = torch.get_rng_state()
-    torch.set_rng_state(generator.get_state())
-    try:
-        yield
-    finally:
-        generator.set_state(torch.get_rng_state())
-        torch.set_rng_state(outside)
+    with forked():
+        torch.set_rng_state(generator.get_state())
+        try:
+            yield
+        finally:
+            generator.set_state(torch.get_rng_state())
