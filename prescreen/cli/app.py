@@ -12,6 +12,7 @@ from prescreen.cli.rank import rank_command
 from prescreen.cli.select import select_command
 from prescreen.cli.streams import CLOSED_PIPE
 from prescreen.interrupts import Interrupted, report, signals_interrupt
+from prescreen.text import named_line
 
 app = typer.Typer(
     name="prescreen",
@@ -46,10 +47,10 @@ def run(arguments: list[str]) -> int:
         return CLOSED_PIPE
     except (ValueError, ImportError, OSError, RuntimeError) as error:
         return _refuse(str(error))
-    except SystemExit as end:  # Typer's, if nobody reads the output
-        if isinstance(end.__context__, BrokenPipeError):
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Typer's, if nobody reads the output
             return CLOSED_PIPE
-        raise
+        return _refuse(f"the command must end by itself, got {named_line(end)}")
     return code if isinstance(code, int) else 0
 
 

@@ -40,7 +40,7 @@ def left_to_measure(
     standing = [one for one in known if _stands(records[one.key], journal)]
     _require_same_code(standing, journal, codes)
     if journal.unknown and known:
-        names = " and ".join([*journal.unknown, "candidates' code"])
+        names = f"{', '.join(journal.unknown)} and candidates' code"
         logger.warning(
             "%s does not say of which %s it is: taken as the same", journal.folder, names
         )

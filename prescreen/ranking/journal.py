@@ -107,13 +107,11 @@ class Journal:
 
     def finished(self, key: str) -> None:
         """A candidate reached the end of its budget."""
-        readings = len(self.records.get(key, Record()).trajectory)
-        self._write({"event": "finished", "candidate": key, "readings": readings, **_now()})
+        self._end(key, {"event": "finished"})
 
     def failed(self, key: str, kind: str, reason: str) -> None:
         """A candidate cannot be ranked."""
-        failure = {"event": "failed", "candidate": key, "kind": kind, "reason": reason}
-        self._write({**failure, **_now()})
+        self._end(key, {"event": "failed", "kind": kind, "reason": reason})
 
     def close(self) -> None:
         """Release the folder."""
@@ -161,6 +159,10 @@ class Journal:
         os.ftruncate(self._file, len(whole))
         if not first:
             self._append(new_header(settings))
+
+    def _end(self, key: str, event: dict[str, Any]) -> None:
+        readings = len(self.records.get(key, Record()).trajectory)
+        self._write({**event, "candidate": key, "readings": readings, **_now()})
 
     def _write(self, event: dict[str, Any]) -> None:
         if os.getpid() != self._process:

@@ -18,7 +18,7 @@ _EVENTS: dict[str, tuple[set[str], set[str]]] = {
     "started": (set(), {"code", "time"}),
     "reading": ({"reading"}, {"number"}),
     "finished": ({"readings"}, {"time"}),
-    "failed": ({"kind", "reason"}, {"time"}),
+    "failed": ({"kind", "reason"}, {"readings", "time"}),
 }
 _READING = {"step", "values", "seconds", "training_loss", "parameters"}
 _LARGEST = 2**63
@@ -137,15 +137,15 @@ def apply(
         record.trajectory.append(reading)
     else:
         _need(not record.done, f"{kind} after the end")
-        if kind == "failed":
-            status, reason = event["kind"], event["reason"]
-            _need(status in KINDS and isinstance(reason, str), f"a failure of kind {status!r:.40}")
-            record.status, record.reason = status, reason
-        elif _integer("readings", event["readings"]) == len(record.trajectory):
-            if complete is not None:
+        status, reason = event.get("kind", "finished"), event.get("reason", "")
+        known = status in KINDS if kind == "failed" else True
+        _need(known and isinstance(reason, str), f"a failure of kind {status!r:.40}")
+        whole = _integer("readings", event.get("readings", len(record.trajectory)))
+        # If a line was removed by hand, the candidate is measured again.
+        if whole == len(record.trajectory):
+            if kind == "finished" and complete is not None:
                 complete.check(record.trajectory)
-            record.status = "finished"
-        # Else a line was removed by hand: the candidate is measured again.
+            record.status, record.reason = status, reason
     record.time = time or record.time
     records[key] = record
 

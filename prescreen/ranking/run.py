@@ -28,6 +28,7 @@ from prescreen.reading import Reading
 from prescreen.readouts import Readouts
 from prescreen.screening import Extra, Plan, require_head
 from prescreen.spaces.candidate import as_candidates
+from prescreen.spaces.code import Code
 from prescreen.tasks import Task
 from prescreen.text import first_line
 from prescreen.training.recipe import Training
@@ -124,7 +125,7 @@ def _write(ranking: Ranking, folder: Path) -> tuple[str, ...]:
 
 
 # Settings that journals of schema 1 do not hold.
-ADDED = ("torch",)
+ADDED = ("torch", "measures")
 
 
 def _settings(plan: Plan, threads: int) -> dict[str, Any]:
@@ -138,8 +139,16 @@ def _settings(plan: Plan, threads: int) -> dict[str, Any]:
         "readings": plan.readings,
         "head": plan.head,
         "extra": list(plan.extra),
+        "measures": _measures(plan),
         "threads": threads,
     }
+
+
+def _measures(plan: Plan) -> dict[str, str]:
+    """The code of what is a user's own: readouts, measurements, the task and its criterion."""
+    functions = {name: readout.function for name, readout in plan.table.items()}
+    task = {"task": type(plan.task), "criterion": getattr(plan.task, "criterion", None)}
+    return Code().of_functions({**functions, **plan.extra, **task})
 
 
 def _complete(plan: Plan) -> Complete:

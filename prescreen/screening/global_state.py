@@ -49,10 +49,20 @@ def _attribute(owner: Any, name: str) -> tuple[Getter, Setter]:
     return partial(getattr, owner, name), partial(setattr, owner, name)
 
 
-def _backend(path: str) -> tuple[Getter, Setter]:
-    *owners, name = path.split(".")
-    owner = operator.attrgetter(".".join(owners))(torch.backends) if owners else torch.backends
-    return _attribute(owner, name)
+def _backends(*paths: str) -> dict[str, tuple[Getter, Setter]]:
+    """Those attributes of torch.backends that this version of torch has."""
+    found = {}
+    for path in paths:
+        *owners, name = path.split(".")
+        try:
+            owner = (
+                operator.attrgetter(".".join(owners))(torch.backends) if owners else torch.backends
+            )
+            getattr(owner, name)
+        except AttributeError:
+            continue
+        found[path] = _attribute(owner, name)
+    return found
 
 
 def _content(of: Callable[[], Any]) -> tuple[Getter, Setter]:
@@ -181,7 +191,7 @@ TABLE: dict[str, tuple[Getter, Setter]] = {
         _deterministic,
     ),
     "matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-    **{name: _backend(name) for name in (*_PRECISION.split(), *_BACKENDS.split())},
+    **_backends(*_PRECISION.split(), *_BACKENDS.split()),
     **_autocast("cpu"),
     **_autocast("cuda"),
     "autocast cache": (torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),

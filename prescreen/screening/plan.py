@@ -15,6 +15,8 @@ from prescreen.heads.find import known_heads
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.random_state import forked
 from prescreen.readouts import Readout, Readouts, resolve_readouts
+from prescreen.screening.deadline import Deadline
+from prescreen.screening.surroundings import Surroundings
 from prescreen.spaces.candidate import Candidate
 from prescreen.tasks.base import Task, check_task, check_trains
 from prescreen.training.recipe import Training
@@ -87,7 +89,8 @@ def require_head(candidates: Sequence[Candidate], plan: Plan) -> None:
     problem: ValueError | None = None
     for candidate in candidates:
         try:
-            with failing_as("build"):
+            own = Surroundings(plan.training.seed)
+            with own.entered(), failing_as("build"), Deadline(plan.timeout):
                 model = build(candidate, plan)
         except CandidateFailed:
             continue

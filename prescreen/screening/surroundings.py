@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import torch
 
 from prescreen.screening.global_state import State, global_state, set_global_state
 
@@ -16,9 +15,9 @@ from prescreen.screening.global_state import State, global_state, set_global_sta
 class Surroundings:
     """The global state as one candidate sees it: as it was found, then as the candidate left it.
 
-    The generators of torch, ``random`` and NumPy begin at the seed. What a candidate changes in
-    modules (patched functions) is not undone. While several threads are inside,
-    the state is theirs together: it is left alone.
+    The generators of ``random`` and NumPy begin at the seed. What a candidate changes in modules
+    (patched functions) is not undone. Threads have this state together: it is left as it is outside of
+    the main thread, and while several are inside.
 
     Args:
         seed: of the generators.
@@ -37,7 +36,6 @@ class Surroundings:
             if self._inside is not None and visit.alone:
                 set_global_state(outside, self._inside)
             elif visit.alone:
-                torch.default_generator.manual_seed(self._seed)
                 random.seed(self._seed)
                 np.random.seed(self._seed % 2**32)
             yield
@@ -48,7 +46,7 @@ class Surroundings:
 
 
 class _Visit:
-    """Whether no other thread was inside from the beginning to the end."""
+    """Whether it is the main thread's, and no other was inside from its beginning to its end."""
 
     _lock = threading.Lock()
     _all: set[_Visit] = set()  # noqa: RUF012  # of the class, on purpose
@@ -56,10 +54,10 @@ class _Visit:
     def __init__(self) -> None:
         with self._lock:
             self._all.add(self)
-            self.alone = len(self._all) == 1
-            if not self.alone:
-                for other in self._all:
-                    other.alone = False
+            self.alone = threading.current_thread() is threading.main_thread()
+            if len(self._all) > 1:
+                for one in self._all:
+                    one.alone = False
 
     def end(self) -> bool:
         with self._lock:

@@ -15,6 +15,7 @@ import hashlib
 import inspect
 import platform
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
@@ -58,18 +59,23 @@ class Code:
         space = getattr(method, "__self__", None)
         if isinstance(space, Space):  # what else is bound to its methods, the config, is no code
             return self.of_space(space)
-        return self._of(candidate.build, candidate.build_untrained)
+        return self._of("build", [candidate.build, candidate.build_untrained])
 
     def of_space(self, space: Space) -> dict[str, str]:
         """Of all candidates of a search space, likewise."""
         if space not in self._spaces:
-            self._spaces[space] = self._of(space)
+            self._spaces[space] = self._of("build", [space])
         return self._spaces[space]
 
-    def _of(self, *builders: Any) -> dict[str, str]:
+    def of_functions(self, functions: Mapping[str, Any]) -> dict[str, str]:
+        """Of a user's own functions, likewise; those of prescreen and torch do not count."""
+        own = {name: one for name, one in functions.items() if not _is_settled(one)}
+        return self._of("functions", [*own.items()]) if own else {}
+
+    def _of(self, label: str, values: Sequence[Any]) -> dict[str, str]:
         found = _Found(self._modules)
-        texts = [found.text(one) for one in builders]
-        return {"build": digest(*texts), **dict(sorted(found.parts.items()))}
+        texts = [found.text(one) for one in values]
+        return {label: digest(*texts), **dict(sorted(found.parts.items()))}
 
 
 class _Found:
@@ -203,6 +209,12 @@ class _Found:
             if one is None or one is not doc
         ]
         return digest(code.co_code.hex(), *code.co_names, *code.co_varnames, *constants)
+
+
+def _is_settled(function: Any) -> bool:
+    """Whether a function or class belongs to a package whose version is a setting itself."""
+    package = str(getattr(function, "__module__", "")).partition(".")[0]
+    return function is None or (hasattr(function, "__qualname__") and package in ELSEWHERE)
 
 
 def _state_of(value: Any) -> dict[str, Any]:

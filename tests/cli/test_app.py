@@ -134,6 +134,8 @@ BAD = {
     "rank --probe-size 1797": "`probe_size` must be from 2 to 1796, with 1797 samples .*, got 1797",
     "rank --readings 0": "`readings` must be at least 1, got 0",
     "rank --on processes,workers=-1": "`workers` must be at least 1, got -1",
+    "rank --timeout 0": "`timeout` must be above 0, or None, got 0",
+    "rank --memory -1": "`memory` must be above 0, or None, got -1",
     "rank --threads 0": "`threads` must be at least 1, got 0",
     "rank --on ray,address=here": "`address` must be auto, local, HOST:PORT .* got 'here'",
     "rank --on ray,gpus=0.5": "`gpus` must be None for the device cpu, got 0.5",

@@ -2,11 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
+from torch import nn
 from toy import GOOD, SPACE, TRAINING, make_task, mlp, without_seconds
 
 from prescreen.ranking.run import rank
+from prescreen.readouts import Readout
 
 
 def ranked(candidates, out, **changes):
@@ -77,6 +80,28 @@ def test_other_torch_is_refused(tmp_path, monkeypatch):
         ValueError, match=r"^`out` must be .* settings, .* torch .* instead of 2.4.0$"
     ):
         ranked(GOOD, tmp_path)
+
+
+OWN = {
+    "a measurement": lambda by: {"extra": {"size": lambda model: by}},
+    "a readout": lambda by: {"readouts": {"mine": Readout(lambda head: head.logits.mean() * by)}},
+    "a criterion": lambda by: {
+        "task": replace(make_task(), criterion=nn.CrossEntropyLoss(label_smoothing=by))
+    },
+}
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_what_is_measured_by_other_code_of_ones_own_is_refused(tmp_path, kind):
+    def measured(by):
+        given = {"task": make_task(), "training": TRAINING, "out": tmp_path, **OWN[kind](by)}
+        return rank({"tiny": GOOD["tiny"]}, given.pop("task"), **given)
+
+    assert repr(measured(0.1)) == repr(measured(0.1))
+    with pytest.raises(
+        ValueError, match=r"^`out` must be a folder of the same settings, .* measures "
+    ):
+        measured(0.2)
 
 
 def test_fresh_measures_anew_and_loses_nothing(tmp_path, steps, caplog):

@@ -209,7 +209,7 @@ def test_a_run_folder_of_the_earlier_layout_opens(tmp_path, caplog):
     assert {progress.name for progress in seen} == {"broken"}
     unknown, continued = (record.getMessage() for record in caplog.records)
     assert unknown.endswith(
-        "does not say of which torch and candidates' code it is: taken as the same"
+        "does not say of which torch, measures and candidates' code it is: taken as the same"
     )
     assert "6 of 7 candidates were measured before" in continued
     failures = ["build", "memory", "diverged", "collapsed"]

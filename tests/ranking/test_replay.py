@@ -145,6 +145,14 @@ def test_lines_that_are_not_events_are_refused(tmp_path, line, version):
         Journal(tmp_path, SETTINGS)
 
 
+def test_a_failure_whose_readings_are_not_all_there_is_measured_again(tmp_path):
+    failure = {**failed(), "readings": 2}
+    with opened(tmp_path, [started(), reading(5), failure]) as journal:
+        assert not journal.records["x"].done
+    with opened(tmp_path, [started(), reading(5), reading(10), failure]) as journal:
+        assert journal.records["x"].status == "run"
+
+
 @pytest.mark.parametrize("removed", range(len(WHOLE)))
 @pytest.mark.parametrize("numbered", [False, True])
 def test_a_line_that_was_removed_is_no_damage(tmp_path, removed, numbered):

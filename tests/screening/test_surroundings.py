@@ -76,7 +76,8 @@ def fickle():
     return model
 
 
-def seen(build):
+def seen(build, *, seed=0):
+    torch.manual_seed(seed)
     screening = Screening(Candidate("a", {}, build), Plan(make_task(), BRIEF))
     return [replace(next(screening), seconds=0.0) for _ in range(4)]
 
@@ -97,7 +98,8 @@ def test_what_a_candidate_changes_does_not_reach_the_next(change, alone):
         raise RuntimeError
 
     before = global_state()
-    ranking = rank({"changing": changing, "failing": failing}, make_task(), training=BRIEF)
+    candidates = {"changing": changing, "failing": failing}
+    ranking = rank(candidates, make_task(), training=BRIEF, head="3")  # builds them once more
     after = global_state()
     assert [name for name in before if before[name] != after[name]] == []
     assert ranking.rows[-1].status in ("build", "run", "memory")
@@ -139,7 +141,7 @@ def test_the_callers_generators_stay_as_they_are():
     seed()
     expected = draws()
     seed()
-    seen(fickle)
+    seen(fickle, seed=1)
     assert draws() == expected
 
 

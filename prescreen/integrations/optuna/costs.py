@@ -10,12 +10,12 @@ import torch
 from optuna.trial import BaseTrial
 from torch import nn
 
-from prescreen.failures import CandidateFailed
+from prescreen.failures import CandidateFailed, failing_as
 from prescreen.random_state import forked
 from prescreen.readouts.network.operations import flops
+from prescreen.screening.surroundings import Surroundings
 from prescreen.spaces.candidate import Candidate
 from prescreen.tasks.base import Task
-from prescreen.text import named_line
 from prescreen.trees import map_tensors, to_device
 
 Cost = Literal["parameters", "flops"]
@@ -34,12 +34,8 @@ def costs_of(candidate: Candidate, task: Task, wanted: Sequence[str]) -> dict[st
         return {}
     try:
         return _measured(candidate, task, wanted, "meta")
-    except Exception:  # the candidate's code is not ours; on the CPU it must run anyway
-        pass
-    try:
+    except CandidateFailed:  # on the CPU it must run anyway
         return _measured(candidate, task, wanted, "cpu")
-    except Exception as error:
-        raise CandidateFailed("build", named_line(error)) from error
 
 
 def set_limits(trial: BaseTrial, costs: Mapping[str, float], limits: Mapping[str, float]) -> bool:
@@ -68,13 +64,14 @@ def require_costs(argument: str, names: Sequence[str]) -> None:
 def _measured(
     candidate: Candidate, task: Task, wanted: Sequence[str], device: str
 ) -> dict[str, float]:
-    with forked(), torch.device(device):
-        model = candidate.model(**task.sizes).eval()
-    costs = {"parameters": float(_parameters(model))}
-    if "flops" in wanted:
-        sample = to_device(map_tensors(task.probe, lambda tensor: tensor[:1]), device)
-        costs["flops"] = flops(model, sample)
-    return costs
+    with Surroundings(0).entered(), failing_as("build"):
+        with forked(), torch.device(device):
+            model = candidate.model(**task.sizes).eval()
+        costs = {"parameters": float(_parameters(model))}
+        if "flops" in wanted:
+            sample = to_device(map_tensors(task.probe, lambda tensor: tensor[:1]), device)
+            costs["flops"] = flops(model, sample)
+        return costs
 
 
 def _parameters(model: nn.Module) -> int:

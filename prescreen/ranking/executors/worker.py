@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import pickle
 import signal
 import sys
-import threading
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
@@ -16,8 +16,10 @@ from prescreen.ranking.events import STARTED, events
 from prescreen.ranking.executors.base import READY, torch_threads
 from prescreen.text import named_line
 
-# Ctrl-C and the end of a terminal reach all processes; the parent ends its workers.
-IGNORED = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
+# Ctrl-C and the end of a terminal reach all processes; the parent ends its workers. Some terminals stop
+# what prints from the background.
+_NAMES = ("SIGINT", "SIGHUP", "SIGTTOU")
+IGNORED = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Unready:
 def worker_main(pipe: Connection) -> None:
     """Receive the plan, then candidates; send their events."""
     _stand_apart()
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    # Not one of Python's own threads: nobody need fear that it draws random numbers.
+    _thread.start_new_thread(_exit_with_parent, ())
     try:
         threads, plan = pickle.loads(pipe.recv_bytes())
     except BaseException as error:  # importing a module can raise anything

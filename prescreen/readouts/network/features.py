@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from prescreen.heads.capturing import capture
 from prescreen.heads.masks import counted
 from prescreen.heads.wrappers import unwrap
+from prescreen.random_state import ONE_AT_A_TIME
 
 # How many outputs are held while the model runs: the features are among the last ones.
 _WINDOW = 32

@@ -1,0 +1,104 @@
+"""The standard output is for results; interrupts and closed pipes end the command line quietly."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from toy import SPACE
+
+from prescreen.cli.app import run
+
+LOUD = """
+import ctypes, os, sys
+def shout(where):
+    print("printed at", where)
+    sys.__stdout__.write("written at " + where + chr(10))
+    os.write(1, b"to the descriptor at " + where.encode() + bytes([10]))
+    ctypes.CDLL(None).puts(b"from C at " + where.encode())
+    os.system("echo from a shell at " + where)
+shout("import")
+"""
+PARTS = ("printed", "written", "to the descriptor", "from C", "from a shell")
+
+
+def test_what_candidates_print_goes_to_stderr(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    build = SPACE.replace("    width =", "    shout('build')\n    width =")
+    (tmp_path / "space.py").write_text(LOUD + build)
+    assert run(["rank", "space.py", "--on", "here", "--steps", "2", "--json"]) == 0
+    printed = capfd.readouterr()
+    assert len(json.loads(printed.out)["rows"]) == 3
+    for part in PARTS:
+        assert printed.err.count(f"{part} at import") == 1
+        assert printed.err.count(f"{part} at build") == 3
+
+
+WAITING = SPACE.replace(
+    "    width =", "    import time; print('BUILDS'); time.sleep(10_000)\n    width ="
+)
+
+
+def begun(command, mark, folder):
+    """A command in a session of its own, once it has printed a mark on the standard error."""
+    with (folder / "errors").open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            cwd=folder,
+            text=True,
+            start_new_session=True,
+        )
+    end = time.monotonic() + 600
+    while mark not in (folder / "errors").read_text():
+        assert process.poll() is None, (folder / "errors").read_text()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return process
+
+
+RANK = ["-m", "prescreen", "rank", "space.py", "--steps", "2"]
+
+
+@pytest.mark.parametrize(
+    ("command", "mark", "number", "line"),
+    [
+        (RANK, "BUILDS", "SIGINT", "interrupted; rerun the command, it resumes"),
+        (
+            [*RANK, "--on", "here"],
+            "BUILDS",
+            "SIGTERM",
+            "interrupted by SIGTERM; rerun the command, it resumes",
+        ),
+        # While torch is imported.
+        (
+            ["-X", "importtime", *RANK],
+            "| torch",
+            "SIGINT",
+            "interrupted; rerun the command, it resumes",
+        ),
+    ],
+)
+def test_interrupts_end_all_in_one_line(command, mark, number, line, tmp_path):
+    (tmp_path / "space.py").write_text(WAITING)
+    process = begun(command, mark, tmp_path)
+    os.killpg(process.pid, getattr(signal, number))  # as a terminal does
+    out, _ = process.communicate(timeout=600)
+    assert process.returncode == 128 + getattr(signal, number)
+    assert out == ""
+    lines = (tmp_path / "errors").read_text().splitlines()
+    ours = [one for one in lines if one != "BUILDS" and not one.startswith("import time:")]
+    assert ours == [f"prescreen: {line}"]
+
+
+def test_a_closed_pipe_ends_the_command_quietly(tmp_path):
+    command = [sys.executable, "-m", "prescreen", "readouts"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(600) == 128 + signal.SIGPIPE
+    process.stderr.close()
