@@ -79,13 +79,13 @@ RANK = ["-m", "prescreen", "rank", "space.py", "--steps", "2"]
         # While torch is imported.
         (
             ["-X", "importtime", *RANK],
-            "| torch",
+            " torch.",
             "SIGINT",
             "interrupted; rerun the command, it resumes",
         ),
         (
             ["-X", "importtime", "prescreen", "readouts"],
-            "| torch",
+            " torch.",
             "SIGTERM",
             "interrupted by SIGTERM",
         ),
