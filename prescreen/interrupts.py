@@ -71,7 +71,8 @@ def end_quietly_if_command_line() -> None:
     # While `python -m prescreen` imports the package, sys.argv does not name it yet.
     as_module = ("-m", "prescreen") in zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
     as_script = os.path.basename(sys.argv[0] if sys.argv else "") in ("prescreen", "prescreen.exe")
-    if (as_module and sys.argv[0] == "-m") or as_script:
+    is_worker = "--multiprocessing-fork" in sys.orig_argv  # its sys.argv is that of its parent
+    if not is_worker and ((as_module and sys.argv[0] == "-m") or as_script):
         _handle(_end)
 
 

@@ -61,6 +61,8 @@ def begun(command, mark, folder):
     return process
 
 
+# What pip installs.
+SCRIPT = "import sys; from prescreen.__main__ import main; sys.exit(main())"
 RANK = ["-m", "prescreen", "rank", "space.py", "--steps", "2"]
 
 
@@ -77,14 +79,21 @@ RANK = ["-m", "prescreen", "rank", "space.py", "--steps", "2"]
         # While torch is imported.
         (
             ["-X", "importtime", *RANK],
-            "| torch",
+            " torch.",
             "SIGINT",
             "interrupted; rerun the command, it resumes",
+        ),
+        (
+            ["-X", "importtime", "prescreen", "readouts"],
+            " torch.",
+            "SIGTERM",
+            "interrupted by SIGTERM",
         ),
     ],
 )
 def test_interrupts_end_all_in_one_line(command, mark, number, line, tmp_path):
     (tmp_path / "space.py").write_text(WAITING)
+    (tmp_path / "prescreen").write_text(SCRIPT)
     process = begun(command, mark, tmp_path)
     os.killpg(process.pid, getattr(signal, number))  # as a terminal does
     out, _ = process.communicate(timeout=600)

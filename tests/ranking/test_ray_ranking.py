@@ -112,6 +112,34 @@ def test_candidates_of_lost_workers_begin_again_a_few_times(ray_session, tmp_pat
     assert without_seconds(good) == without_seconds(alone)
 
 
+def late():
+    while True:
+        try:
+            time.sleep(10_000)
+        except Exception:
+            pass
+
+
+def terminated(folder):
+    """Is ended from outside when it is built for the first time, as on a node that is taken away."""
+    if not (folder / "terminated").exists():
+        (folder / "terminated").touch()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10_000)
+    return mlp(8)
+
+
+def test_late_candidates_are_rows_and_terminated_ones_begin_again(
+    ray_session, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(cluster, "GRACE", 0.0)
+    (row,) = rank({"late": late}, make_task(), training=TRAINING, on="ray", timeout=0.1)
+    assert (row.status, row.reason) == ("timeout", "not finished after 0.1 s")
+    candidates = {"terminated": partial(terminated, tmp_path)}
+    (row,) = rank(candidates, make_task(), training=TRAINING, on="ray")
+    assert (row.status, row.step) == ("ok", TRAINING.steps)
+
+
 def test_workers_bound_how_many_run_at_once_and_end_with_the_ranking(ray_session, tmp_path):
     class Stop(Exception):
         pass

@@ -64,6 +64,7 @@ def end_group(pid: int) -> None:
 def _stand_apart() -> None:
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # so that the exit code says what it was
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
         os.setpgid(0, 0)  # so that what candidates start ends with the worker
