@@ -9,7 +9,10 @@ from patience import PATIENCE
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["optuna", "pyarrow.parquet", "PIL.Image", "prescreen.cli.app", "prescreen.checkpoints"]
+    [
+        *("prescreen.cli.app", "prescreen.checkpoints", "prescreen.integrations.optuna"),
+        *("pyarrow.parquet", "PIL.Image", "pytest"),
+    ]
 )
 
 
