@@ -30,7 +30,12 @@ def message_of(error: BaseException) -> str:
 
 def _line(message: str) -> str:
     line = next((line.strip() for line in message.splitlines() if line.strip()), "")
-    return printable(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…")
+    return printable(shortened(line))
+
+
+def shortened(text: str, longest: int = _LONGEST) -> str:
+    """The beginning of a text that is longer than people read."""
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def printable(text: str) -> str:

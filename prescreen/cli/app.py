@@ -12,7 +12,7 @@ from prescreen.cli.rank import rank_command
 from prescreen.cli.select import select_command
 from prescreen.cli.streams import CLOSED_PIPE
 from prescreen.interrupts import Interrupted, report, signals_interrupt
-from prescreen.text import named_line
+from prescreen.text import named_line, shortened
 
 app = typer.Typer(
     name="prescreen",
@@ -55,5 +55,5 @@ def run(arguments: list[str]) -> int:
 
 
 def _refuse(message: str) -> int:
-    note(f"prescreen: {' '.join(message.split())}")
+    note(f"prescreen: {shortened(' '.join(message.split()), 2000)}")
     return 2

@@ -220,7 +220,7 @@ def _distinctly_named(candidates: list[Candidate]) -> list[Candidate]:
     seen: set[str] = set()
     for candidate in candidates:
         if candidate.name in seen:
-            raise ValueError(f"`name` must be unique, got {candidate.name!r} twice")
+            raise ValueError(f"`name` must be unique, got {candidate.name!r:.200} twice")
         seen.add(candidate.name)
     return candidates
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from patience import PATIENCE
 from torch import nn
 
 from prescreen import CheckpointSelector, Reading
@@ -283,7 +284,7 @@ def test_a_folder_is_of_one_process(tmp_path):
     for expected in ("`folder` must be one that no other selector is using", "written"):
         other = context.Process(target=elsewhere, args=(tmp_path, seen))
         other.start()
-        assert seen.get(timeout=600).startswith(expected)
+        assert seen.get(timeout=PATIENCE).startswith(expected)
         other.join()
         if expected != "written":
             run(selector, [2.0], first=2)  # still holds it

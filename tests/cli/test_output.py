@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from patience import PATIENCE
 from test_text import HOSTILE
 from torch import nn
 from toy import GOOD, SPACE, TRAINING, make_task, mlp
@@ -108,7 +109,9 @@ def test_a_poor_locale_loses_nothing(space):
         "PYTHONIOENCODING": "ascii",
     }
     command = [sys.executable, "-m", "prescreen", "rank", space, *QUICK, "--out", "run"]
-    done = subprocess.run(command, capture_output=True, env={**os.environ, **poor}, timeout=900)
+    done = subprocess.run(
+        command, capture_output=True, env={**os.environ, **poor}, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stderr
     assert r"caf\xe9" in done.stdout.decode("ascii")
     written = Path("run/ranking.csv").read_bytes().decode("utf-8")

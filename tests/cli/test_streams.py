@@ -5,9 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from patience import PATIENCE, wait_until
 from toy import SPACE
 
 from prescreen.cli.app import run
@@ -52,13 +52,18 @@ def begun(command, mark, folder):
             cwd=folder,
             text=True,
             start_new_session=True,
+            preexec_fn=_hear_signals,
         )
-    end = time.monotonic() + 600
-    while mark not in (folder / "errors").read_text():
-        assert process.poll() is None, (folder / "errors").read_text()
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    said = folder / "errors"
+    wait_until(lambda: mark in said.read_text() or process.poll() is not None)
+    assert process.poll() is None, said.read_text()
     return process
+
+
+def _hear_signals():
+    """Signals are ignored by what a shell starts in the background, and by all that this starts."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 # What pip installs.
@@ -96,7 +101,7 @@ def test_interrupts_end_all_in_one_line(command, mark, number, line, tmp_path):
     (tmp_path / "prescreen").write_text(SCRIPT)
     process = begun(command, mark, tmp_path)
     os.killpg(process.pid, getattr(signal, number))  # as a terminal does
-    out, _ = process.communicate(timeout=600)
+    out, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + getattr(signal, number)
     assert out == ""
     lines = (tmp_path / "errors").read_text().splitlines()
@@ -109,5 +114,5 @@ def test_a_closed_pipe_ends_the_command_quietly(tmp_path):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.close()
     assert process.stderr.read() == ""
-    assert process.wait(600) == 128 + signal.SIGPIPE
+    assert process.wait(PATIENCE) == 128 + signal.SIGPIPE
     process.stderr.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import toy
+from patience import PATIENCE
 from toy import GOOD, TRAINING, make_task
 
 from prescreen.ranking.journal import Journal
@@ -283,7 +284,7 @@ def test_candidates_that_fork_are_measured_once(tmp_path, on):
     tests = str(Path(toy.__file__).parent)
     script.write_text(textwrap.dedent(SCRIPT).format(tests=tests, out=str(out), on=on))
     command = [sys.executable, str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     names = sorted(["in build", "in forward", "raising", *GOOD])
     assert done.stdout.splitlines() == [str((name, "ok")) for name in names]
