@@ -98,7 +98,7 @@ def test_hostile_checkpoint_names_are_escaped(tmp_path, monkeypatch, capsys):
         torch.save(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).state_dict(), file)
     command = ["select", *files, "--model", "models.py:f", "--data", "digits"]
     assert run([*command, "--readouts", "entropy"]) == 0
-    assert len(lines_of(capsys.readouterr().out)) == 5
+    assert len(lines_of(capsys.readouterr().out)) == 7
 
 
 def test_a_poor_locale_loses_nothing(space):
