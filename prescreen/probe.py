@@ -88,10 +88,9 @@ class Probe:
                 )
         self._inputs = {"head": inputs, **others}
         self._follows = "before" in needs
-        wanted = {
-            *needs,
-            *(["head"] if self._follows else []),
-        }  # what the next reading looks back at
+        wanted = (
+            {*needs, "head"} if self._follows else {*needs}
+        )  # the next reading looks back at it
         self._captured = [need for need in self._inputs if need in wanted]
         self._head, self._link, self._batch_statistics = head, link, batch_statistics
         self._on_diverged = on_diverged
