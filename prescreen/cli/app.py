@@ -55,5 +55,5 @@ def run(arguments: list[str]) -> int:
 
 
 def _refuse(message: str) -> int:
-    note(f"prescreen: {shortened(' '.join(message.split()), 2000)}")
+    note(f"prescreen: {shortened(' '.join(message.split()), 1000)}")
     return 2
