@@ -10,6 +10,7 @@ from patience import PATIENCE
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 
 
+@pytest.mark.slow  # two minutes; before a change lands, .ci/run runs them all
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example(path, tmp_path):
     assert len(path.read_text().splitlines()) < 60

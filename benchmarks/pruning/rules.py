@@ -71,7 +71,8 @@ class Signal(Protocol):
 class Columns:
     """A signal of recorded values (columns, C, steps), oriented so that higher is better.
 
-    NaN loses to every number; a column that is NaN for all cells at a step is not compared there.
+    NaN is a cell that failed, and loses to every number; a column that is NaN for all cells at a step is
+    not compared there.
     """
 
     def __init__(self, values: Floats) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import inspect
+import itertools
+import re
 import subprocess
 import sys
 
@@ -71,6 +73,12 @@ TORCHVISION = [
     name
     for name in sorted(torchvision.models.list_models())
     if not name.startswith("raft") and (not name.startswith("regnet") or "400mf" in name)
+]
+# The first of names that differ in numbers only is enough; the others are left to the slow tests.
+TORCHVISION = [
+    pytest.param(name, marks=[pytest.mark.slow] * (place > 0))
+    for _, names in itertools.groupby(TORCHVISION, lambda name: re.sub(r"\d", "", name))
+    for place, name in enumerate(names)
 ]
 
 

@@ -207,7 +207,9 @@ def ranked(out, on, events):
     return len(seen)
 
 
-@pytest.mark.parametrize("on", ["here", "processes,workers=2"])
+@pytest.mark.parametrize(
+    "on", ["here", pytest.param("processes,workers=2", marks=pytest.mark.slow)]
+)
 def test_a_killed_run_is_resumed_until_it_is_done(tmp_path, on):
     """Each run is killed after eleven events, in the middle of the work, until nothing is left.
 
