@@ -75,12 +75,10 @@ class _OwnDraws(TorchDispatchMode):
         """Call an operation, with a generator if it draws."""
         kwargs = dict(kwargs or {})
         device = _device(args, kwargs)
-        if (
-            torch.Tag.nondeterministic_seeded not in getattr(func, "tags", ())
-            or device.type
-            not in ("cpu", "cuda")  # meta tensors have no values, others no such states
-            or not _draws(func, args, kwargs)
-        ):
+        may_draw = torch.Tag.nondeterministic_seeded in getattr(func, "tags", ())
+        # Meta tensors have no values; the generators of other devices cannot be copied here.
+        is_known = device.type in ("cpu", "cuda")
+        if not (may_draw and is_known and _draws(func, args, kwargs)):
             return func(*args, **kwargs)
         drawing = _with_generator(func)
         if drawing is not None:

@@ -38,7 +38,8 @@ def synflow(model: nn.Module, image_shape: tuple[int, int, int]) -> float:
     """Σ_w w · ∂R/∂w with R = 1ᵀ(Π_l |W_l|)1: the flow through all paths. Higher is better.
 
     No data: R is the sum of the logits for an image of ones in a network of absolute weights. As in
-    the paper the network is linear: it has no biases, and no BatchNorm, which would cancel the flow.
+    the paper, the network is made linear: biases are removed, and BatchNorm, which would cancel the
+    flow.
     Activations break this unless, like ReLU, they are the identity on positive numbers.
     In float64, because R grows exponentially with depth.
 

@@ -106,7 +106,7 @@ def _compared(
     """The choice and the order of places."""
     if one_run:
         return selection.choose(readings), tuple(selection.ranked(readings))
-    # Files of different models have no order, and ties must not depend on that of the arguments.
+    # Different models have no training order, and ties must not depend on the order of the arguments.
     places = sorted(range(len(groups)), key=lambda place: numbers(groups[place][0].path))
     sorted_readings = [replace(readings[p], step=step) for step, p in enumerate(places)]
     choice = selection.choose(sorted_readings)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from prescreen.checkpoints.order import (
@@ -22,6 +21,7 @@ from prescreen.checkpoints.order import (
     numbers,
     pattern,
 )
+from prescreen.tasks.rows import digest
 
 _HOLDERS = ("meta", "trainer_state", "train_state", "extra_state")
 _LARGEST = 2**53  # no count is larger; NaN is none either
@@ -80,12 +80,7 @@ def digest_of(model: nn.Module) -> str:
     sha = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         sha.update(f"{name} ".encode())
-        if isinstance(value, Tensor):
-            sha.update(f"{value.dtype}{tuple(value.shape)}".encode())
-            flat = value.detach().cpu().contiguous().reshape(-1)
-            sha.update(flat.view(torch.uint8).numpy().data)
-        else:
-            sha.update(repr(value).encode())
+        sha.update((digest(value) if isinstance(value, Tensor) else repr(value)).encode())
     return sha.hexdigest()
 
 

@@ -22,10 +22,10 @@ from prescreen.checkpoints.record import (
     MANIFEST,
     VERSION,
     Record,
-    line_of,
     read_record,
 )
 from prescreen.files import replace_text
+from prescreen.lines import line_of
 from prescreen.reading import Reading
 from prescreen.text import first_line
 
@@ -69,7 +69,7 @@ class Manifest:
         """Write the manifest whole."""
         lines = [{MAGIC: VERSION, "settings": settings}]
         lines += [_update(one, record.files.get(one.step), ()) for one in record.readings]
-        replace_text(self.folder / MANIFEST, "".join(map(line_of, lines)))
+        replace_text(self.folder / MANIFEST, b"".join(map(line_of, lines)).decode())
 
     def claim(self, step: int) -> Path:
         """A new name for the file of a step, without an ending; no file of this name is there."""
@@ -93,7 +93,7 @@ class Manifest:
             self._lock.release()
 
     def _append(self, content: Mapping[str, Any]) -> None:
-        line = line_of(content).encode()
+        line = line_of(content)
         with (self.folder / MANIFEST).open("r+b", buffering=0) as file:
             size = file.seek(0, os.SEEK_END)
             try:

@@ -29,7 +29,7 @@ def plain_reading(reading: Reading, names: Sequence[str]) -> Reading:
     """The same reading with plain numbers.
 
     Raises:
-        ValueError: it lacks one of the readouts, or a value is no number.
+        ValueError: it lacks one of the readouts, or a value is not a number.
     """
     if lacking := [name for name in names if name not in reading.values]:
         raise ValueError(
@@ -40,7 +40,7 @@ def plain_reading(reading: Reading, names: Sequence[str]) -> Reading:
         values = {str(name): float(value) for name, value in reading.values.items()}
         seconds, loss = float(reading.seconds), float(reading.training_loss)
         parameters = operator.index(reading.parameters)
-    except Exception as error:
+    except Exception as error:  # also what a tensor of several elements raises
         raise ValueError(f"`reading` must hold numbers, got {reading!r}") from error
     return replace(
         reading,

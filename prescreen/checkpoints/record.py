@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 from prescreen.checkpoints.kept import ENDINGS, Kept, is_stem
 from prescreen.checkpoints.readings import reading_from_json
 from prescreen.checks import require, require_at_least
+from prescreen.lines import Damaged, content_of
 from prescreen.reading import Reading
 from prescreen.text import named_line
 
@@ -20,7 +20,6 @@ MANIFEST = "selection.jsonl"
 LOCK = ".lock"
 MAGIC, VERSION = "prescreen_selection", 2
 _EARLIER = "selection.json"
-_CRC = ', "crc32": "'
 
 
 @dataclass
@@ -100,7 +99,7 @@ class Record:
 
 
 def read_record(folder: Path, settings: Mapping[str, Any]) -> Record | None:
-    """The record of a folder; None if it has no manifest. Nothing is changed.
+    """Read the record of a folder and change nothing; None if it has no manifest.
 
     Raises:
         ValueError: the folder holds other things, is of another version or other settings, a line is
@@ -119,12 +118,6 @@ def read_record(folder: Path, settings: Mapping[str, Any]) -> Record | None:
                 f"`folder` must hold the files that its {MANIFEST} lists, got {str(missing[0].path)!r} "
                 "missing, a link or of another size; put it back, or choose another folder"
             )
-
-
-def line_of(content: Mapping[str, Any]) -> str:
-    """A line of a manifest, which ends with a checksum."""
-    text = json.dumps(content, allow_nan=False)
-    return f'{text[:-1]}{_CRC}{zlib.crc32(text.encode()):08x}"}}\n'
 
 
 def _content(folder: Path) -> bytes | None:
@@ -153,15 +146,15 @@ def _replay(path: Path, content: bytes, settings: Mapping[str, Any]) -> Record:
         del lines[-1]
     record, number = Record(), 1
     try:
-        header = _event(lines[0] if lines else b"")
+        header = content_of(lines[0] if lines else b"")
         found = (header[MAGIC], dict(header["settings"]))
         for line in lines[1:] if found == (VERSION, settings) else ():
             number += 1
-            _apply(record, _event(line), path.parent, settings["readouts"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            _apply(record, content_of(line), path.parent, settings["readouts"])
+    except (Damaged, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"`folder` must hold an undamaged {MANIFEST}, got line {number} of {str(path)!r}: "
-            f"{error if type(error) is ValueError else named_line(error)}"
+            f"{error if type(error) in (Damaged, ValueError) else named_line(error)}"
         ) from None
     if found[0] != VERSION:
         raise ValueError(
@@ -181,14 +174,6 @@ def _is_cut(line: bytes) -> bool:
     except ValueError:
         return True
     return False
-
-
-def _event(line: bytes) -> dict[str, Any]:
-    text, _, crc = line.decode().rpartition(_CRC)
-    if crc != f'{zlib.crc32(f"{text}}}".encode()):08x}"}}':
-        raise ValueError(f"line must end with its checksum, got {crc[-12:]!r}")
-    event: dict[str, Any] = json.loads(f"{text}}}")
-    return event
 
 
 def _apply(record: Record, event: dict[str, Any], folder: Path, names: Sequence[str]) -> None:

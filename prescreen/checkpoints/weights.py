@@ -161,7 +161,7 @@ def _beyond(model: nn.Module, extra: Mapping[str, Any]) -> list[str]:
 
     Beside the model's own modules anything may stand, such as a criterion with weights. Among them, a
     further layer would be left out of the computation. Counters and buffers that the model makes
-    itself are no part of it.
+    itself are not part of it.
     """
     modules = dict(model.named_modules())
     kinds = {_kind(name) for name in (*modules, *model.state_dict()) if name}

@@ -35,7 +35,7 @@ def unwrap(module: Any) -> nn.Module:
 
 
 def wrapped(module: Any) -> nn.Module | None:
-    """The module that a wrapper holds; None if it is no wrapper."""
+    """The module that a wrapper holds; None if it is not a wrapper."""
     for kind in type(module).__mro__:
         inner = (
             getattr(module, WRAPPERS[kind.__name__], None) if kind.__name__ in WRAPPERS else None

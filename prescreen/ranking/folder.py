@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from prescreen.ranking.replay import Damaged, event_of
+from prescreen.lines import Damaged, content_of
 
 JOURNAL = "journal.jsonl"
 SCHEMA_VERSION = 2  # 1 had no checksums; it is read, and continued with them
@@ -79,9 +79,9 @@ def header_of(path: Path, line: bytes) -> tuple[int, dict[str, Any]]:
         ValueError: it is damaged, of a later version, or that of another file.
     """
     try:
-        header = event_of(line, checked=False)
+        header = content_of(line, checked=False)
         version, settings = header[_MAGIC], dict(header["settings"])
-        event_of(line, checked=version > 1)
+        content_of(line, checked=version > 1)
     except (Damaged, KeyError, TypeError, ValueError) as error:
         damage = isinstance(error, Damaged) and begins_like_one(line)
         what = f"a damaged line 1 ({error})" if damage else "another file"

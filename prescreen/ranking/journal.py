@@ -16,6 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from prescreen.lines import Damaged, content_of, line_of
 from prescreen.ranking.folder import (
     JOURNAL,
     begins_like_one,
@@ -26,7 +27,7 @@ from prescreen.ranking.folder import (
     require_same,
     unusable,
 )
-from prescreen.ranking.replay import Complete, Damaged, Record, apply, event_of, line_of
+from prescreen.ranking.replay import Complete, Record, apply
 from prescreen.reading import Reading
 
 
@@ -148,7 +149,7 @@ class Journal:
             raise ValueError(f"`out` must hold a journal of prescreen, got another file in {path}")
         for number, line in enumerate(lines, start=2):
             try:
-                event = event_of(line, checked=version > 1)
+                event = content_of(line, checked=version > 1)
                 apply(self.records, event, self._complete)
             except Damaged as error:
                 raise ValueError(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from prescreen.failures import KINDS
+from prescreen.lines import Damaged
 from prescreen.reading import Reading, Trajectory
 
 # What an event must hold, and what it may hold, beside its own name and its candidate's.
@@ -22,10 +21,6 @@ _EVENTS: dict[str, tuple[set[str], set[str]]] = {
 }
 _READING = {"step", "values", "seconds", "training_loss", "parameters"}
 _LARGEST = 2**63
-
-
-class Damaged(Exception):
-    """An event that cannot be true; the message says why."""
 
 
 @dataclass
@@ -78,32 +73,6 @@ class Complete:
         for reading in trajectory:
             unlike = sorted(set(self.names) ^ set(reading.values))
             _need(not unlike, f"a reading that differs in {', '.join(unlike)}")
-
-
-def line_of(event: Mapping[str, Any]) -> bytes:
-    """An event as a line that holds its own checksum."""
-    return json.dumps({**event, "crc": _checksum(event)}, allow_nan=False).encode() + b"\n"
-
-
-def event_of(line: bytes, *, checked: bool = True) -> dict[str, Any]:
-    """The event that ``line_of`` wrote.
-
-    Args:
-        line: without its newline.
-        checked: whether a line without checksum is refused; version 1 of the journal had none.
-
-    Raises:
-        Damaged: it is not a JSON object, or another than was written.
-    """
-    try:
-        event = json.loads(line.decode(), object_pairs_hook=_unique)
-    except (ValueError, RecursionError):
-        raise Damaged("it is not JSON") from None
-    if not isinstance(event, dict):
-        raise Damaged("it is not an event")
-    if checked or "crc" in event:
-        _need(event.pop("crc", None) == _checksum(event), "its checksum is wrong")
-    return event
 
 
 def apply(
@@ -183,14 +152,3 @@ def _integer(name: str, value: object) -> int:
 def _need(holds: bool, reason: str) -> None:
     if not holds:
         raise Damaged(reason)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError  # caught by ``event_of``
-    return found
-
-
-def _checksum(event: Mapping[str, Any]) -> str:
-    return f"{zlib.crc32(json.dumps(event, sort_keys=True).encode()):08x}"

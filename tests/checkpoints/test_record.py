@@ -54,8 +54,8 @@ def write(folder, events):
     """A manifest with right checksums, whatever it says."""
     text = ""
     for event in events:
-        plain = json.dumps({key: value for key, value in event.items() if key != "crc32"})
-        text += f'{plain[:-1]}, "crc32": "{zlib.crc32(plain.encode()):08x}"}}\n'
+        plain = json.dumps({key: value for key, value in event.items() if key != "crc"})
+        text += f'{plain[:-1]}, "crc": "{zlib.crc32(plain.encode()):08x}"}}\n'
     (folder / MANIFEST).write_text(text)
 
 
@@ -114,7 +114,7 @@ WRONG = {
     "reading.parameters": [-1, 0.5, None],
     "reading.seconds": [None, "soon", True],
     "reading.values": [{}, [], None, {"stable_information": "high"}, {"stable_information": True}],
-    "claim": ["../x", "step-1.pt", 3, None, "/tmp/step-1"],
+    "claim": ["../x", "step-1.pt", 3, None, "/step-1"],
 }
 
 

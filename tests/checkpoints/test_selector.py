@@ -16,10 +16,11 @@ from patience import PATIENCE
 from torch import nn
 
 from prescreen import CheckpointSelector, Reading
-from prescreen.checkpoints import manifest, record
-from prescreen.checkpoints.record import MANIFEST, line_of
+from prescreen.checkpoints import manifest
+from prescreen.checkpoints.record import MANIFEST
 from prescreen.checkpoints.selection import Selection
 from prescreen.files import load_state, save_state
+from prescreen.lines import line_of
 from prescreen.pruning import Panel
 
 
@@ -352,7 +353,6 @@ def test_other_steps_are_refused(step):
 @pytest.mark.parametrize("count", [10, 40])
 def test_an_update_writes_as_much_late_as_early(tmp_path, monkeypatch, save_top_k, count):
     written = []
-    monkeypatch.setattr(record, "line_of", None)
     monkeypatch.setattr(
         manifest, "line_of", lambda one: written.append(line_of(one)) or written[-1]
     )

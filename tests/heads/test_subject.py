@@ -572,8 +572,9 @@ def test_what_gives_the_logits_is_read(name):
         assert not tensor.requires_grad
     with torch.inference_mode():
         again = capture(model, inputs)
-    torch.testing.assert_close(again.features, taken.features)
-    torch.testing.assert_close(again.logits, taken.logits)
+    # Not bit for bit: a recurrent layer rounds otherwise in inference mode, at times.
+    torch.testing.assert_close(again.features, taken.features, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(again.logits, taken.logits, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", [*CASES, *IMAGES])

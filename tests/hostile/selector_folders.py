@@ -97,10 +97,10 @@ def _forged_name(dice, data):
     lines = data.splitlines(keepends=True)
     row = dice.choice([row for row, line in enumerate(lines) if b"step-" in line])
     content = json.loads(lines[row])
-    del content["crc32"]
+    del content["crc"]
     _rename(content, dice.choice(NAMES))
     text = json.dumps(content)
-    checksum = f', "crc32": "{zlib.crc32(text.encode()):08x}"}}\n'
+    checksum = f', "crc": "{zlib.crc32(text.encode()):08x}"}}\n'
     lines[row] = (text[:-1] + checksum).encode()
     return b"".join(lines)
 

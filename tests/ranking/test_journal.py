@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from toy import BAD, GOOD, TRAINING, make_task
 
+from prescreen.lines import line_of
 from prescreen.ranking.journal import Journal
-from prescreen.ranking.replay import line_of
 from prescreen.ranking.run import rank
 from prescreen.reading import Reading
 

@@ -15,8 +15,9 @@ import toy
 from patience import PATIENCE
 from toy import GOOD, TRAINING, make_task
 
+from prescreen.lines import line_of
 from prescreen.ranking.journal import Journal
-from prescreen.ranking.replay import Complete, line_of
+from prescreen.ranking.replay import Complete
 from prescreen.ranking.run import rank
 from prescreen.reading import Reading
 

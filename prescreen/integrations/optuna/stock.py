@@ -164,7 +164,7 @@ class StudyOfReadings:
         return round(self.population.completed(step).score(reading), _DECIMALS)
 
     def is_undefined(self, number: int, step: int) -> bool:
-        """Whether a trial's reading has no score, because the only readout does not apply to it."""
+        """Whether a trial's reading has no score because its only readout does not apply."""
         return len(self.population.panel) == 1 and math.isnan(self.score(number, step))
 
     def _rank(self, step: int) -> dict[int, float]:

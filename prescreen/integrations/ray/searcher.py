@@ -55,7 +55,8 @@ class PrunedSearch(Searcher):
     ) -> None:
         """Pass on the end of a trial, and its result if it was neither stopped nor failed.
 
-        A trial whose score is not defined has no result, good or bad: to the searcher it is an error.
+        If a trial's score is not defined, the searcher is told of an error, as the trial is neither good
+        nor bad.
         """
         final = None if result is None or self._cut_short(result) else result
         scored = self.metric != _SCORE or result is None or not math.isnan(result.get(_SCORE, 0.0))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from prescreen.text import first_line, printable
+from prescreen.text import first_line, printable, shortened
 
 SUFFIXES = (
     *(".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm"),
@@ -62,8 +62,7 @@ def shown(path: Path | str) -> str:
 
 def short(text: str) -> str:
     """What came from a file, on one line that is not too long."""
-    line = shown(text[: _LONGEST + 1])
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+    return printable(shortened(text, _LONGEST))
 
 
 def reason(error: BaseException) -> str:
