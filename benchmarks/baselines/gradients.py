@@ -39,9 +39,8 @@ def synflow(model: nn.Module, image_shape: tuple[int, int, int]) -> float:
 
     No data: R is the sum of the logits for an image of ones in a network of absolute weights. As in
     the paper, the network is made linear: biases are removed, and BatchNorm, which would cancel the
-    flow.
-    Activations break this unless, like ReLU, they are the identity on positive numbers.
-    In float64, because R grows exponentially with depth.
+    flow. Activations break this unless, like ReLU, they are the identity on positive numbers. In
+    float64, because R grows exponentially with depth.
 
     References: Tanaka et al. 2020, arXiv 2006.05467; Abdelfattah et al. 2021, arXiv 2101.08134
     (its sum as a score, and without BatchNorm).
