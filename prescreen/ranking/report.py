@@ -84,12 +84,14 @@ class Ranking:
         rows: best first; failed candidates come last, with a reason.
         readouts: the panel.
         left_out: readouts that the scores leave out, as they are not defined for all candidates.
+        notes: what lowered the weight of some readouts.
         unwritten: files of results that could not be written.
     """
 
     rows: tuple[Row, ...]
     readouts: tuple[str, ...]
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     unwritten: tuple[str, ...] = field(default=(), compare=False)
 
     def __iter__(self) -> Iterator[Row]:
@@ -112,7 +114,7 @@ class Ranking:
     def to_json(self) -> str:
         """Strict JSON; values that are not finite become null."""
         rows = [row.to_dict() for row in self.rows]
-        panel = {"readouts": self.readouts, "left_out": self.left_out}
+        panel = {"readouts": self.readouts, "left_out": self.left_out, "notes": self.notes}
         return json.dumps({**panel, "rows": finite(rows)}, indent=2)
 
     def to_csv(self) -> str:
@@ -145,4 +147,5 @@ class Ranking:
         failed = [f"   -  {printable(line)}" for line in lines]
         names = printable(", ".join(self.left_out))
         notes = [f"Not in the score, as not defined for all: {names}"] if names else []
+        notes += self.notes
         return "\n".join([plain_table(header, cells, left=(1,)), *failed, *notes])

@@ -39,11 +39,12 @@ def scores(columns):
 
 def test_scores_are_mean_ranks():
     generator = random.Random(0)
-    rows = [("", *(generator.random() for _ in PANEL)) for _ in range(7)]
+    panel = ["entropy", "confidence", "margin"]
+    rows = [("", *(generator.random() for _ in panel)) for _ in range(7)]
     expected = scores(
         [[-row[1] for row in rows], [row[2] for row in rows], [row[3] for row in rows]]
     )
-    assert ranked(rows)[1] == pytest.approx(expected)
+    assert ranked(rows, panel)[1] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", ["same", ""])
@@ -58,8 +59,18 @@ def test_of_one_architecture_the_trained_head_decides_alone(name):
 def test_architectures_tie_within_and_rank_between():
     rows = [("a", 0.2, 1.0, 5.0), ("a", 0.1, 9.0, 0.0), ("b", 0.3, 2.0, 4.0), ("c", 0.4, 0.5, 6.0)]
     first = {name: next(row for row in rows if row[0] == name) for name in "abc"}
-    tied = [[first[row[0]][k] for row in rows] for k in (2, 3)]
-    assert ranked(rows)[1] == pytest.approx(scores([[-row[1] for row in rows], *tied]))
+    tied = [(*row[:2], *first[row[0]][2:]) for row in rows]
+    assert tied != rows
+    assert ranked(rows)[1] == ranked(tied)[1]
+
+
+def test_what_lowers_the_weight_of_a_readout_is_said():
+    alike = [(f"{i} Conv2d", float(i), float(i), float(i)) for i in range(9)]
+    unlike = [(f"{i} Kind{i}", -float(i), float(i), float(i)) for i in range(9)]
+    plain = [(f"{i} Conv2d", -float(i), float(i), float(i)) for i in range(9)]
+    assert "The trained head has 0.00 of its weight" in str(ranked(alike)[0])
+    assert "Untrained measures have 0.00 of their weight" in str(ranked(unlike)[0])
+    assert ranked(plain)[0].notes == ()
 
 
 def test_a_measure_undefined_for_one_candidate_does_not_count():

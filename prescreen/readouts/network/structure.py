@@ -1,4 +1,4 @@
-"""Structure: a digest that distinguishes architectures."""
+"""Structure: what distinguishes architectures, and what they are made of."""
 
 from __future__ import annotations
 
@@ -15,12 +15,25 @@ _GEOMETRY = ("kernel_size", "stride", "padding", "dilation", "groups", "num_head
 
 
 def structure(model: nn.Module) -> str:
-    """A digest of a network's modules, their geometry, and the shapes of its parameters and buffers.
+    """A digest of a network's structure, and the kinds of its layers, apart by spaces.
 
-    Networks of equal structure differ only in their weights, as far as their modules show: decisions
-    inside a ``forward`` are not seen. Whether there is a dropout belongs to training, like its rate.
+    The digest is of modules, their geometry, and the shapes of parameters and buffers. Networks of equal
+    structure differ only in their weights, as far as their modules show: decisions inside a ``forward``
+    are not seen. Whether there is a dropout belongs to training, like its rate.
     """
-    return hashlib.sha256("\n".join(_lines(unwrap(model), "", set())).encode()).hexdigest()[:16]
+    model = unwrap(model)
+    digest = hashlib.sha256("\n".join(_lines(model, "", set())).encode()).hexdigest()[:16]
+    return " ".join([digest, *_kinds(model)])
+
+
+def _kinds(model: nn.Module) -> list[str]:
+    """Names of the classes of modules that compute: those without children or with own parameters."""
+    layers = (
+        module
+        for module in model.modules()
+        if next(module.children(), None) is None or next(module.parameters(False), None) is not None
+    )
+    return sorted({"".join(type(m).__qualname__.split()) for m in layers if not _passes(m)})
 
 
 def _lines(module: nn.Module, path: str, seen: set[int]) -> Iterator[str]:

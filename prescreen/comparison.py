@@ -1,0 +1,163 @@
+"""Comparison: scores of candidates among each other, from a panel that judges itself.
+
+A panel has two sources of evidence: the trained head, which says how far brief training has come, and
+measures of the untrained network, such as its size. Within one family of networks both say something
+about quality. Neither always does, and no label tells when. Two rules decide, for every pair:
+
+*Likeness.* Sizes of a ResNet and a Transformer cannot be compared. Measures of untrained networks
+count by the likeness of the two networks: the Jaccard index of the sets of kinds of their layers.
+
+*Trust.* Among like networks, larger ones with better features learn more in each step (Kaplan et al.
+2020, arXiv 2001.08361, for size). Where the trained head says the opposite, training has not come far
+enough: its order is that of a race's first metres. The head counts by the probability that its order
+and that of the untrained networks are positively correlated.
+
+Both sources have equal weight where networks are alike and agree. Nothing here is fitted to a space.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from prescreen.ranks import Floats, aggregate, ranks
+
+# What is known of the correlation before any candidate is: that of two fair measures of one quality.
+# It weighs as much as the three candidates that Fisher's transformation takes away.
+_PRIOR, _PRIOR_SIZE = 0.5, 3
+
+_WORTH_SAYING = 0.95
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Scores and how they came about.
+
+    Args:
+        scores: mean share of pairs won, from 0 to 1, shape (candidates,).
+        likeness: mean over pairs, from 0 (nothing in common) to 1; 1 if the panel has no untrained
+            measure that tells candidates apart.
+        trust: probability that the trained head orders like networks at all, from 0 to 1.
+    """
+
+    scores: Floats
+    likeness: float = 1.0
+    trust: float = 1.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What lowers the weight of a source of evidence, a line for each."""
+        lines = []
+        if self.likeness < _WORTH_SAYING:
+            lines.append(
+                f"Untrained measures have {self.likeness:.2f} of their weight: candidates differ in the "
+                "kinds of their layers"
+            )
+        if self.trust < _WORTH_SAYING:
+            lines.append(
+                f"The trained head has {self.trust:.2f} of its weight among like networks: so sure is "
+                "it that its order goes with that of untrained measures"
+            )
+        return tuple(lines)
+
+
+def kinds_of(architecture: str) -> frozenset[str]:
+    """The kinds of layers that a description of an architecture names after its digest."""
+    return frozenset(architecture.split()[1:])
+
+
+def compare(
+    values: Floats, of_network: Sequence[bool] = (), architectures: Sequence[str] = ()
+) -> Comparison:
+    """Score candidates by their values.
+
+    Args:
+        values: oriented so that higher is better, shape (candidates, readouts). NaN ranks below
+            everything else.
+        of_network: for each readout, whether it is a measure of the untrained network; empty if none is.
+        architectures: of the candidates, as ``structure`` describes them; empty if unknown. Networks
+            whose layers are unknown are like all others.
+
+    Raises:
+        ValueError: ``values`` does not have two dimensions and at least one readout.
+    """
+    plain = aggregate(values)
+    columns = [ranks(column) for column in values.T.copy()]
+    flags = tuple(of_network) or (False,) * len(columns)
+    told_apart = [column.min() < column.max() for column in columns] if len(values) else []
+    trained = [c for c, flag in zip(columns, flags, strict=True) if not flag]
+    untrained = [
+        c for c, flag, tells in zip(columns, flags, told_apart, strict=False) if flag and tells
+    ]
+    if not untrained or not trained or len(values) < 2:
+        return Comparison(plain)
+    family = _Families(architectures or [""] * len(values))
+    by_head = np.mean([family.wins(column) for column in trained], axis=0)
+    by_network = np.mean([family.wins(column) for column in untrained], axis=0)
+    alike = family.likeness[family.of]  # (candidates, families)
+    trust = _trust(
+        (alike * by_head).sum(axis=1), (alike * by_network).sum(axis=1), architectures, family.mean
+    )
+    head = 1 - alike * (1 - trust)
+    won = (head * by_head + alike * by_network) / (head + alike)
+    return Comparison(won.sum(axis=1) / (len(values) - 1), family.mean, trust)
+
+
+class _Families:
+    """Candidates by the kinds of their layers.
+
+    Attributes:
+        of: the family of each candidate.
+        likeness: of two families, shape (families, families).
+        mean: likeness of two different candidates.
+    """
+
+    def __init__(self, architectures: Sequence[str]) -> None:
+        kinds = [kinds_of(architecture) for architecture in architectures]
+        distinct = [*dict.fromkeys(kinds)]
+        number = {one: index for index, one in enumerate(distinct)}
+        self.of = np.array([number[one] for one in kinds])
+        self.likeness = np.array([[_jaccard(a, b) for b in distinct] for a in distinct])
+        n, sizes = len(kinds), np.bincount(self.of)
+        self.mean = float((sizes @ self.likeness @ sizes - n) / (n * (n - 1)))
+
+    def wins(self, column: Floats) -> Floats:
+        """How many members of each family every candidate beats, shape (candidates, families).
+
+        A tie counts half. Candidates are not compared with themselves.
+        """
+        found = np.empty((len(column), len(self.likeness)))
+        for index in range(len(self.likeness)):
+            members = np.sort(column[self.of == index])
+            below = np.searchsorted(members, column, "left")
+            found[:, index] = (below + np.searchsorted(members, column, "right")) / 2
+        found[np.arange(len(column)), self.of] -= 0.5
+        return found
+
+
+def _jaccard(a: frozenset[str], b: frozenset[str]) -> float:
+    return len(a & b) / len(a | b) if a and b else 1.0
+
+
+def _trust(
+    by_head: Floats, by_network: Floats, architectures: Sequence[str], alike: float
+) -> float:
+    """Probability that two orders of like networks are positively correlated, with a weak prior.
+
+    Fisher's z of n networks has the variance 1 / (n − 3). Networks of one architecture are one.
+    """
+    names = [a or str(index) for index, a in enumerate(architectures or [""] * len(by_head))]
+    _, index = np.unique(names, return_inverse=True)
+    pair = np.stack([np.bincount(index, one) / np.bincount(index) for one in (by_head, by_network)])
+    spread = pair.std(axis=1)
+    seen, r = max(0.0, len(pair[0]) * alike - 3), 0.0
+    if spread.all():
+        r = float(((pair - pair.mean(axis=1, keepdims=True)) / spread[:, None]).prod(axis=0).mean())
+    elif seen:  # one of them ties all: there is nothing to contradict
+        return 1.0
+    bound = 1 - 1e-9
+    z = seen * math.atanh(min(max(r, -bound), bound)) + _PRIOR_SIZE * math.atanh(_PRIOR)
+    return 0.5 * math.erfc(-z / math.sqrt(2 * (seen + _PRIOR_SIZE)))
