@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
-import torch
 from torch import Tensor, nn
 
 from prescreen.captured import Capture, NonFiniteError
 from prescreen.checks import require_one_of
 from prescreen.heads.capturing import capture
-from prescreen.heads.execute import is_out_of_memory
-from prescreen.heads.wrappers import unwrap
+from prescreen.heads.execute import is_out_of_memory, on_device_of
+from prescreen.heads.noise import weight_noise
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.predictions import Link, Logits, check_link
 from prescreen.random_state import ONE_AT_A_TIME
@@ -22,7 +21,8 @@ from prescreen.reading import Reading
 from prescreen.readouts import Network, Readouts, resolve_readouts
 from prescreen.readouts.network import structure
 from prescreen.text import named_line
-from prescreen.trees import map_tensors, tensors_in, to_device
+from prescreen.trees import tensors_in
+from prescreen.views import Noisy, ViewChoice, default_view, view_of
 
 OnDiverged = Literal["raise", "nan"]
 
@@ -48,7 +48,9 @@ class Probe:
             among them say which tokens are read (docs/tasks.md).
         readouts: names, or a mapping from your own names to ``Readout``.
         seen: inputs that the model is trained on; for readouts that need them, such as ``"gap/..."``.
-        view: a function that changes inputs but not what they show; for readouts that need it.
+        view: for readouts that need one, a function that changes inputs but not what they show, or
+            ``"shift"``, ``"mirror"``, ``"crop"``, ``"tokens"`` or ``"noise"`` (docs/readouts.md). By
+            default images are shifted, and all else is read with noise in the weights.
         head: dotted name of the prediction head, if it is not found.
         link: how logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``.
         batch_statistics: let BatchNorm use the batch's own statistics. Right while training is brief;
@@ -57,7 +59,7 @@ class Probe:
             ``"nan"`` for all readouts of the head.
 
     Raises:
-        ValueError: an unknown readout, or one that needs ``seen`` or ``view``.
+        ValueError: an unknown readout or view, or a readout that needs ``seen``.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class Probe:
         readouts: Readouts = DEFAULT_PANEL,
         *,
         seen: Any = None,
-        view: Callable[[Any], Any] | None = None,
+        view: ViewChoice = None,
         head: str | None = None,
         link: Link = "softmax",
         batch_statistics: bool = True,
@@ -77,16 +79,13 @@ class Probe:
         self.readouts = resolve_readouts(readouts)
         self._of_network = [name for name, one in self.readouts.items() if one.of_network]
         needs = {need: name for name, one in self.readouts.items() for need in one.needs}
-        others = {
-            "seen": seen,
-            "view": None if view is None or "view" not in needs else view(inputs),
-        }
-        for need, value in others.items():
-            if need in needs and value is None:
-                raise ValueError(
-                    f"`{need}` must be given for the readout {needs[need]!r}, got None"
-                )
-        self._inputs = {"head": inputs, **others}
+        if "seen" in needs and seen is None:
+            raise ValueError(f"`seen` must be given for the readout {needs['seen']!r}, got None")
+        chosen = view_of(inputs, view) if "view" in needs else None
+        self._has_chosen_view = chosen is not None
+        if "view" in needs and chosen is None:
+            chosen = default_view(inputs)
+        self._inputs = {"head": inputs, "seen": seen, "view": chosen}
         self._follows = "before" in needs
         wanted = (
             {*needs, "head"} if self._follows else {*needs}
@@ -110,7 +109,7 @@ class Probe:
         if not self._of_network:
             return
         with ONE_AT_A_TIME:
-            network = Network(model, _on_device_of(model, self._inputs["head"]), self._head)
+            network = Network(model, on_device_of(model, self._inputs["head"]), self._head)
             for name in self._of_network:
                 with _naming(name, of_network=True):
                     self._untrained[name] = self.readouts[name](network)
@@ -163,9 +162,11 @@ class Probe:
         self._architecture = str(state.get("architecture", ""))
 
     def _read_head(self, model: nn.Module, step: int) -> dict[str, float]:
-        subjects: dict[str, Any] = {
-            need: self._capture(model, self._inputs[need]) for need in self._captured
-        }
+        subjects: dict[str, Any] = {}
+        for need in self._captured:
+            is_view = need == "view" and not self._has_chosen_view
+            inputs = self._view_beside(subjects.get("head")) if is_view else self._inputs[need]
+            subjects[need] = self._capture(model, inputs)
         if self._follows and (before := self._before(step, subjects["head"])) is not None:
             subjects["before"] = before
         values = {}
@@ -175,10 +176,19 @@ class Probe:
                     values[name] = readout(*(subjects[need] for need in readout.needs))
         return values
 
+    def _view_beside(self, head: Capture | None) -> Any:
+        """The default view; a shift would move the pixels of dense predictions."""
+        samples = len(next(tensors_in(self._inputs["head"])))
+        is_dense = head is not None and head.num_samples > samples
+        return Noisy(self._inputs["head"]) if is_dense else self._inputs["view"]
+
     def _capture(self, model: nn.Module, inputs: Any) -> Capture:
+        if isinstance(inputs, Noisy):
+            with weight_noise(model):
+                return self._capture(model, inputs.inputs)
         return capture(
             model,
-            _on_device_of(model, inputs),
+            on_device_of(model, inputs),
             head=self._head,
             link=self._link,
             batch_statistics=self._batch_statistics,
@@ -217,7 +227,7 @@ def read(
 
     Raises:
         ValueError: an unknown readout or head, inputs that the model cannot take, or a readout that
-            needs more than the head: `Probe` reads these.
+            needs more than the head and a view: `Probe` reads these.
     """
     if readouts is None:
         default = resolve_readouts(DEFAULT_PANEL)
@@ -235,16 +245,3 @@ def _naming(readout: str, *, of_network: bool = False) -> Iterator[None]:
         if is_out_of_memory(error) or (isinstance(error, ValueError) and not of_network):
             raise
         raise RuntimeError(f"readout {readout!r} failed, {named_line(error)}") from error
-
-
-def _on_device_of(model: nn.Module, inputs: Any) -> Any:
-    """The inputs on the model's device and, if all of its parameters are of one kind, of that kind."""
-    model = unwrap(model)
-    weight = next(model.parameters(), torch.empty(0))
-    inputs = to_device(inputs, weight.device)
-    kinds = {p.dtype for p in model.parameters() if p.is_floating_point()}
-    floating = [part for part in tensors_in(inputs) if part.is_floating_point()]
-    if len(kinds) != 1 or {part.dtype for part in floating} <= kinds:
-        return inputs
-    (kind,) = kinds
-    return map_tensors(inputs, lambda part: part.to(kind) if part.is_floating_point() else part)

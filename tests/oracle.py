@@ -166,9 +166,17 @@ def divergence(head, Q, i):
     return sum(kullback((p, 1 - p), (q, 1 - q)) for p, q in zip(head.P[i], Q[i], strict=True))
 
 
+def agreement(head, Q, i):
+    """The chance that a label drawn from P is one drawn from Q; a class at a time for sigmoid."""
+    if head.link == "softmax":
+        return dot(head.P[i], Q[i])
+    return mean([p * q + (1 - p) * (1 - q) for p, q in zip(head.P[i], Q[i], strict=True)])
+
+
 PER_SAMPLE = {
     "gradient": lambda head, Q, i: norm(head.P[i] - Q[i]) * norm(head.Z[i]),
     "divergence": divergence,
+    "agreement": agreement,
     "ood_gradient": lambda head, Q, i: norm(head.Z[i], 1) * norm(head.P[i] - Q[i], 1),
 }
 
@@ -373,9 +381,10 @@ ONE_HOT_ANCHORS = {"pseudo", "gd_score", "labels"}  # the divergence from them i
 SOFTMAX_ONLY = {"gd_score", "mano", "softmax_corr", "cot", "dispersion", "separation"}
 STATISTICS = {*PLAIN_PER_SAMPLE, *PLAIN_SCALARS}
 NOT_FOR_IDENTITY = {
-    *("uniform", "pseudo", "gd_score", "divergence"),
+    *("uniform", "pseudo", "gd_score", "divergence", "agreement"),
     *(STATISTICS - {"rankme", "fisher_trace"}),
 }
+SIMILARITIES = {"agreement"}  # the nearer to the anchor, the larger
 MEANS = {*PER_SAMPLE, *PLAIN_PER_SAMPLE}
 
 

@@ -16,7 +16,7 @@ LAYERS = (
     "captured checks comparison deprecation files importing inert interrupts lines panel predictions "
     "random_state ranks reading text trees",
     "heads pruning spaces tasks",
-    "readouts training",
+    "readouts training views",
     "failures probe",
     "screening",
     "checkpoints ranking",

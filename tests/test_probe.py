@@ -9,9 +9,11 @@ from torch import nn
 from prescreen import READOUTS, Probe, Readout, read
 from prescreen.captured import NonFiniteError
 from prescreen.heads import capture
+from prescreen.heads.noise import weight_noise
 from prescreen.panel import CHECKPOINT_PANEL, DEFAULT_PANEL
 from prescreen.readouts import Network
 from prescreen.readouts.network import structure
+from prescreen.tasks.images.views import shifted
 
 INPUTS = torch.randn(20, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 SEEN = torch.randn(24, 3, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -138,7 +140,10 @@ def test_options_reach_the_capture():
     [
         ({"link": "logit"}, "`link` must be one of softmax, sigmoid, identity, got 'logit'"),
         ({"on_diverged": "stop"}, "`on_diverged` must be one of raise, nan, got 'stop'"),
-        ({"readouts": ["agreement"]}, "`view` must be given for the readout 'agreement', got None"),
+        (
+            {"readouts": ["agreement"], "view": "turn"},
+            "`view` must be one of shift, mirror, crop, tokens, noise, got 'turn'",
+        ),
         (
             {"readouts": ["gap/entropy"]},
             "`seen` must be given for the readout 'gap/entropy', got None",
@@ -164,7 +169,69 @@ def test_custom_readouts_get_what_they_need():
 def test_read_uses_readouts_of_the_head_by_default():
     model = network()
     assert read(model, INPUTS) == Probe(INPUTS, ["sample_gradient"]).read(model, 0).values
-    with pytest.raises(
-        ValueError, match=r"^`view` must be given for the readout 'agreement', got None$"
-    ):
-        read(model, INPUTS, ["agreement"])
+    with pytest.raises(ValueError, match=r"^`seen` must be given for .* 'gap/margin', got None$"):
+        read(model, INPUTS, ["gap/margin"])
+
+
+def dense_network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 4, 1))
+
+
+def expected_agreement(model, inputs, other):
+    p, q = (capture(model, x).predictions() for x in (inputs, other))
+    return (p * q).sum(1).mean().item()
+
+
+def noisy_agreement(model, inputs):
+    p = capture(model, inputs).predictions()
+    with weight_noise(model):
+        q = capture(model, inputs).predictions()
+    return (p * q).sum(1).mean().item()
+
+
+def small(inputs):
+    return inputs[..., :6, :6]
+
+
+# The network, its inputs, the view that is asked for, and a view of which it then is the agreement.
+SEEN_AS = {
+    "images by default": (network, INPUTS, None, shifted),
+    "images in a dict": (
+        network,
+        {"input": INPUTS},
+        None,
+        lambda x: {"input": shifted(x["input"])},
+    ),
+    "a function without a view": (network, INPUTS, lambda x: None, shifted),
+    "a function": (network, INPUTS, mirrored, mirrored),
+    "a name": (network, INPUTS, "mirror", mirrored),
+    "noise by name": (network, INPUTS, "noise", None),
+    "small images": (network, small(INPUTS), None, None),
+    "predictions of every pixel": (dense_network, INPUTS, None, None),
+    "tables": (lambda: nn.Linear(5, 3), torch.randn(20, 5), None, None),
+}
+
+
+@pytest.mark.parametrize(("build", "inputs", "view", "expected"), SEEN_AS.values(), ids=SEEN_AS)
+def test_there_is_always_a_view(build, inputs, view, expected):
+    torch.manual_seed(0)
+    model = build()
+    value = read_agreement(model, inputs, view)
+    if expected is None:
+        assert value == pytest.approx(noisy_agreement(model, inputs), rel=1e-6)
+    else:
+        other = expected(inputs)
+        assert value == pytest.approx(expected_agreement(model, inputs, other), rel=1e-6)
+
+
+def read_agreement(model, inputs, view):
+    probe = Probe(inputs, ["expected_agreement"], view=view)
+    return probe.read(model, 1).values["expected_agreement"]
+
+
+def test_a_view_costs_nothing_if_no_readout_needs_it():
+    def fail(inputs):
+        raise AssertionError
+
+    Probe(INPUTS, ["entropy"], view=fail).read(network(), 1)

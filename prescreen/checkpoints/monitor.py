@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch.distributed as dist
@@ -16,7 +16,8 @@ from prescreen.predictions import Link
 from prescreen.probe import Probe
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
-from prescreen.tasks.images.views import view_of
+from prescreen.tasks.images.views import shifted_images
+from prescreen.views import ViewChoice
 
 
 class Monitor:
@@ -35,15 +36,15 @@ class Monitor:
         unseen: inputs that the model is not trained on, the same for all readings, in the form that the
             model takes. Tensors may be on any device.
         seen: inputs that it is trained on, not augmented; needed for ``"gap/..."``.
-        view: a function that changes inputs but not what they show; needed for
-            ``"stable_information"``, ``"view_information"`` and ``"agreement"``. By default images
-            (N, C, H, W) are shifted by a sixteenth of their width.
+        view: a function that changes inputs but not what they show, or the name of a view, as in
+            ``Probe``. By default images (N, C, H, W) are shifted by a sixteenth of their width, and all
+            else is read with noise in the weights.
         readouts: names or a mapping, as in ``Probe``.
         head: dotted name of the prediction head, if it is not found.
         link: how logits become predictions.
 
     Raises:
-        ValueError: an unknown readout, or one that needs ``seen`` or ``view``.
+        ValueError: an unknown readout or view, or a readout that needs ``seen``.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Monitor:
         unseen: Any,
         *,
         seen: Any = None,
-        view: Callable[[Any], Any] | None = None,
+        view: ViewChoice = None,
         readouts: Readouts = CHECKPOINT_PANEL,
         head: str | None = None,
         link: Link = "softmax",
@@ -60,7 +61,7 @@ class Monitor:
             unseen,
             readouts,
             seen=seen,
-            view=lambda inputs: view_of(inputs, view),
+            view=shifted_images if view is None else view,
             head=head,
             link=link,
             batch_statistics=False,

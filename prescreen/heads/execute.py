@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from prescreen.heads.find import Head
 from prescreen.heads.positions import Call
+from prescreen.heads.wrappers import unwrap
 from prescreen.text import first_line, message_of
-from prescreen.trees import tensors_in
+from prescreen.trees import map_tensors, tensors_in, to_device
 
 # If its name is unknown, the head is looked for among the last executions: holding the input of every
 # layer would cost the memory of a training step.
@@ -141,3 +142,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
         text in message_of(error) for text in texts
     )
+
+
+def on_device_of(model: nn.Module, inputs: Any) -> Any:
+    """The inputs on the model's device and, if all of its parameters are of one kind, of that kind."""
+    model = unwrap(model)
+    weight = next(model.parameters(), torch.empty(0))
+    inputs = to_device(inputs, weight.device)
+    kinds = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    floating = [part for part in tensors_in(inputs) if part.is_floating_point()]
+    if len(kinds) != 1 or {part.dtype for part in floating} <= kinds:
+        return inputs
+    (kind,) = kinds
+    return map_tensors(inputs, lambda part: part.to(kind) if part.is_floating_point() else part)

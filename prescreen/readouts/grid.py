@@ -20,6 +20,8 @@ from prescreen.readouts.readout import Need, Readout
 _OTHERS: dict[str, tuple[Need, ...]] = {"view": ("view",), "before": ("before",)}
 # These anchors carry no information: far from them is good. Near is good for the others.
 _FAR_IS_GOOD = ("uniform", "prior")
+# These projections grow with nearness.
+_SIMILARITIES = ("agreement",)
 
 
 def compose(
@@ -37,7 +39,7 @@ def compose(
         projection: a name in ``PROJECTIONS``.
         normalization: a name in ``NORMALIZATIONS``.
         higher_is_better: which way is good; by default higher for the anchors ``uniform`` and
-            ``prior``, lower for the others.
+            ``prior``, lower for the others, and for the projection ``agreement`` the other way round.
         reference: where it was published.
 
     Raises:
@@ -50,7 +52,8 @@ def compose(
         projection=_row(PROJECTIONS, "projection", projection),
         normalization=_row(NORMALIZATIONS, "normalization", normalization),
     )
-    better = named in _FAR_IS_GOOD if higher_is_better is None else higher_is_better
+    far = named in _FAR_IS_GOOD
+    better = far != (projection in _SIMILARITIES) if higher_is_better is None else higher_is_better
     return Readout(function, ("head", *_OTHERS.get(named, ())), better, reference)
 
 

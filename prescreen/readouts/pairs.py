@@ -9,6 +9,7 @@ from prescreen.predictions import Predictions
 from prescreen.readouts.anchors import before as before_anchor
 from prescreen.readouts.anchors import prior
 from prescreen.readouts.anchors import view as view_anchor
+from prescreen.readouts.projections import agreement as agreement_projection
 from prescreen.readouts.projections import divergence
 from prescreen.readouts.readout import Readout
 
@@ -26,6 +27,15 @@ def agreement(capture: Capture, view: Capture) -> Tensor:
     """Whether a sample's predicted class is the same in both views, 0 or 1; shape (N,)."""
     other = view_anchor(capture, view)
     return (capture.logits.argmax(1) == other.logits.argmax(1)).double()
+
+
+def expected_agreement(capture: Capture, view: Capture) -> Tensor:
+    """⟨p_i, p'_i⟩, for sigmoid links the mean over classes of p p' + (1 − p)(1 − p'); shape (N,).
+
+    The share of samples whose label would be the same if one were drawn from each view's prediction: it
+    takes confidence as well as consistency. It is view / agreement / none in the grid.
+    """
+    return agreement_projection(capture, view_anchor(capture, view))
 
 
 def view_information(capture: Capture, view: Capture) -> float:
@@ -56,6 +66,7 @@ def _mean(values: Tensor) -> float:
 
 
 PAIRS: dict[str, Readout] = {
+    "expected_agreement": Readout(expected_agreement, ("head", "view")),
     "agreement": Readout(agreement, ("head", "view"), reference="count"),
     "view_information": Readout(
         view_information, ("head", "view"), reference="Barber & Agakov 2003"

@@ -80,6 +80,28 @@ def _from_logits(capture: Capture, other: Predictions, rows: slice) -> Tensor:
     return (yes + no).sum(1)
 
 
+def agreement(capture: Capture, target: Target) -> Tensor:
+    """⟨p_i, q_i⟩, for sigmoid links the mean over classes of p q + (1 − p)(1 − q); shape (N,).
+
+    It is how often labels agree that are drawn from P and from Q, each sample's on their own.
+    """
+    require_link("projection 'agreement'", capture, "softmax", "sigmoid")
+    return torch.cat([_agreement(capture, target, rows) for rows in capture.row_blocks()])
+
+
+def _agreement(capture: Capture, target: Target, rows: slice) -> Tensor:
+    p = capture.predictions(rows)
+    if isinstance(target, Predictions):
+        q = target.predictions(rows).to(p)
+    elif target.dtype == torch.int64:
+        return p.gather(1, target[rows, None]).squeeze(1)
+    else:
+        q = target if target.ndim == 1 else target[rows].to(p.dtype)
+    if capture.link == "softmax":
+        return (p * q).sum(1)
+    return (p * q + (1 - p) * (1 - q)).mean(1)
+
+
 def quasinorm_batch_gradient(capture: Capture, target: Target) -> Tensor:
     """(Σ_kd |G_kd|^0.3)^(1/0.3) of the mean head gradient G; it has no Gram form.
 
@@ -126,6 +148,7 @@ PROJECTIONS: dict[str, Projection] = {
     "batch_gradient": batch_gradient,
     "centred_batch_gradient": centred_batch_gradient,
     "divergence": divergence,
+    "agreement": agreement,
     "quasinorm_batch_gradient": quasinorm_batch_gradient,
     "ood_gradient": ood_gradient,
     "gwa": gwa,

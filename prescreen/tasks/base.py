@@ -55,7 +55,10 @@ class Task(Protocol):
         """Run the model, in training mode, on a batch on its device; the scalar to minimise."""
 
     def views(self, inputs: Any, /) -> Any | None:
-        """The inputs changed in a way that keeps what they show; None if there is no such view."""
+        """The inputs changed in a way that keeps what they show; None if there is no such view.
+
+        The probe then uses its own default (docs/readouts.md).
+        """
 
 
 Checked = TypeVar("Checked", bound=Task)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from prescreen.predictions import IGNORED, Link, model_logits
 from prescreen.tasks.tensors import Inputs, TensorData, as_indices
+from prescreen.tasks.token_views import dropped_tokens
 
 
 class TokenTask:
@@ -32,7 +33,8 @@ class TokenTask:
             keywords; None to hold `probe_size` sequences out.
         probe_size: N, if the probe is held out.
         seed: of the draw of the probe.
-        view: a function that changes inputs but not their labels, for readouts of stability.
+        view: a function that changes inputs but not their labels, for readouts of stability; by default
+            15 % of the tokens are replaced by others.
         name: the task's name.
 
     Raises:
@@ -100,8 +102,8 @@ class TokenTask:
         return functional.cross_entropy(logits.movedim(-1, 1), labels, ignore_index=IGNORED)
 
     def views(self, inputs: Inputs) -> Any | None:
-        """The inputs as the given view changes them; None without a view."""
-        return None if self._view is None else self._view(inputs)
+        """The inputs as the given view changes them; without one, with 15 % of the tokens replaced."""
+        return dropped_tokens(inputs) if self._view is None else self._view(inputs)
 
 
 def _require_within(name: str, values: Tensor, limit: str, count: int) -> None:

@@ -11,7 +11,6 @@ from scipy.stats import entropy
 from torch import nn
 
 from prescreen import READOUTS, CheckpointSelector, EarlyStopping, Monitor, read
-from prescreen.panel import CHECKPOINT_PANEL
 from prescreen.readouts import get_readout
 from prescreen.tasks.images.views import shifted
 
@@ -229,8 +228,6 @@ def test_information_of_independent_labels_is_summed_over_them():
     ("readouts", "message"),
     [
         (["gap/confidence"], "`seen` must be given for the readout 'gap/confidence', got None"),
-        (["agreement"], "`view` must be given for the readout 'agreement', got None"),
-        (CHECKPOINT_PANEL, "`view` must be given for the readout 'stable_information', got None"),
         (["gap/nothing"], "`readouts` must be .*, got 'nothing'"),
         ("confidence", "`readouts` must be a sequence of names, got the string 'confidence'"),
         (

@@ -32,7 +32,7 @@ def readings(capture):
     anchor = teacher(make_teacher(capture))
     other = Logits(capture.logits.flip(0) / 2, capture.link)
     for name in PROJECTIONS:
-        if (name, capture.link) != ("divergence", "identity"):
+        if capture.link != "identity" or name not in oracle.NOT_FOR_IDENTITY:
             values.append(compose(anchor, name)(capture))
             values.append(get_readout(f"view/{name}/none")(capture, other))
     return values

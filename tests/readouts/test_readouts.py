@@ -203,8 +203,11 @@ def test_directions_of_named_readouts():
 def test_directions_of_grid_points():
     for point in oracle.all_points():
         anchor, projection, _ = point.split("/")
-        own = anchor == "none" and READOUTS[projection].higher_is_better
-        assert get_readout(point).higher_is_better == (own or anchor in ("uniform", "prior")), point
+        near = anchor not in ("uniform", "prior")
+        higher = near == (projection in oracle.SIMILARITIES)
+        if anchor == "none":
+            higher = READOUTS[projection].higher_is_better
+        assert get_readout(point).higher_is_better is higher, point
 
 
 def test_score_is_oriented_so_that_higher_is_better():

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 # The shift as a fraction of the width: one pixel of the 16 in benchmarks/checkpoints.
 _SHIFT = 16
+
+# The margin that a crop leaves out on each side, as a fraction of the length.
+_MARGIN = 16
 
 
 def shifted(images: Tensor) -> Tensor:
@@ -25,9 +28,24 @@ def shifted(images: Tensor) -> Tensor:
     return torch.cat([edge, images[..., :-columns]], -1)
 
 
-def view_of(unseen: Any, view: Callable[[Any], Any] | None) -> Any:
-    """Another view of inputs: by the given function, else ``shifted`` if they are images, else None."""
-    if view is not None:
-        return view(unseen)
-    is_wide = isinstance(unseen, Tensor) and unseen.ndim == 4 and unseen.shape[-1] > 1
-    return shifted(unseen) if is_wide else None
+def mirrored(images: Tensor) -> Tensor:
+    """Images (N, C, H, W), left and right exchanged. Digits and letters do not stay what they are."""
+    return images.flip(-1)
+
+
+def cropped(images: Tensor) -> Tensor:
+    """Images without a margin of a sixteenth on each side, enlarged to their size again.
+
+    Args:
+        images: (N, C, H, W), floating-point, with at least three rows and columns.
+    """
+    height, width = images.shape[-2:]
+    rows, columns = (max(1, round(length / _MARGIN)) for length in (height, width))
+    inner = images[..., rows : height - rows, columns : width - columns]
+    return functional.interpolate(inner, (height, width), mode="bilinear", align_corners=False)
+
+
+def shifted_images(inputs: Any) -> Tensor | None:
+    """Inputs ``shifted`` if they are images of at least two columns, else None."""
+    is_wide = isinstance(inputs, Tensor) and inputs.ndim == 4 and inputs.shape[-1] > 1
+    return shifted(inputs) if is_wide else None

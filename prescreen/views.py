@@ -1,0 +1,72 @@
+"""Views: a second look at the same samples, at changed inputs or with a changed model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+from torch import Tensor
+
+from prescreen.checks import require_one_of
+from prescreen.tasks.images.views import cropped, mirrored, shifted
+from prescreen.tasks.token_views import dropped_tokens
+from prescreen.trees import map_tensors, tensors_in
+
+# A name in VIEWS, or a function of inputs that returns None where it has no view of them.
+ViewChoice: TypeAlias = str | Callable[[Any], Any] | None
+
+# In smaller images a shift by one pixel is a large one.
+_MIN_PIXELS = 8
+
+
+class Noisy(NamedTuple):
+    """The same inputs, to be read while there is noise in the model's weights."""
+
+    inputs: Any
+
+
+def view_of(inputs: Any, choice: ViewChoice) -> Any:
+    """The chosen view of inputs; None if none is chosen, or the function has none of them.
+
+    Raises:
+        ValueError: there is no view of this name, or the inputs are not of its kind.
+    """
+    if isinstance(choice, str):
+        require_one_of("view", choice, VIEWS)
+        return VIEWS[choice](inputs)
+    return None if choice is None else choice(inputs)
+
+
+def default_view(inputs: Any) -> Any:
+    """Images are shifted if they are the only input; all else is read with noisy weights."""
+    tensors = [*tensors_in(inputs)]
+    is_image = len(tensors) == 1 and _is_image(tensors[0])
+    is_image = is_image and min(tensors[0].shape[-2:]) >= _MIN_PIXELS
+    return VIEWS["shift" if is_image else "noise"](inputs)
+
+
+def _of_images(change: Callable[[Tensor], Tensor]) -> Callable[[Any], Any]:
+    """A change of all images among inputs."""
+
+    def changed(inputs: Any) -> Any:
+        if not any(map(_is_image, tensors_in(inputs))):
+            got = ", ".join(f"{one.dtype} {tuple(one.shape)}" for one in tensors_in(inputs))
+            raise ValueError(
+                f"`inputs` must hold images (N, C, H, W) for this view, got {got or 'no tensor'}"
+            )
+        return map_tensors(inputs, lambda one: change(one) if _is_image(one) else one)
+
+    return changed
+
+
+def _is_image(tensor: Tensor) -> bool:
+    return tensor.ndim == 4 and tensor.is_floating_point()
+
+
+VIEWS: dict[str, Callable[[Any], Any]] = {
+    "shift": _of_images(shifted),
+    "mirror": _of_images(mirrored),
+    "crop": _of_images(cropped),
+    "tokens": dropped_tokens,
+    "noise": Noisy,
+}
