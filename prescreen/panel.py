@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-# Wherever architectures are compared. Three unlike measures: the gradient of the trained head, and the
-# features and the flow of the untrained network. On NAS-Bench-201 together they order cells better than
-# one of them alone or several of one kind (docs/evidence.md).
-DEFAULT_PANEL: tuple[str, ...] = ("sample_gradient", "isotropy", "synflow")
+# Wherever architectures are compared. Three unlike measures: whether predictions of the trained head
+# survive a change of the input, and the features and the size of the untrained network. How far either
+# kind counts among the candidates at hand is told without labels: see comparison.py. Chosen on tuning
+# candidates of several spaces by the worst of them (docs/evidence.md).
+DEFAULT_PANEL: tuple[str, ...] = ("expected_agreement", "isotropy", "flops")
 
 # For the checkpoints of one run. They share one architecture: only predictions tell them apart.
 # Predictions that change with the input or from one checkpoint to the next betray memorised labels,

@@ -215,8 +215,8 @@ def read(
     Args:
         model: any module whose logits are linear in some features, wrapped or not.
         inputs: a tensor, a tuple of arguments or a dict of keywords, as the model takes it.
-        readouts: names or a mapping, as in `Probe`; by default those of ``DEFAULT_PANEL`` that need the
-            head alone.
+        readouts: names or a mapping, as in `Probe`; by default those of ``DEFAULT_PANEL`` that are
+            of the head.
         head: dotted name of the head, if it is not found.
         link: how logits become predictions.
         batch_statistics: let BatchNorm use the batch's own statistics. Right while training is
@@ -231,7 +231,7 @@ def read(
     """
     if readouts is None:
         default = resolve_readouts(DEFAULT_PANEL)
-        readouts = {name: one for name, one in default.items() if one.needs == ("head",)}
+        readouts = {name: one for name, one in default.items() if not one.of_network}
     probe = Probe(inputs, readouts, head=head, link=link, batch_statistics=batch_statistics)
     return dict(probe.read(model, 0).values)
 

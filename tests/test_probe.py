@@ -65,15 +65,15 @@ def test_every_reading_has_the_untrained_measures():
         for parameter in model.parameters():
             parameter.mul_(1.5)
     later = probe.read(model, 10)
-    assert later.values["sample_gradient"] != first.values["sample_gradient"]
-    for name in ("isotropy", "synflow"):
+    assert later.values["expected_agreement"] != first.values["expected_agreement"]
+    for name in ("isotropy", "flops"):
         assert later.values[name] == first.values[name]
     assert later.architecture == first.architecture != ""
 
 
 def test_untrained_measures_of_a_network_that_was_not_measured_are_refused():
     with pytest.raises(
-        ValueError, match=r"^`readouts` must be of the head .*, got isotropy, synflow$"
+        ValueError, match=r"^`readouts` must be of the head .*, got isotropy, flops$"
     ):
         Probe(INPUTS).read(network(), 1)
     probe = Probe(INPUTS, ["entropy"])
@@ -92,7 +92,7 @@ def test_a_diverged_model(on_diverged):
             probe.read(model, 1)
         return
     values = probe.read(model, 1).values
-    assert math.isnan(values["sample_gradient"])
+    assert math.isnan(values["expected_agreement"])
     assert math.isfinite(values["isotropy"])
 
 
@@ -168,7 +168,7 @@ def test_custom_readouts_get_what_they_need():
 
 def test_read_uses_readouts_of_the_head_by_default():
     model = network()
-    assert read(model, INPUTS) == Probe(INPUTS, ["sample_gradient"]).read(model, 0).values
+    assert read(model, INPUTS) == Probe(INPUTS, ["expected_agreement"]).read(model, 0).values
     with pytest.raises(ValueError, match=r"^`seen` must be given for .* 'gap/margin', got None$"):
         read(model, INPUTS, ["gap/margin"])
 

@@ -33,9 +33,14 @@ def expected_agreement(capture: Capture, view: Capture) -> Tensor:
     """⟨p_i, p'_i⟩, for sigmoid links the mean over classes of p p' + (1 − p)(1 − p'); shape (N,).
 
     The share of samples whose label would be the same if one were drawn from each view's prediction: it
-    takes confidence as well as consistency. It is view / agreement / none in the grid.
+    takes confidence as well as consistency. It is view / agreement / none in the grid. Identity links
+    have no labels: for them it is ⟨a_i − ā, a'_i − ā'⟩, the variance of outputs that both views share.
     """
-    return agreement_projection(capture, view_anchor(capture, view))
+    other = view_anchor(capture, view)
+    if capture.link == "identity":
+        ours, theirs = (one.logits.to(capture.dtype) for one in (capture, other))
+        return ((ours - ours.mean(0)) * (theirs - theirs.mean(0))).sum(1)
+    return agreement_projection(capture, other)
 
 
 def view_information(capture: Capture, view: Capture) -> float:

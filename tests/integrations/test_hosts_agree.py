@@ -135,7 +135,7 @@ def test_storage_and_process_do_not_matter(host, storage, tmp_path):
         assert replay(recorded, made) == expected
 
 
-DEFAULT = ("sample_gradient", "isotropy", "synflow")
+DEFAULT = ("expected_agreement", "isotropy", "flops")
 
 
 def searched(seed, undefined=False, trials=24):

@@ -20,14 +20,15 @@ from prescreen.spaces.candidate import Candidate
 
 
 def test_candidates_are_ordered_by_the_mean_of_their_ranks():
-    ranking = rank(GOOD, make_task(), training=TRAINING)
+    panel = ["confidence", "entropy", "margin"]
+    ranking = rank(GOOD, make_task(), training=TRAINING, readouts=panel)
     assert [row.rank for row in ranking] == [1, 2, 3]
     assert sorted(row.name for row in ranking) == sorted(GOOD)
     expected = {row.name: 0.0 for row in ranking}
-    for name in DEFAULT_PANEL:
+    for name in panel:
         by_score = sorted(ranking, key=lambda row: READOUTS[name].score(row.values[name]))
         for place, row in enumerate(by_score):
-            expected[row.name] += place / 2 / len(DEFAULT_PANEL)
+            expected[row.name] += place / 2 / len(panel)
     assert {row.name: row.score for row in ranking} == pytest.approx(expected)
     assert ranking.best is ranking.rows[0]
     assert all([reading.step for reading in row.trajectory] == [2, 4, 6, 8] for row in ranking)
