@@ -5,7 +5,7 @@ measures of the untrained network, such as its size. Within one family of networ
 about quality. Neither always does, and no label tells when. Two rules decide, for every pair:
 
 *Likeness.* Sizes of a ResNet and a Transformer cannot be compared. Measures of untrained networks
-count by the likeness of the two networks: the Jaccard index of the sets of kinds of their layers.
+count by the likeness of the two networks: the Jaccard index of the sets of kinds of their modules.
 
 *Trust.* Among like networks, larger ones with better features learn more in each step (Kaplan et al.
 2020, arXiv 2001.08361, for size). Where the trained head says the opposite, training has not come far
@@ -54,7 +54,7 @@ class Comparison:
         if self.likeness < _WORTH_SAYING:
             lines.append(
                 f"Untrained measures have {self.likeness:.2f} of their weight: candidates differ in the "
-                "kinds of their layers"
+                "kinds of their modules"
             )
         if self.trust < _WORTH_SAYING:
             lines.append(
@@ -65,7 +65,7 @@ class Comparison:
 
 
 def kinds_of(architecture: str) -> frozenset[str]:
-    """The kinds of layers that a description of an architecture names after its digest."""
+    """The kinds of modules that a description of an architecture names after its digest."""
     return frozenset(architecture.split()[1:])
 
 
@@ -79,7 +79,7 @@ def compare(
             everything else.
         of_network: for each readout, whether it is a measure of the untrained network; empty if none is.
         architectures: of the candidates, as ``structure`` describes them; empty if unknown. Networks
-            whose layers are unknown are like all others.
+            whose modules are unknown are like all others.
 
     Raises:
         ValueError: ``values`` does not have two dimensions and at least one readout.
@@ -107,7 +107,7 @@ def compare(
 
 
 class _Families:
-    """Candidates by the kinds of their layers.
+    """Candidates by the kinds of their modules.
 
     Attributes:
         of: the family of each candidate.

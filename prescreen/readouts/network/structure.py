@@ -13,9 +13,11 @@ from prescreen.heads.find import unwrap
 # the rate of a dropout, belong to training.
 _GEOMETRY = ("kernel_size", "stride", "padding", "dilation", "groups", "num_heads", "output_size")
 
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
 
 def structure(model: nn.Module) -> str:
-    """A digest of a network's structure, and the kinds of its layers, apart by spaces.
+    """A digest of a network's structure, and the kinds of its modules, apart by spaces.
 
     The digest is of modules, their geometry, and the shapes of parameters and buffers. Networks of equal
     structure differ only in their weights, as far as their modules show: decisions inside a ``forward``
@@ -27,13 +29,12 @@ def structure(model: nn.Module) -> str:
 
 
 def _kinds(model: nn.Module) -> list[str]:
-    """Names of the classes of modules that compute: those without children or with own parameters."""
-    layers = (
-        module
-        for module in model.modules()
-        if next(module.children(), None) is None or next(module.parameters(False), None) is not None
-    )
-    return sorted({"".join(type(m).__qualname__.split()) for m in layers if not _passes(m)})
+    """Names of the classes of a network's modules, from its layers up to itself.
+
+    Networks of one family share their blocks as well as their layers.
+    """
+    kinds = (type(m) for m in model.modules() if not (_passes(m) or type(m) in _CONTAINERS))
+    return sorted({"".join(kind.__qualname__.split()) for kind in kinds})
 
 
 def _lines(module: nn.Module, path: str, seen: set[int]) -> Iterator[str]:
