@@ -14,7 +14,8 @@ from prescreen.checks import require_one_of
 from prescreen.heads.capturing import capture
 from prescreen.heads.execute import is_out_of_memory, on_device_of
 from prescreen.heads.noise import weight_noise
-from prescreen.panel import DEFAULT_PANEL
+from prescreen.outlook import outlook
+from prescreen.panel import DEFAULT_PANEL, LONE_PANEL
 from prescreen.predictions import Link, Logits, check_link
 from prescreen.random_state import ONE_AT_A_TIME
 from prescreen.reading import Reading
@@ -96,6 +97,9 @@ class Probe:
         self._untrained: dict[str, float] = {}
         self._architecture = ""
         self._taken: list[tuple[int, Tensor]] = []  # steps and logits of the latest two readings
+        self._curves: dict[str, list[tuple[int, float]]] = {
+            name: [] for name, readout in self.readouts.items() if readout.ahead
+        }
 
     def read_untrained(self, model: nn.Module) -> None:
         """Measure a network before its first step; all later readings include the values.
@@ -152,6 +156,7 @@ class Probe:
             "steps": [step for step, _ in self._taken],
             "logits": [logits.cpu() for _, logits in self._taken],
             "untrained": self._untrained,
+            "curves": self._curves,
             "architecture": self._architecture,
         }
 
@@ -159,6 +164,7 @@ class Probe:
         """Continue from a saved state."""
         self._taken = [*zip(state["steps"], state["logits"], strict=True)]
         self._untrained = dict(state.get("untrained", {}))
+        self._curves |= {n: [*map(tuple, curve)] for n, curve in state.get("curves", {}).items()}
         self._architecture = str(state.get("architecture", ""))
 
     def _read_head(self, model: nn.Module, step: int) -> dict[str, float]:
@@ -174,6 +180,10 @@ class Probe:
             if subjects.keys() >= set(readout.needs):
                 with _naming(name):
                     values[name] = readout(*(subjects[need] for need in readout.needs))
+        for name in self._curves.keys() & values.keys():
+            earlier = [(at, value) for at, value in self._curves[name] if at < step]
+            self._curves[name] = [*earlier, (step, values[name])]
+            values[name] = outlook(self._curves[name])
         return values
 
     def _view_beside(self, head: Capture | None) -> Any:
@@ -204,7 +214,7 @@ class Probe:
 def read(
     model: nn.Module,
     inputs: Any,
-    readouts: Readouts | None = None,
+    readouts: Readouts = LONE_PANEL,
     *,
     head: str | None = None,
     link: Link = "softmax",
@@ -215,8 +225,7 @@ def read(
     Args:
         model: any module whose logits are linear in some features, wrapped or not.
         inputs: a tensor, a tuple of arguments or a dict of keywords, as the model takes it.
-        readouts: names or a mapping, as in `Probe`; by default those of ``DEFAULT_PANEL`` that are
-            of the head.
+        readouts: names or a mapping, as in `Probe`.
         head: dotted name of the head, if it is not found.
         link: how logits become predictions.
         batch_statistics: let BatchNorm use the batch's own statistics. Right while training is
@@ -229,9 +238,6 @@ def read(
         ValueError: an unknown readout or head, inputs that the model cannot take, or a readout that
             needs more than the head and a view: `Probe` reads these.
     """
-    if readouts is None:
-        default = resolve_readouts(DEFAULT_PANEL)
-        readouts = {name: one for name, one in default.items() if not one.of_network}
     probe = Probe(inputs, readouts, head=head, link=link, batch_statistics=batch_statistics)
     return dict(probe.read(model, 0).values)
 

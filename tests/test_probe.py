@@ -65,7 +65,7 @@ def test_every_reading_has_the_untrained_measures():
         for parameter in model.parameters():
             parameter.mul_(1.5)
     later = probe.read(model, 10)
-    assert later.values["expected_agreement"] != first.values["expected_agreement"]
+    assert later.values["ahead/expected_agreement"] != first.values["ahead/expected_agreement"]
     for name in ("isotropy", "flops"):
         assert later.values[name] == first.values[name]
     assert later.architecture == first.architecture != ""
@@ -92,7 +92,7 @@ def test_a_diverged_model(on_diverged):
             probe.read(model, 1)
         return
     values = probe.read(model, 1).values
-    assert math.isnan(values["expected_agreement"])
+    assert math.isnan(values["ahead/expected_agreement"])
     assert math.isfinite(values["isotropy"])
 
 

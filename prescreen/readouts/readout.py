@@ -25,6 +25,8 @@ class Readout:
             previous reading; ``"seen"``, a Capture of inputs that the network was trained on.
         higher_is_better: which way is good.
         reference: where it was published.
+        ahead: whether a `Probe` that has read a network before gives the ``outlook`` of the readout: its
+            value expected after as much training again.
 
     Raises:
         ValueError: a need is unknown, or ``"network"`` comes with others: an untrained network is
@@ -35,6 +37,7 @@ class Readout:
     needs: tuple[Need, ...] = ("head",)
     higher_is_better: bool = True
     reference: str = ""
+    ahead: bool = False
 
     def __post_init__(self) -> None:
         unknown = set(self.needs) - set(get_args(Need))

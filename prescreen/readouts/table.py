@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import lru_cache, partial
 from typing import cast
@@ -18,6 +19,7 @@ from prescreen.readouts.statistics import STATISTICS, Statistic
 Readouts = Sequence[str] | Mapping[str, Readout]
 
 _GAP = "gap/"
+_AHEAD = "ahead/"
 
 
 def _grid(point: str, better: str, source: str) -> Readout:
@@ -64,9 +66,10 @@ READOUTS: MutableMapping[str, Readout] = ChainMap(
 
 
 def get_readout(name: str) -> Readout:
-    """A readout by its name, by ``"gap/NAME"``, or by its place in the grid.
+    """A readout by its name, by ``"gap/NAME"`` or ``"ahead/NAME"``, or by its place in the grid.
 
-    ``"gap/NAME"`` is how much better a readout of the head is on seen inputs than on unseen ones.
+    ``"gap/NAME"`` is how much better a readout of the head is on seen inputs than on unseen ones,
+    ``"ahead/NAME"`` what a readout is expected to be after as much training again: see ``outlook``.
     ``"anchor/projection/normalization"``, such as ``"prior/gradient/feature"``, composes a readout of
     the head: see `compose`. With the anchor ``none`` it is a statistic, or another readout of the head,
     that is divided by a normalization.
@@ -76,6 +79,13 @@ def get_readout(name: str) -> Readout:
     """
     if name in READOUTS:
         return READOUTS[name]
+    if name.startswith(_AHEAD):
+        readout = get_readout(name.removeprefix(_AHEAD))
+        if readout.of_network:
+            raise ValueError(
+                f"`readouts` must name a readout of the trained network after ahead/, got {name!r}"
+            )
+        return replace(readout, ahead=True)
     if name.startswith(_GAP):
         readout = get_readout(name.removeprefix(_GAP))
         if readout.needs != ("head",):

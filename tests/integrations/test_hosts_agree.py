@@ -135,7 +135,7 @@ def test_storage_and_process_do_not_matter(host, storage, tmp_path):
         assert replay(recorded, made) == expected
 
 
-DEFAULT = ("expected_agreement", "isotropy", "flops")
+DEFAULT = ("ahead/expected_agreement", "isotropy", "flops")
 
 
 def searched(seed, undefined=False, trials=24):

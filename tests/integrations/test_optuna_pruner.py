@@ -152,11 +152,11 @@ def test_trials_of_one_architecture_are_not_told_apart_by_the_untrained_network(
         for value in (0.2, 0.4, 0.6, 0.8, 0.9, 1.0):
             trial = study.ask()
             for step in (1, 10):
-                values = {**panel(-value), "expected_agreement": value}
+                values = {**panel(-value), "ahead/expected_agreement": value}
                 Recorder(trial).record(step, values, architecture)
             study.tell(trial, value)
         recorder = Recorder(study.ask())
-        recorder.record(1, {**panel(9.0), "expected_agreement": 0.1}, architecture)
+        recorder.record(1, {**panel(9.0), "ahead/expected_agreement": 0.1}, architecture)
         kept[architecture] = not recorder.should_prune()
         study = optuna.create_study(direction="maximize", pruner=ReadoutPruner())
     assert kept == {"": True, "a": False}

@@ -179,5 +179,5 @@ def test_the_untrained_network_is_measured_before_training():
             parameter.mul_(3)
     reading = reader.read(1)
     assert {name: reading.values[name] for name in before} == before
-    assert reading.values["expected_agreement"] == read(model, INPUTS)["expected_agreement"]
+    assert reading.values["ahead/expected_agreement"] == read(model, INPUTS)["expected_agreement"]
     assert {*reading.values} == {*DEFAULT_PANEL}

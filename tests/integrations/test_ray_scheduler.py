@@ -349,7 +349,7 @@ def test_a_reader_gives_what_a_probe_does():
     expected = probe.read(model, 10)
     assert reported["prescreen"] == {
         **expected.values,
-        "score": expected.values["expected_agreement"],
+        "score": expected.values["ahead/expected_agreement"],
         "architecture": expected.architecture,
     }
     assert "architecture" not in Reader(model, INPUTS, ["confidence"]).read(1)["prescreen"]

@@ -74,7 +74,7 @@ def test_a_plain_grid_is_screened_by_reused_processes(ray_session, tmp_path):
     for width in (2, 4, 8):
         assert readings(by_width[width]) == (STEPS, expected(width))
         metrics = by_width[width].metrics
-        assert metrics["prescreen"]["score"] == metrics["prescreen"]["expected_agreement"]
+        assert metrics["prescreen"]["score"] == metrics["prescreen"]["ahead/expected_agreement"]
         assert metrics["twice"] == 2.0
         assert metrics["parameters"] == sum(p.numel() for p in mlp(width).parameters())
         assert by_width[width].checkpoint is not None
