@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-# Wherever architectures are compared. Three unlike measures: how far predictions of the trained head will
-# survive a change of the input, and the features and the size of the untrained network. How far either
-# kind counts among the candidates at hand is told without labels: see comparison.py. Chosen on tuning
-# candidates of several spaces by the worst of them (docs/evidence.md).
+# Wherever architectures are compared. Three unlike measures: how far predictions of the trained head
+# will survive a change of the input, and the features and the size of the untrained network. How far
+# either kind counts among the candidates at hand is told without labels: see comparison.py. Chosen on
+# tuning candidates of several spaces by the worst of them (docs/evidence.md).
 DEFAULT_PANEL: tuple[str, ...] = ("ahead/expected_agreement", "isotropy", "flops")
 
 # For one network as it is, without earlier readings.

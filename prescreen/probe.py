@@ -14,7 +14,7 @@ from prescreen.checks import require_one_of
 from prescreen.heads.capturing import capture
 from prescreen.heads.execute import is_out_of_memory, on_device_of
 from prescreen.heads.noise import weight_noise
-from prescreen.outlook import outlook
+from prescreen.extrapolation import extrapolated
 from prescreen.panel import DEFAULT_PANEL, LONE_PANEL
 from prescreen.predictions import Link, Logits, check_link
 from prescreen.random_state import ONE_AT_A_TIME
@@ -183,7 +183,7 @@ class Probe:
         for name in self._curves.keys() & values.keys():
             earlier = [(at, value) for at, value in self._curves[name] if at < step]
             self._curves[name] = [*earlier, (step, values[name])]
-            values[name] = outlook(self._curves[name])
+            values[name] = extrapolated(self._curves[name])
         return values
 
     def _view_beside(self, head: Capture | None) -> Any:

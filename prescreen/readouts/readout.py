@@ -25,7 +25,7 @@ class Readout:
             previous reading; ``"seen"``, a Capture of inputs that the network was trained on.
         higher_is_better: which way is good.
         reference: where it was published.
-        ahead: whether a `Probe` that has read a network before gives the ``outlook`` of the readout: its
+        ahead: whether a `Probe` that has read a network before gives the ``extrapolated`` value of the readout: its
             value expected after as much training again.
 
     Raises:

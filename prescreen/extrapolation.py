@@ -1,4 +1,4 @@
-"""Outlook: where a value that grows with training will be after as much training again."""
+"""Extrapolation: where a value that grows with training will be after as much training again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def outlook(curve: Sequence[tuple[int, float]]) -> float:
+def extrapolated(curve: Sequence[tuple[int, float]]) -> float:
     """The value expected at twice the steps of the last reading: v(t) + (v(t) − v(t/2)).
 
     What training has reached rewards those that learn fast; what it still gains tells who will end

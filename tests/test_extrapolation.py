@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from prescreen.outlook import outlook
+from prescreen.extrapolation import extrapolated
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.probe import Probe
 from prescreen.readouts import get_readout
@@ -24,23 +24,23 @@ def network(seed):
 def test_a_line_in_log_steps_goes_on(slope, steps):
     """Exact whatever the steps of the readings are; step 0 is not on the line."""
     curve = [(step, 0.2 + slope * math.log(step) if step else 9.0) for step in steps]
-    assert outlook(curve) == pytest.approx(0.2 + slope * math.log(2 * steps[-1]))
+    assert extrapolated(curve) == pytest.approx(0.2 + slope * math.log(2 * steps[-1]))
 
 
 @pytest.mark.parametrize(
     "curve", [[(5, 0.3)], [(0, 0.1), (5, 0.3)], [(3, 0.1), (5, 0.3)], [(1, math.nan), (5, 0.3)]]
 )
 def test_without_a_reading_at_half_of_the_steps_it_is_the_value_itself(curve):
-    assert outlook(curve) == 0.3
+    assert extrapolated(curve) == 0.3
 
 
 def test_between_readings_half_of_the_steps_is_interpolated():
     at_half = 0.1 + (0.5 - 0.1) * math.log(3 / 2) / math.log(6 / 2)
-    assert outlook([(2, 0.1), (6, 0.5)]) == pytest.approx(2 * 0.5 - at_half)
+    assert extrapolated([(2, 0.1), (6, 0.5)]) == pytest.approx(2 * 0.5 - at_half)
 
 
 def test_it_stays_undefined():
-    assert math.isnan(outlook([(1, 0.2), (2, math.nan)]))
+    assert math.isnan(extrapolated([(1, 0.2), (2, math.nan)]))
 
 
 @pytest.mark.parametrize("name", ["confidence", "expected_agreement", "prior/gradient/feature"])
@@ -50,8 +50,8 @@ def test_a_probe_gives_the_outlook_of_what_it_read(name):
     for step in (1, 2, 4, 5):
         values = probe.read(network(step), step).values
         curve.append((step, values[name]))
-        assert values[f"ahead/{name}"] == outlook(curve)
-    assert outlook(curve) != curve[-1][1]
+        assert values[f"ahead/{name}"] == extrapolated(curve)
+    assert extrapolated(curve) != curve[-1][1]
 
 
 def test_a_step_back_forgets_what_came_later():
