@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from prescreen.captured import Capture, NonFiniteError
 from prescreen.checks import require_one_of
+from prescreen.extrapolation import extrapolated
 from prescreen.heads.capturing import capture
 from prescreen.heads.execute import is_out_of_memory, on_device_of
 from prescreen.heads.noise import weight_noise
-from prescreen.extrapolation import extrapolated
 from prescreen.panel import DEFAULT_PANEL, LONE_PANEL
 from prescreen.predictions import Link, Logits, check_link
 from prescreen.random_state import ONE_AT_A_TIME

@@ -44,7 +44,7 @@ def test_it_stays_undefined():
 
 
 @pytest.mark.parametrize("name", ["confidence", "expected_agreement", "prior/gradient/feature"])
-def test_a_probe_gives_the_outlook_of_what_it_read(name):
+def test_a_probe_extrapolates_what_it_read(name):
     probe = Probe(INPUTS, [name, f"ahead/{name}"])
     curve = []
     for step in (1, 2, 4, 5):
@@ -62,7 +62,7 @@ def test_a_step_back_forgets_what_came_later():
     assert probe.read(network(3), 4) == fresh.read(network(3), 4)
 
 
-def test_what_is_known_before_training_has_no_outlook():
+def test_what_is_known_before_training_has_nothing_ahead():
     with pytest.raises(
         ValueError, match=r"^`readouts` must name .* after ahead/, got 'ahead/flops'$"
     ):

@@ -25,8 +25,8 @@ class Readout:
             previous reading; ``"seen"``, a Capture of inputs that the network was trained on.
         higher_is_better: which way is good.
         reference: where it was published.
-        ahead: whether a `Probe` that has read a network before gives the ``extrapolated`` value of the readout: its
-            value expected after as much training again.
+        ahead: whether a `Probe` that has read the network before gives the value that is expected after
+            as much training again: see ``extrapolated``.
 
     Raises:
         ValueError: a need is unknown, or ``"network"`` comes with others: an untrained network is
