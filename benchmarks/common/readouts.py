@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prescreen import DEFAULT_PANEL, READOUTS
+from prescreen import READOUTS
 from prescreen.readouts.pairs import VIEW_WEIGHT
 
 __all__ = ["HEAD", "HEAD_PANEL", "MEASURED", "NETWORK", "PANEL", "VIEW_WEIGHT", "oriented_sign"]
@@ -11,7 +11,8 @@ __all__ = ["HEAD", "HEAD_PANEL", "MEASURED", "NETWORK", "PANEL", "VIEW_WEIGHT", 
 HEAD = {name: readout for name, readout in READOUTS.items() if readout.needs == ("head",)}
 NETWORK = {name: readout for name, readout in READOUTS.items() if readout.of_network}
 MEASURED = HEAD | NETWORK
-PANEL = DEFAULT_PANEL
+# The default panel of the results that are here. The present one asks for agreement of views instead.
+PANEL = ("sample_gradient", "isotropy", "synflow")
 # Of the head alone: the pruners' default before architectures had one default panel.
 HEAD_PANEL = ("sample_gradient", "mutual_information", "separation")
 
