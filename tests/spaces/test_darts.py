@@ -54,10 +54,12 @@ def test_parameters_equal_the_published_ones(published, every):
 
 
 def test_affine_normalisations_are_what_a_straightforward_build_has_too_many(published):
-    for row in published[::50]:
+    surplus = []
+    for row in published[::20]:
         model = build({cell: row[cell] for cell in darts.CELLS}, **FULL)
         plain = (m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and not m.affine)
-        assert 6_000 <= sum(2 * norm.num_features for norm in plain) <= 12_000
+        surplus.append(sum(2 * norm.num_features for norm in plain))
+    assert 3_200 <= min(surplus) < 8_960 < max(surplus) <= 15_232
 
 
 def test_operations_are_the_published_ones():
