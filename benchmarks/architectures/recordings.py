@@ -139,8 +139,12 @@ def _array(path: Path, key: str) -> np.ndarray[Any, Any]:
 @lru_cache(maxsize=2)  # readouts of one candidate share its predictions
 def _head(path: Path, reading: int) -> Capture:
     recording = Recording(path, 0, math.nan)
-    parts = ("features", "logits", "weight", "bias")
-    return Capture(*(recording.at(part, reading) for part in parts))
+    return Capture(
+        features=recording.at("features", reading),
+        logits=recording.at("logits", reading),
+        weight=recording.at("weight", reading),
+        bias=recording.at("bias", reading),
+    )
 
 
 def _losses(recording: Recording, reading: int) -> list[float]:

@@ -188,12 +188,15 @@ def test_scores_are_better_when_higher_and_joined_ones_are_mean_ranks(folder, tm
 
 def test_the_command_prints_a_table_and_writes_values(folder, tmp_path, toy, monkeypatch, capsys):
     monkeypatch.setattr(metrics, "bootstrap", partial(metrics.bootstrap, rounds=20))
-    scores = ["default", "parameters", "agreement@mirror", "gap/rankme"]
-    monkeypatch.setattr(
-        "sys.argv",
-        ["ask", "--spaces", "toy", "--recordings", str(folder), "--truths", str(tmp_path)]
-        + ["--scores", *scores, "--write", str(tmp_path / "written")],
-    )
+    given = {
+        "spaces": "toy",
+        "recordings": folder,
+        "truths": tmp_path,
+        "write": tmp_path / "written",
+    }
+    given["scores"] = "default parameters agreement@mirror gap/rankme"
+    words = [word for key, value in given.items() for word in (f"--{key}", *str(value).split())]
+    monkeypatch.setattr("sys.argv", ["ask", *words])
     ask.main()
     printed = capsys.readouterr().out
     assert "toy: 6 candidates for tuning, 2 more not recorded or without truth" in printed
