@@ -5,11 +5,11 @@
     python -m benchmarks.architectures.ask ... --write benchmarks/architectures/results/recorded
 
 RECORDINGS is the folder of `record` and `truth`, TRUTHS that of the published tables. A score is a
-readout, `default` (what `rank` orders by), a baseline of `recordings`, or several of them joined by
-`+`, which is the mean of their ranks. Only candidates for tuning count; with --report only those that
-are reported on. What is not recorded yet is left out and counted. `FIRST k of 12` is the share of all
-draws of 12 candidates in which the truly best one is among the first k. --write makes the tables of
-values, a CSV file a space.
+readout, `default` (what `rank` orders by), a baseline of `recordings`, `untrained.NAME` of what
+`proxies` measured, or several of them joined by `+`, which is the mean of their ranks. Only candidates
+for tuning count; with --report only those that are reported on. What is not recorded yet is left out
+and counted. `first k of 12` is the share of all draws of 12 candidates in which the truly best one is
+among the first k. --write makes the tables of values, a CSV file a space.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from benchmarks.architectures.recordings import (
     load,
 )
 from benchmarks.architectures.spaces import SPACES
+from benchmarks.baselines import AT_INITIALISATION
 from benchmarks.common.metrics import (
     Metric,
     best_among_first,
@@ -54,6 +55,7 @@ SCORES = [
     *(DEFAULT, *DEFAULT_PANEL, "confidence", "mutual_information"),
     *("agreement", "view_information", "stable_information", "flops", *BASELINES),
 ]
+UNTRAINED = "untrained."
 DRAWN = 12
 METRICS: dict[str, Metric] = {
     "ρ top half": partial(spearman_top, share=0.5),
@@ -71,7 +73,9 @@ def main() -> None:
         found = load(space, args.recordings, args.truths, report=args.report, seed=args.seed)
         print(_title(found, args), flush=True)
         if len(found.found) > 2:
-            print(table(found, args.scores, args.reading - 1), flush=True)
+            more = [f"{UNTRAINED}{name}" for name in AT_INITIALISATION if found.untrained]
+            scores = [*args.scores, *(more if args.scores is SCORES else [])]
+            print(table(found, scores, args.reading - 1), flush=True)
             if args.write is not None:
                 write(args.write / f"{space}.csv", values(found))
 
@@ -103,7 +107,7 @@ def score(found: Recordings, name: str, reading: int = -1) -> Floats:
 
     Args:
         found: the candidates.
-        name: a readout, a baseline, `default`, or several of them joined by ``+``.
+        name: a readout, a baseline, ``untrained.NAME``, ``default``, or several joined by ``+``.
         reading: which one, from 0, or from the end if it is negative.
 
     Raises:
@@ -111,6 +115,8 @@ def score(found: Recordings, name: str, reading: int = -1) -> Floats:
     """
     if "+" in name:
         return aggregate(np.stack([score(found, n, reading) for n in name.split("+")], axis=1))
+    if name.startswith(UNTRAINED):
+        return found.untrained_scores(name.removeprefix(UNTRAINED))
     if name == DEFAULT:
         return ranked(found, DEFAULT_PANEL, reading)
     sign = 1 if higher_is_better(name) else -1
@@ -144,7 +150,7 @@ def values(found: Recordings) -> list[Row]:
     rows: list[Row] = []
     for one in found.found:
         row: Row = {"run": one.name, "failure": one.failure and "failed", "number": one.number}
-        row["test_accuracy"] = one.truth
+        row |= {"test_accuracy": one.truth, **found.untrained.get(one.name, {})}
         if one.failure:
             rows.append(row)
             continue

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.architectures.proxies import UNTRAINED
 from benchmarks.architectures.record import FAILED, READINGS, RECORDED
 from benchmarks.architectures.spaces import SPACES, published_rows
 from benchmarks.architectures.table import RESULTS
+from benchmarks.baselines import AT_INITIALISATION
 from benchmarks.baselines.curves import tse, tse_e
-from benchmarks.common.results import read
+from benchmarks.common.results import Row, column, read
 from prescreen.captured import Capture, NonFiniteError
 from prescreen.predictions import Logits
 from prescreen.ranks import Floats
@@ -187,16 +189,37 @@ class Recordings:
         space: its name.
         found: those that are recorded and whose truth is known.
         missing: the number of all others that were to be recorded.
+        untrained: what `proxies` measured, by candidate.
     """
 
     space: str
     found: Sequence[Recording]
     missing: int
+    untrained: Mapping[str, Row] = field(default_factory=dict)
 
     @property
     def truth(self) -> Floats:
         """Accuracies in percent, shape (candidates,)."""
         return np.array([one.truth for one in self.found], float)
+
+    def untrained_scores(self, name: str) -> Floats:
+        """A peer's proxy at initialisation, higher is better, shape (candidates,); NaN if undefined.
+
+        Raises:
+            KeyError: proxies were not measured, or there is none of that name.
+        """
+        if not self.untrained:
+            raise KeyError(f"{name} was not measured by `proxies`")
+        baseline, rows = (
+            AT_INITIALISATION[name],
+            [self.untrained.get(o.name, {}) for o in self.found],
+        )
+        if baseline.aggregate is None:
+            values = column(rows, f"untrained.{name}")
+            return values if baseline.higher_is_better else -values
+        parts = {part: column(rows, f"untrained.{name}.{part}") for part in baseline.parts}
+        each = [{part: parts[part][row] for part in parts} for row in range(len(rows))]
+        return np.array(baseline.aggregate(each), float)
 
     def values(self, names: Sequence[str], reading: int = -1) -> dict[str, Floats]:
         """Values of all candidates by name, each of shape (candidates,), as they are published."""
@@ -228,7 +251,9 @@ def load(
                 one = Recording(path, number, math.nan)
                 if one.name in known:
                     found.append(Recording(path, number, known[one.name]))
-    return Recordings(space, found, len(planned) - len(found))
+    proxies = recordings / space / UNTRAINED
+    untrained = {row["run"]: row for row in read(proxies)} if proxies.exists() else {}
+    return Recordings(space, found, len(planned) - len(found), untrained)
 
 
 def known_truths(space: str, recordings: Path, truths: Path) -> dict[str, float]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import csv
 import random
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from prescreen.search_spaces import darts, nas_bench_101, nas_bench_201
 
-from benchmarks.architectures.nas_bench_201 import CELLS, SHUFFLE
+from benchmarks.architectures.nas_bench_201 import CELLS, FULL, SHUFFLE
 from benchmarks.architectures.own_truth import RECIPE, TIMM
 from prescreen import Candidate, Training
 from prescreen.spaces.candidate import as_candidates
@@ -47,6 +47,7 @@ class Space:
         image_size: side in pixels.
         truth_steps: of `truth`, our own training to a plateau; 0 where the truth is known already.
         reported: the candidates that are reported on; all others than those for tuning if None.
+        full: the sizes of the networks whose accuracies are published.
     """
 
     candidates: Callable[[Path | None], list[Candidate]]
@@ -55,6 +56,7 @@ class Space:
     image_size: int
     truth_steps: int = 0
     reported: slice | None = None
+    full: Mapping[str, int] = field(default_factory=dict)
 
     def chosen(self, report: bool) -> slice:
         """The numbers of the candidates for tuning, or of those that are reported on."""
@@ -108,18 +110,21 @@ SPACES = {
         training=replace(SGD, steps=1200),
         image_size=16,
         reported=CELLS["report"],
+        full=FULL,
     ),
     "nas_bench_101": Space(
         partial(published, "nas_bench_101", ("matrix", "ops"), nas_bench_101, None),
         tuning=100,
         training=replace(SGD, steps=600),
         image_size=16,
+        full={"channels": 128, "modules_per_stack": 3},
     ),
     "darts": Space(
         partial(published, "darts", ("normal", "reduce"), darts, None),
         tuning=150,
         training=replace(SGD, steps=400),
         image_size=16,
+        full={"channels": 32, "cells": 8},
     ),
     "timm": Space(
         partial(listed, TIMM), tuning=24, training=replace(ADAMW, steps=150), image_size=32

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.architectures import ask, record, recordings, spaces
+from benchmarks.architectures import ask, proxies, record, recordings, spaces
 from benchmarks.common import metrics, results
 from prescreen import DEFAULT_PANEL, READOUTS, Candidate, Probe, Training, load_task, rank
 from prescreen.tasks.images.views import shifted
@@ -213,3 +213,30 @@ def test_the_command_prints_a_table_and_writes_values(folder, tmp_path, toy, mon
     for name in (*DEFAULT_PANEL, "tse_e", "agreement", "validation_accuracy", "parameters"):
         assert last[name] == pytest.approx(recording.value(name), rel=1e-5), name
     assert last["test_accuracy"] == 60
+
+
+def test_proxies_of_the_candidates_are_scores_too(folder, tmp_path, toy):
+    found = recordings.load("toy", folder, tmp_path)
+    with pytest.raises(KeyError, match="naswot was not measured by `proxies`"):
+        ask.score(found, "untrained.naswot")
+    rows = [
+        {"run": one.name, "untrained.naswot": -float(place)}
+        | {"untrained.swap_regularised.patterns": 10.0, "untrained.swap_regularised.size": place}
+        for place, one in enumerate(found.found)
+        if one.name != "w4"
+    ]
+    path = folder / "toy" / proxies.UNTRAINED
+    results.write(path, rows)
+    try:
+        found = recordings.load("toy", folder, tmp_path)
+    finally:
+        path.unlink()
+    scores = ask.score(found, "untrained.naswot")
+    np.testing.assert_array_equal(scores, [0, math.nan, -2, -3, -4, -5])
+    sizes = np.array([0, math.nan, 2, 3, 4, 5])
+    expected = math.log(10) - (sizes / 5 - 1) ** 2
+    np.testing.assert_allclose(ask.score(found, "untrained.swap_regularised"), expected)
+    joined = ask.score(found, "untrained.naswot+parameters")
+    assert joined[0] == pytest.approx((5 + 1) / 2 / 5)
+    last = ask.values(found)[0]
+    assert last["untrained.naswot"] == 0
