@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from benchmarks.baselines import AT_INITIALISATION
-from benchmarks.baselines.az_nas import PARTS
 from benchmarks.baselines.curves import accuracy
 from benchmarks.common.images import Labelled, cpu_seconds
 from benchmarks.common.journalled import Work, journalled
@@ -53,7 +52,7 @@ def _score(given: tuple[list[Labelled], Mapping[str, Any]], candidate: Candidate
         try:
             value = baseline.function(**{need: needs[need] for need in baseline.needs})
         except Exception:  # each family signals in its own way that a proxy does not apply
-            value = dict.fromkeys(PARTS, math.nan) if baseline.aggregate else math.nan
+            value = dict.fromkeys(baseline.parts, math.nan) if baseline.parts else math.nan
         parts = value.items() if isinstance(value, dict) else [("", value)]
         values |= {f"{name}.{part}".rstrip("."): float(v) for part, v in parts}
     return [Reading(0, values, time.process_time() - start)]

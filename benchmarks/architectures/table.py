@@ -55,8 +55,9 @@ def scores(rows: Sequence[Row]) -> dict[tuple[str, str], Score]:
     for name, baseline in BASELINES.items():
         key = f"untrained.{name}" if name in AT_INITIALISATION else COLUMNS.get(name, name)
         if baseline.aggregate is not None:
-            names = [k.removeprefix(f"{key}.") for k in sorted(measured) if k.startswith(f"{key}.")]
-            parts = [{k: row.get(f"{key}.{k}", math.nan) for k in names} for row in rows]
+            if not any(f"{key}.{part}" in measured for part in baseline.parts):
+                continue
+            parts = [{k: row.get(f"{key}.{k}", math.nan) for k in baseline.parts} for row in rows]
             values = np.array(baseline.aggregate(parts))
         elif key in measured:
             values = (1.0 if baseline.higher_is_better else -1.0) * column(rows, key)

@@ -12,11 +12,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from benchmarks.baselines.az_nas import az_nas, az_nas_scores
+from benchmarks.baselines.az_nas import PARTS, az_nas, az_nas_scores
 from benchmarks.baselines.curves import accuracy, loss, tse, tse_e
 from benchmarks.baselines.gradients import grad_norm, snip, synflow, zico
 from benchmarks.baselines.networks import flops, parameters
-from benchmarks.baselines.samples import jacob_cov, naswot
+from benchmarks.baselines.samples import (
+    SWAP_PARTS,
+    jacob_cov,
+    naswot,
+    regularised_swap_scores,
+    swap,
+    swap_and_size,
+)
 
 Labels = Literal["none", "training", "validation"]
 
@@ -33,6 +40,7 @@ class Baseline:
         higher_is_better: which values belong to better architectures.
         source: the paper.
         aggregate: where a value has several parts: turns a population's values into one score each.
+        parts: the names of these parts.
     """
 
     function: Callable[..., Any]
@@ -41,11 +49,13 @@ class Baseline:
     higher_is_better: bool
     source: str
     aggregate: Callable[[Sequence[Any]], list[float]] | None = None
+    parts: tuple[str, ...] = ()
 
 
 _SHAPE = ("model", "image_shape")
 _UNLABELLED = ("model", "inputs")
 _BATCH = ("model", "inputs", "labels")
+_PENG = "ICLR 2024, arXiv 2403.04161"
 _RU = "Ru et al. 2021, arXiv 2006.04492"
 
 
@@ -63,7 +73,11 @@ AT_INITIALISATION = {
     "jacob_cov": Baseline(jacob_cov, _UNLABELLED, "none", True, "arXiv 2006.04647v1"),
     "naswot": Baseline(naswot, _UNLABELLED, "none", True, "arXiv 2006.04647v2"),
     "zico": Baseline(zico, ("model", "batches"), "training", True, "arXiv 2301.11300"),
-    "az_nas": Baseline(az_nas, _SHAPE, "none", True, "arXiv 2403.19232", az_nas_scores),
+    "az_nas": Baseline(az_nas, _SHAPE, "none", True, "arXiv 2403.19232", az_nas_scores, PARTS),
+    "swap": Baseline(swap, _UNLABELLED, "none", True, _PENG),
+    "swap_regularised": Baseline(
+        swap_and_size, _UNLABELLED, "none", True, _PENG, regularised_swap_scores, SWAP_PARTS
+    ),
 }
 AFTER_TRAINING = {
     "tse": Baseline(tse, ("losses",), "training", False, _RU),

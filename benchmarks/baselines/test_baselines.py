@@ -186,6 +186,82 @@ def test_naswot_without_difference_or_relu():
         baselines.naswot(two_layers(), IMAGE)
 
 
+def patterns_one_by_one(model, inputs, seed, draws, samples):
+    """SWAP by its definition: a set of tuples, unit by unit."""
+    generator, counts = torch.Generator().manual_seed(seed), []
+    twin = copy.deepcopy(model).train()
+    for _ in range(draws):
+        for layer in twin.modules():
+            if isinstance(layer, (nn.Conv2d, nn.Linear)):
+                layer.weight.data = torch.randn(layer.weight.shape, generator=generator)
+        x, found = inputs[:samples], set()
+        for layer in twin:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU) and x.ndim == 4:
+                units = x.detach().flatten(1).T.tolist()
+                found |= {tuple(value > 0 for value in unit) for unit in units}
+        counts.append(len(found))
+    return sum(counts) / draws
+
+
+def test_swap_counts_distinct_patterns_of_units_over_samples():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        convolutions = [nn.Conv2d(1, 3, 3, bias=False), nn.BatchNorm2d(3), nn.ReLU()]
+        convolutions += [nn.Conv2d(3, 2, 2, bias=False), nn.BatchNorm2d(2), nn.ReLU()]
+        # Of vectors nothing counts: the paper looks at feature maps.
+        model = nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(18, 4), nn.ReLU())
+        x = torch.randn(9, 1, 6, 6)
+    for samples in (4, 9):
+        expected = patterns_one_by_one(model, x, 5, 3, samples)
+        assert baselines.swap(model, x, samples=samples, draws=3, seed=5) == expected
+    # Four samples have no more than 2⁴ patterns, and two of the same kind no more than 2².
+    assert baselines.swap(model, x, samples=4) <= 16
+    assert baselines.swap(model, x[[0, 0, 1, 1]]) <= 4
+
+
+def test_swap_of_units_that_agree():
+    # The image's pixels are (+, -) and (-, +): patterns 10 and 01; a pixel that is never active: 00.
+    pixels = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(3, 2))
+    x = images([1, -1, -1], [-1, 1, -1])
+    assert baselines.swap(pixels, x) == 3
+    assert baselines.swap(pixels, images([1, 2, -1], [-1, -1, 1])) == 2
+    assert baselines.swap(pixels, images([1, 2, 3])) == 1
+
+
+def test_swap_ignores_weights_biases_and_what_normalizations_learned():
+    available = material(network())
+    expected = value("swap", available)
+    for module in available["model"].modules():
+        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d)):
+            nn.init.constant_(module.weight, 0.3)
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.constant_(module.bias, -5.0)
+    assert value("swap", available) == expected
+    other = baselines.swap(available["model"], available["inputs"], seed=1)
+    assert other != expected
+
+
+def test_swap_needs_feature_maps_and_finite_values():
+    with pytest.raises(ValueError, match="`model` must execute ReLU modules on feature maps, Seq"):
+        baselines.swap(two_layers(), IMAGE)
+    deep = [layer for _ in range(40) for layer in (nn.Conv2d(50, 50, 3, padding=1), nn.ReLU())]
+    model = nn.Sequential(nn.Conv2d(1, 50, 1), *deep)
+    assert math.isnan(baselines.swap(model, torch.ones(2, 1, 3, 3), draws=1))
+
+
+def test_regularised_swap_prefers_the_size_of_the_largest():
+    parts = [(100, 40), (100, 80), (200, 20), (math.nan, 30), (50, math.nan)]
+    scores = baselines.regularised_swap_scores(
+        [dict(zip(("patterns", "size"), part, strict=True)) for part in parts]
+    )
+    expected = [math.exp(-((size / 80 - 1) ** 2)) * patterns for patterns, size in parts]
+    assert scores == approx([math.log(one) for one in expected], nan_ok=True)
+    available = material(network())
+    found = value("swap_regularised", available)
+    assert found == {"patterns": value("swap", available), "size": value("parameters", available)}
+
+
 class Block(nn.Module):
     """A block of AZ-NAS: a module with a child."""
 
@@ -376,7 +452,9 @@ def test_model_and_random_state_are_untouched_and_values_repeat(name, training):
         assert value(name, available) == first
 
 
-@pytest.mark.parametrize("name", ["grad_norm", "snip", "jacob_cov", "naswot", "training_loss"])
+@pytest.mark.parametrize(
+    "name", ["grad_norm", "snip", "jacob_cov", "naswot", "swap", "training_loss"]
+)
 def test_order_of_samples_does_not_matter(name):
     available = material(network())
     order = [3, 1, 5, 0, 2, 4]

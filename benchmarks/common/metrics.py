@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import kendalltau, rankdata
+from scipy.stats import hypergeom, kendalltau, rankdata
 
 from prescreen.ranks import Floats
 
@@ -54,6 +54,32 @@ def regret(scores: Floats, truth: Floats, share: float) -> float:
     count = max(1, round(share * len(scores)))
     chosen = np.argsort(-_lowest_if_missing(scores), kind="stable")[:count]
     return float(truth.max() - truth[chosen].max())
+
+
+def best_among_first(scores: Floats, truth: Floats, count: int, drawn: int) -> float:
+    """How often the truly best of some random candidates is among the first ones by score.
+
+    Exact, over all draws: the i-th candidate is the best of a draw if the others are of those with a
+    lower truth, and how many of them have a higher score is hypergeometric. Candidates of equal score
+    or truth count in the given order. NaN if there are fewer than are drawn.
+
+    Args:
+        scores: (n,), NaN last.
+        truth: (n,).
+        count: how many of the first ones by score.
+        drawn: candidates in a draw, without replacement.
+    """
+    if len(truth) < drawn:
+        return math.nan
+    by_score = np.argsort(-_lowest_if_missing(scores), kind="stable")
+    place, total = np.argsort(by_score), 0.0
+    by_truth = np.argsort(-truth, kind="stable")
+    for rank, best in enumerate(by_truth[: len(truth) - drawn + 1]):
+        lower = by_truth[rank + 1 :]
+        above = int((place[lower] < place[best]).sum())
+        share = math.comb(len(lower), drawn - 1) / math.comb(len(truth), drawn)
+        total += share * float(hypergeom.cdf(count - 1, len(lower), above, drawn - 1))
+    return total
 
 
 METRICS: dict[str, Metric] = {

@@ -14,7 +14,7 @@ def command(doc: str | None, **options: Any) -> argparse.ArgumentParser:
         doc: the docstring.
         options: a tuple of words is a required argument with these choices. All others are flags: a
             type means that there is no default (None), a list takes several values of its own type,
-            and anything else is the default.
+            False is a switch, and anything else is the default.
     """
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -25,6 +25,8 @@ def command(doc: str | None, **options: Any) -> argparse.ArgumentParser:
             parser.add_argument(name, choices=given)
         elif isinstance(given, type):
             parser.add_argument(flag, type=given)
+        elif given is False:
+            parser.add_argument(flag, action="store_true")
         elif isinstance(given, list):
             parser.add_argument(flag, nargs="+", type=type(given[0]), default=given)
         else:

@@ -1,5 +1,6 @@
 """The figures of benchmark tables, against values computed by hand."""
 
+import itertools
 import math
 
 import numpy as np
@@ -98,3 +99,20 @@ def test_the_bootstrap_of_a_difference_is_paired():
     scores = truth + generator.normal(size=50)
     same = np.stack([scores, 2 * scores])  # another scale, the same order
     assert metrics.bootstrap(metrics.spearman, same, truth, rounds=50) == (0.0, 0.0)
+
+
+def test_how_often_the_best_is_among_the_first_counts_all_draws():
+    generator = np.random.default_rng(0)
+    scores, truth = generator.normal(size=(2, 9))
+    scores[3], scores[5], truth[2] = math.nan, scores[6], truth[7]
+    for drawn, count in ((4, 1), (4, 2), (5, 3), (9, 2)):
+        found = []
+        for draw in itertools.combinations(range(9), drawn):
+            best = max(draw, key=lambda one: truth[one])
+            values = [-math.inf if math.isnan(scores[one]) else scores[one] for one in draw]
+            order = sorted(range(drawn), key=lambda place: -values[place])
+            found.append(order.index(draw.index(best)) < count)
+        expected = sum(found) / len(found)
+        assert metrics.best_among_first(scores, truth, count, drawn) == pytest.approx(expected)
+    assert metrics.best_among_first(truth, truth, 1, 9) == pytest.approx(1)
+    assert math.isnan(metrics.best_among_first(scores, truth, 2, 10))

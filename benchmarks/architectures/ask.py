@@ -1,0 +1,173 @@
+"""Ask recordings: how well does any readout, baseline or rule rank, in all spaces, without training?
+
+    python -m benchmarks.architectures.ask --recordings RECORDINGS --truths TRUTHS
+    python -m benchmarks.architectures.ask ... --scores agreement agreement@mirror isotropy+flops+tse_e
+    python -m benchmarks.architectures.ask ... --write benchmarks/architectures/results/recorded
+
+RECORDINGS is the folder of `record` and `truth`, TRUTHS that of the published tables. A score is a
+readout, `default` (what `rank` orders by), a baseline of `recordings`, `untrained.NAME` of what
+`proxies` measured, or several of them joined by `+`, which is the mean of their ranks. Only candidates
+for tuning count; with --report only those that are reported on. What is not recorded yet is left out
+and counted. `first k of 12` is the share of all draws of 12 candidates in which the truly best one is
+among the first k. --write makes the tables of values, a CSV file a space.
+"""
+
+from __future__ import annotations
+
+import math
+from argparse import Namespace
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from benchmarks.architectures.record import READINGS
+from benchmarks.architectures.recordings import (
+    BASELINES,
+    Recording,
+    Recordings,
+    higher_is_better,
+    load,
+)
+from benchmarks.architectures.spaces import SPACES
+from benchmarks.baselines import AT_INITIALISATION
+from benchmarks.common.metrics import (
+    Metric,
+    best_among_first,
+    spearman,
+    spearman_top,
+    with_interval,
+)
+from benchmarks.common.options import command
+from benchmarks.common.results import Row, write
+from prescreen import DEFAULT_PANEL, READOUTS, Candidate, Reading
+from prescreen.ranking.order import order
+from prescreen.ranking.replay import Record
+from prescreen.ranks import Floats, aggregate
+from prescreen.reading import Trajectory
+from prescreen.readouts import resolve_readouts
+from prescreen.text import plain_table
+
+DEFAULT = "default"
+SCORES = [
+    *(DEFAULT, *DEFAULT_PANEL, "confidence", "mutual_information"),
+    *("agreement", "view_information", "stable_information", "flops", *BASELINES),
+]
+UNTRAINED = "untrained."
+DRAWN = 12
+METRICS: dict[str, Metric] = {
+    "ρ top half": partial(spearman_top, share=0.5),
+    f"first 2 of {DRAWN}": partial(best_among_first, count=2, drawn=DRAWN),
+    f"first 3 of {DRAWN}": partial(best_among_first, count=3, drawn=DRAWN),
+}
+
+
+def main() -> None:
+    """Print a table a space, worst scores last, or write the values."""
+    options = {"recordings": Path("prescreen-runs/recordings"), "truths": Path(), "report": False}
+    options |= {"spaces": [*SPACES], "scores": SCORES, "reading": READINGS, "seed": 0}
+    args = command(__doc__, **options, write=Path).parse_args()
+    for space in args.spaces:
+        found = load(space, args.recordings, args.truths, report=args.report, seed=args.seed)
+        print(_title(found, args), flush=True)
+        if len(found.found) > 2:
+            more = [f"{UNTRAINED}{name}" for name in AT_INITIALISATION if found.untrained]
+            scores = [*args.scores, *(more if args.scores is SCORES else [])]
+            print(table(found, scores, args.reading - 1), flush=True)
+            if args.write is not None:
+                write(args.write / f"{space}.csv", values(found))
+
+
+def _title(found: Recordings, args: Namespace) -> str:
+    kind = "reported on" if args.report else "for tuning"
+    missing = f", {found.missing} more not recorded or without truth" if found.missing else ""
+    return f"\n{found.space}: {len(found.found)} candidates {kind}{missing}"
+
+
+def table(found: Recordings, scores: Sequence[str], reading: int = -1) -> str:
+    """One line a score, best first: how well it ranks the candidates of a space."""
+    truth, lines = found.truth, []
+    for name in scores:
+        try:
+            values = score(found, name, reading)
+        except KeyError as error:
+            lines.append((-math.inf, [name, error.args[0], *[""] * len(METRICS)]))
+            continue
+        rho = spearman(values, truth)
+        figures = [f"{metric(values, truth):.2f}" for metric in METRICS.values()]
+        lines.append((rho, [name, with_interval(spearman, values, truth), *figures]))
+    ordered = sorted(lines, key=lambda line: -math.inf if math.isnan(line[0]) else line[0])
+    return plain_table(["score", "ρ", *METRICS], [line for _, line in ordered[::-1]])
+
+
+def score(found: Recordings, name: str, reading: int = -1) -> Floats:
+    """One number a candidate, higher is better; NaN where it is undefined.
+
+    Args:
+        found: the candidates.
+        name: a readout, a baseline, ``untrained.NAME``, ``default``, or several joined by ``+``.
+        reading: which one, from 0, or from the end if it is negative.
+
+    Raises:
+        KeyError: what it needs was not recorded.
+    """
+    if "+" in name:
+        return aggregate(np.stack([score(found, n, reading) for n in name.split("+")], axis=1))
+    if name.startswith(UNTRAINED):
+        return found.untrained_scores(name.removeprefix(UNTRAINED))
+    if name == DEFAULT:
+        return ranked(found, DEFAULT_PANEL, reading)
+    sign = 1 if higher_is_better(name) else -1
+    return sign * found.values([name], reading)[name]
+
+
+def ranked(found: Recordings, names: Sequence[str], reading: int = -1) -> Floats:
+    """The scores that `rank` gives the candidates for readouts; NaN for those that failed."""
+    candidates = [Candidate(one.name, {}, nn.Module) for one in found.found]
+    records = {}
+    for candidate, one in zip(candidates, found.found, strict=True):
+        trajectory = Trajectory([] if one.failure else _readings(one, names, reading))
+        status = "run" if one.failure else "finished"
+        records[candidate.key] = Record(trajectory, status, one.failure)
+    ranking = order(candidates, records, resolve_readouts(names))
+    scores = {row.name: row.score for row in ranking}
+    return np.array([scores[one.name] for one in found.found], float)
+
+
+def _readings(one: Recording, names: Sequence[str], last: int) -> list[Reading]:
+    steps = map(int, one.array("step"))
+    return [
+        Reading(step, {name: one.value(name, at) for name in names})
+        for at, step in enumerate([*steps][: last % READINGS + 1])
+    ]
+
+
+def values(found: Recordings) -> list[Row]:
+    """One row a candidate and reading at which all was recorded: all readouts and baselines."""
+    names = [n for n, one in READOUTS.items() if one.needs != ("network",)]
+    rows: list[Row] = []
+    for one in found.found:
+        row: Row = {"run": one.name, "failure": one.failure and "failed", "number": one.number}
+        row |= {"test_accuracy": one.truth, **found.untrained.get(one.name, {})}
+        if one.failure:
+            rows.append(row)
+            continue
+        fixed = {n: one.value(n) for n, readout in READOUTS.items() if readout.of_network}
+        for reading in _whole(found):
+            step: Row = {"step": int(one.array("step")[reading])}
+            of_step = {name: one.value(name, reading) for name in [*names, *BASELINES]}
+            rows.append(row | step | of_step | fixed)
+    return rows
+
+
+def _whole(found: Recordings) -> range:
+    """The readings at which everything was recorded."""
+    kept = min(len(one.array("validation_accuracy")) for one in found.found if not one.failure)
+    every = READINGS // kept
+    return range(every - 1, READINGS, every)
+
+
+if __name__ == "__main__":
+    main()
