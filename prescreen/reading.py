@@ -22,6 +22,8 @@ class Reading:
         parameters: the candidate's trainable parameters.
         architecture: a digest of the structure of the network that was measured untrained; empty if
             none was.
+        overhead: those of the seconds that reading took before this reading was stored: untrained
+            measures, readings, writing them and deciding on them.
     """
 
     step: int
@@ -30,10 +32,12 @@ class Reading:
     training_loss: float = math.nan
     parameters: int = 0
     architecture: str = ""
+    overhead: float = math.nan
 
     def to_json(self) -> dict[str, Any]:
         """A dict for strict JSON, which has no NaN or infinities: these become strings."""
         architecture = {"architecture": self.architecture} if self.architecture else {}
+        overhead = {} if math.isnan(self.overhead) else {"overhead": self.overhead}
         return {
             "step": self.step,
             "values": {name: _plain(value) for name, value in self.values.items()},
@@ -41,6 +45,7 @@ class Reading:
             "training_loss": _plain(self.training_loss),
             "parameters": self.parameters,
             **architecture,
+            **overhead,
         }
 
     @classmethod
@@ -57,6 +62,7 @@ class Reading:
             training_loss=float(data["training_loss"]),
             parameters=int(data["parameters"]),
             architecture=str(data.get("architecture", "")),
+            overhead=float(data.get("overhead", math.nan)),
         )
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, get_args
 
+import torch
 from torch import nn
 
 from prescreen.checks import require_one_of
+from prescreen.integrations.budget import Account, Meter
 from prescreen.predictions import Link
 from prescreen.probe import Probe
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
+from prescreen.readouts.network import structure
+from prescreen.tasks.rows import digest
 from prescreen.text import named_line
+from prescreen.trees import tensors_in
 
 OnError = Literal["warn", "raise"]
 
@@ -24,6 +30,8 @@ class PanelReader:
         model: the model to train. Measures of the untrained network are taken now.
         inputs: the unlabelled probe batch.
         readouts: the panel.
+        account: what trials took so far in this process.
+        budget: the share of time that reading may take; None to read whenever asked.
         who: the name of the trial in the warning.
         head: dotted name of the prediction head, if it is not found.
         link: how logits become predictions.
@@ -31,7 +39,7 @@ class PanelReader:
         on_error: if a readout fails, ``"warn"`` once and let the trial continue, or ``"raise"``.
 
     Raises:
-        ValueError: ``on_error`` is neither.
+        ValueError: ``on_error`` is neither, or the budget is not a share.
     """
 
     def __init__(
@@ -40,6 +48,8 @@ class PanelReader:
         inputs: Any,
         readouts: Readouts,
         *,
+        account: Account,
+        budget: float | None,
         who: str,
         head: str | None,
         link: Link,
@@ -47,6 +57,8 @@ class PanelReader:
         on_error: OnError,
     ) -> None:
         require_one_of("on_error", on_error, get_args(OnError))
+        self.meter = Meter(account, budget)
+        self._account = account
         self._model = model
         self._who = who
         self._on_error = on_error
@@ -59,12 +71,23 @@ class PanelReader:
             batch_statistics=batch_statistics,
             on_diverged="nan",
         )
+        self._of_network = {n: one for n, one in self._probe.readouts.items() if one.of_network}
         self._measured = False
         try:
-            self._probe.read_untrained(model)
-            self._measured = True
+            self._measured = self._measure(inputs, head, anew=budget is None)
         except Exception as error:
             self._continue_without(error)
+
+    def reading(self) -> AbstractContextManager[None]:
+        """A reading is taken and stored inside; it does not count what an accelerator had left to do."""
+        if not self._measured:  # then there is nothing to take
+            return nullcontext()
+        device = next((p.device for p in self._model.parameters()), torch.device("cpu"))
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        elif device.type == "mps":
+            torch.mps.synchronize()
+        return self.meter.reading()
 
     def read(self, step: int) -> Reading | None:
         """The panel now, with NaN if the model has diverged; None if a readout failed."""
@@ -75,6 +98,39 @@ class PanelReader:
         except Exception as error:
             self._continue_without(error)
             return None
+
+    def _measure(self, inputs: Any, head: str | None, *, anew: bool) -> bool:
+        """Measure the untrained network or, unless anew, take over what one of its architecture had.
+
+        Decisions give trials of one architecture the measures of one of them anyway.
+
+        Returns:
+            Whether the budget covers it.
+        """
+        known = self._account.known
+        key = None if anew or not self._of_network else self._key(inputs, head)
+        if not self.meter.begin(measures=bool(self._of_network) and key not in known):
+            return False
+        if key in known:
+            _, measured = known[key]
+            self._probe.load_state_dict({**self._probe.state_dict(), **measured})
+        elif self._of_network:
+            with self.meter.measuring():
+                self._probe.read_untrained(self._model)
+            state = self._probe.state_dict()
+            measured = {name: state[name] for name in ("untrained", "architecture")}
+            if key is not None:
+                known[key] = self._of_network, measured  # no other readout gets these ids
+        return True
+
+    def _key(self, inputs: Any, head: str | None) -> Any:
+        """What measures of the untrained network are known by; None if inputs have no digest."""
+        ids = tuple((name, id(one)) for name, one in self._of_network.items())
+        with self.meter.preparing():
+            try:
+                return structure(self._model), digest(*tensors_in(inputs)), ids, head
+            except (RuntimeError, TypeError):  # sparse and other tensors without plain memory
+                return None
 
     def _continue_without(self, error: Exception) -> None:
         """Warn once: no error of a readout may end a search, unless the user wants it to."""

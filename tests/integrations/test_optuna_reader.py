@@ -91,7 +91,7 @@ def test_a_diverged_model_reads_nan():
 
 def test_a_failing_readout_warns_once_and_keeps_the_trial():
     study = optuna.create_study(pruner=ReadoutPruner(**FREE))
-    reader = Reader(study.ask(), make_model(), INPUTS[:, :3])
+    reader = Reader(study.ask(), make_model(), INPUTS[:, :3], budget=None)
     with pytest.warns(
         UserWarning, match=r"^trial 0 continues without a reading: ValueError: `inputs` must be "
     ):
@@ -100,7 +100,7 @@ def test_a_failing_readout_warns_once_and_keeps_the_trial():
         warnings.simplefilter("error")
         assert reader.read(2) is None
         assert not reader.should_prune()
-    strict = Reader(study.ask(), make_model(), INPUTS[:, :3], on_error="raise")
+    strict = Reader(study.ask(), make_model(), INPUTS[:, :3], budget=None, on_error="raise")
     with pytest.raises(ValueError, match=r"^`inputs` must be "):
         strict.read(1)
 

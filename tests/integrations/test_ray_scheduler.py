@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from optuna_studies import INPUTS, make_model
+from patience import PATIENCE
 from ray import cloudpickle
 from ray.tune import Stopper
 from ray.tune.schedulers import ASHAScheduler
@@ -338,11 +339,12 @@ def test_a_stopper_looks_at_every_reading_once():
 
 def test_a_reader_gives_what_a_probe_does():
     model = make_model()
-    reader = Reader(model, INPUTS)
+    reader = Reader(model, INPUTS, budget=None)
     with torch.no_grad():
         model[0].weight.mul_(2)
     reported = reader.read(10)
     assert reported["step"] == 10
+    assert 0 < reported["prescreen"].pop("overhead") < PATIENCE
     untrained = make_model()
     probe = Probe(INPUTS)
     probe.read_untrained(untrained)
@@ -352,16 +354,19 @@ def test_a_reader_gives_what_a_probe_does():
         "score": expected.values["ahead/expected_agreement"],
         "architecture": expected.architecture,
     }
-    assert "architecture" not in Reader(model, INPUTS, ["confidence"]).read(1)["prescreen"]
+    assert (
+        "architecture"
+        not in Reader(model, INPUTS, ["confidence"], budget=None).read(1)["prescreen"]
+    )
 
 
 def test_the_score_is_the_first_readout_and_higher_is_better():
     model = make_model()
-    values = Reader(model, INPUTS, ["entropy", "confidence"]).read(1)["prescreen"]
+    values = Reader(model, INPUTS, ["entropy", "confidence"], budget=None).read(1)["prescreen"]
     assert values["score"] == -values["entropy"]
     with torch.no_grad():
         model[0].weight.fill_(math.nan)
-    values = Reader(model, INPUTS, ["entropy", "confidence"]).read(1)["prescreen"]
+    values = Reader(model, INPUTS, ["entropy", "confidence"], budget=None).read(1)["prescreen"]
     assert math.isnan(values["entropy"])
     assert values["score"] == -math.inf
 
@@ -378,11 +383,11 @@ def test_asha_stops_what_diverged_by_its_score_and_not_by_nan():
 
 
 def test_a_readout_that_fails_warns_once_and_the_trial_continues():
-    reader = Reader(make_model(), INPUTS[:, :3], ["confidence"])
+    reader = Reader(make_model(), INPUTS[:, :3], ["confidence"], budget=None)
     with pytest.warns(UserWarning, match="^the trial continues without a reading: ") as warned:
         assert [reader.read(step) for step in (1, 2)] == [{"step": 1}, {"step": 2}]
     assert len(warned) == 1
-    reader = Reader(make_model(), INPUTS[:, :3], ["confidence"], on_error="raise")
+    reader = Reader(make_model(), INPUTS[:, :3], ["confidence"], budget=None, on_error="raise")
     with pytest.raises(ValueError, match="mat1 and mat2"):
         reader.read(1)
 
@@ -390,23 +395,23 @@ def test_a_readout_that_fails_warns_once_and_the_trial_continues():
 def test_a_measure_that_fails_warns_once_and_the_trial_continues():
     readouts = {"confidence": READOUTS["confidence"], "mine": Readout(lambda n: n.no, ("network",))}
     with pytest.warns(UserWarning, match="readout 'mine' failed, AttributeError: ") as warned:
-        reader = Reader(make_model(), INPUTS, readouts)
+        reader = Reader(make_model(), INPUTS, readouts, budget=None)
     assert reader.read(1) == {"step": 1}
     assert len(warned) == 1
     with pytest.raises(RuntimeError, match=r"^readout 'mine' failed, AttributeError: "):
-        Reader(make_model(), INPUTS, readouts, on_error="raise")
+        Reader(make_model(), INPUTS, readouts, budget=None, on_error="raise")
 
 
 def test_a_score_that_is_not_defined_is_not_that_of_a_failure():
     """ASHA does not stop a trial for its activation, and a searcher learns nothing from its score."""
     readouts = {"mine": Readout(lambda n: math.nan, ("network",)), "entropy": READOUTS["entropy"]}
     model = make_model()
-    reader = Reader(model, INPUTS, readouts)
+    reader = Reader(model, INPUTS, readouts, budget=None)
     assert math.isnan(reader.read(1)["prescreen"]["score"])
     with torch.no_grad():
         model[0].weight.fill_(math.nan)
     assert reader.read(2)["prescreen"]["score"] == -math.inf
-    before = Reader(make_model(), INPUTS, ["before/divergence/none"])
+    before = Reader(make_model(), INPUTS, ["before/divergence/none"], budget=None)
     scores = [before.read(step)["prescreen"]["score"] for step in (1, 2)]
     assert math.isnan(scores[0])
     assert scores[1] == pytest.approx(0)

@@ -125,7 +125,7 @@ def test_a_stopped_trial_is_complete_to_optunas_search_alone(ray_session, tmp_pa
 def test_a_custom_trainable_reports_readings(ray_session, tmp_path):
     def own(config):
         model = small_model()
-        reader = Reader(model, INPUTS, ["confidence"])
+        reader = Reader(model, INPUTS, ["confidence"], budget=None)
         for step in range(10, 50, 10):
             with torch.no_grad():
                 model[2].weight.mul_(config["factor"])
@@ -204,3 +204,21 @@ def test_a_trial_continues_from_its_checkpoint_bit_for_bit(ray_session, tmp_path
 def test_arguments_are_checked_before_an_experiment_begins(changes, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         trainable(**{"space": SPACE, "task": make_task(), "training": BRIEF, **changes})
+
+
+def test_tune_takes_results_of_steps_that_are_not_read(ray_session, tmp_path):
+    """Also where the metric is the score; step 5 is at no point of the grid."""
+
+    def own(config):
+        reader = Reader(small_model(), INPUTS, ["confidence"])
+        for step in range(1, 6):
+            tune.report({"accuracy": step / 10, **reader.read(step)})
+
+    results = fit(own, tmp_path, num_samples=2, metric="prescreen/score", mode="max")
+    assert results.num_errors == 0
+    for result in results:
+        frame = result.metrics_dataframe
+        assert frame["step"].tolist() == [1, 2, 3, 4, 5]
+        assert "prescreen/score" in frame
+        if "prescreen/confidence" in frame:  # if the budget of this process covers the trial
+            assert frame["prescreen/confidence"].isna()[4]

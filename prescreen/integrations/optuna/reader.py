@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from optuna.pruners import BasePruner
-from optuna.trial import BaseTrial
+from optuna.study import Study
+from optuna.trial import BaseTrial, Trial
 from torch import nn
 
+from prescreen.integrations.budget import Account
 from prescreen.integrations.optuna.recorder import Recorder
 from prescreen.integrations.panel_reader import OnError, PanelReader
 from prescreen.predictions import Link
@@ -23,10 +27,13 @@ class Reader:
         reader = Reader(trial, model, unlabelled)
         for step in range(1, 1001):
             ...
-            if step % 100 == 0:
-                reader.read(step)
-                if reader.should_prune():
-                    raise optuna.TrialPruned()
+            reader.read(step)
+            if reader.should_prune():
+                raise optuna.TrialPruned()
+
+    ``read`` may be asked at every step. It decides by itself which steps are read: of the first ones at
+    or after 1, 2, 3, 4, 6, 8, 12, 16, 24, … those that the budget covers, mostly the same in all trials.
+    Decisions then depend on time; ``budget=None`` is reproducible.
 
     It also works in studies with several objectives, where Optuna itself can neither report nor prune.
     In data-parallel training let one process read and ask, and broadcast the answer.
@@ -38,6 +45,9 @@ class Reader:
         inputs: the unlabelled probe batch, the same in all trials, in the form that the model takes.
         readouts: names or a mapping, as in ``screen``; by default those of the study's pruner, or
             ``DEFAULT_PANEL``.
+        budget: the share of the study's time in this process that reading may take, with measures of
+            untrained networks, writes to the storage and decisions. The first of each kind is free. None
+            to read whenever asked.
         pruner: decides; by default the study's own pruner. If that is one of Optuna's, it is shown the
             readings: ``ReadoutPruner(study.pruner, readouts)``.
         head: dotted name of the prediction head, if it is not found.
@@ -59,6 +69,7 @@ class Reader:
         inputs: Any,
         readouts: Readouts | None = None,
         *,
+        budget: float | None = 0.02,
         pruner: BasePruner | None = None,
         head: str | None = None,
         link: Link = "softmax",
@@ -71,16 +82,23 @@ class Reader:
             model,
             inputs,
             self._recorder.readouts,
+            account=_account_of(trial),
+            budget=budget,
             who=f"trial {trial.number}",
             head=head,
             link=link,
             batch_statistics=batch_statistics,
             on_error=on_error,
         )
-        self._failed = False
+        self._has_read = False  # at the latest call
+
+    @property
+    def share(self) -> float:
+        """The share of the trial's time up to the latest call that reading took."""
+        return self._panel.meter.share
 
     def read(self, step: int) -> Reading | None:
-        """Read the model and store the reading with the trial: one write to the storage.
+        """Read the model if it is worth it, and store the reading with the trial: one write.
 
         A model that has diverged gives NaN; the pruner's ``on_nan`` decides what follows.
 
@@ -88,19 +106,47 @@ class Reader:
             step: optimizer steps taken so far; higher than at the previous reading.
 
         Returns:
-            The reading; None if it failed and ``on_error`` is ``"warn"``.
+            The reading; None if none is due, or if it failed and ``on_error`` is ``"warn"``.
 
         Raises:
             ValueError: the step is not after the last one.
             RuntimeError: the trial has ended, or the storage cannot be written.
         """
         self._recorder.require_later(step)
-        reading = self._panel.read(step)
-        self._failed = reading is None
-        if reading is None:
+        self._has_read = False
+        if not self._panel.meter.is_due(step):
             return None
-        return self._recorder.record(step, reading.values, reading.architecture)
+        with self._panel.reading():
+            reading = self._panel.read(step)
+            if reading is None:
+                return None
+            overhead = self._panel.meter.overhead
+            values, architecture = reading.values, reading.architecture
+            reading = self._recorder.record(step, values, architecture, overhead=overhead)
+        self._has_read = True
+        return reading
 
     def should_prune(self) -> bool:
-        """Whether the trial should end, as of its latest reading; if that failed, it continues."""
-        return not self._failed and self._recorder.should_prune()
+        """Whether the trial should end, as of its latest reading.
+
+        If nothing was read at the latest step, it continues, and the storage is not asked.
+        """
+        if not self._has_read:
+            return False
+        with self._panel.meter.deciding():
+            return self._recorder.should_prune()
+
+
+_accounts: WeakKeyDictionary[Study, Account] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def _account_of(trial: BaseTrial) -> Account:
+    """The account that the trials of a study share; a stand-in for a study has one for each trial."""
+    if not isinstance(trial, Trial):
+        return Account()
+    with _lock:
+        try:
+            return _accounts.setdefault(trial.study, Account())
+        except TypeError:  # without weak references
+            return Account()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -55,7 +56,14 @@ class Recorder:
         self._trajectory = trajectory(trial)
         self._start = time.perf_counter()
 
-    def record(self, step: int, values: Mapping[str, float], architecture: str = "") -> Reading:
+    def record(
+        self,
+        step: int,
+        values: Mapping[str, float],
+        architecture: str = "",
+        *,
+        overhead: float = math.nan,
+    ) -> Reading:
         """Store values that were read at a step: one write.
 
         Args:
@@ -63,6 +71,7 @@ class Recorder:
             values: readout name to value.
             architecture: a string that is equal for trials of one architecture, which measures of the
                 untrained network do not tell apart; empty if unknown.
+            overhead: seconds of the trial that reading took so far; NaN if unknown.
 
         Raises:
             ValueError: the step is not after the last one, or a readout is missing from the values.
@@ -72,7 +81,9 @@ class Recorder:
         # NumPy's numbers are not JSON: only the in-memory storage accepts them.
         plain = {name: float(value) for name, value in values.items()}
         seconds = time.perf_counter() - self._start
-        reading = Reading(int(step), plain, seconds, architecture=architecture)
+        reading = Reading(
+            int(step), plain, seconds, architecture=architecture, overhead=float(overhead)
+        )
         self.store(reading)
         return reading
 

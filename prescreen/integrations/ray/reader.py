@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
+from prescreen.integrations.budget import Account
 from prescreen.integrations.panel_reader import OnError, PanelReader
-from prescreen.integrations.ray.results import STEP, as_result, require_free_names
+from prescreen.integrations.ray.results import (
+    PREFIX,
+    SCORE,
+    STEP,
+    as_result,
+    not_due,
+    require_free_names,
+)
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.predictions import Link
 from prescreen.readouts import Readouts, resolve_readouts
+
+# Of all trials of this process, which runs one at a time.
+_ACCOUNT = Account()
 
 
 class Reader:
@@ -24,6 +37,10 @@ class Reader:
             if step % 100 == 0:
                 tune.report({"accuracy": accuracy, **reader.read(step)})
 
+    ``read`` decides by itself which steps are read: of the first ones at or after 1, 2, 3, 4, 6, 8, 12,
+    16, 24, … those that the budget covers, mostly the same in all trials. Decisions then depend on time;
+    ``budget=None`` is reproducible.
+
     In data-parallel training let one process read and report.
 
     Args:
@@ -31,6 +48,8 @@ class Reader:
             training: it measures the untrained network, if the panel needs that.
         inputs: the unlabelled probe batch, the same in all trials, in the form that the model takes.
         readouts: names or a mapping, as in ``screen``; they must include those of the scheduler.
+        budget: the share of the time of trials in this process that reading may take, with measures of
+            untrained networks. The first of each kind is free. None to read whenever asked.
         head: dotted name of the prediction head, if it is not found.
         link: how logits become predictions.
         batch_statistics: as in ``read``.
@@ -46,6 +65,7 @@ class Reader:
         inputs: Any,
         readouts: Readouts = DEFAULT_PANEL,
         *,
+        budget: float | None = 0.02,
         head: str | None = None,
         link: Link = "softmax",
         batch_statistics: bool = True,
@@ -54,10 +74,13 @@ class Reader:
         self._readouts = resolve_readouts(readouts)
         require_free_names(self._readouts)
         self._first = True
+        self._score = math.nan
         self._panel = PanelReader(
             model,
             inputs,
             self._readouts,
+            account=_ACCOUNT,
+            budget=budget,
             who="the trial",
             head=head,
             link=link,
@@ -65,8 +88,13 @@ class Reader:
             on_error=on_error,
         )
 
+    @property
+    def share(self) -> float:
+        """The share of the trial's time up to the latest call that reading took."""
+        return self._panel.meter.share
+
     def read(self, step: int) -> dict[str, Any]:
-        """Read the model.
+        """Read the model if it is worth it.
 
         A model that has diverged gives NaN, and −∞ as its score. A score of NaN is not defined for the
         model.
@@ -77,11 +105,19 @@ class Reader:
         Returns:
             ``{"step": step, "prescreen": {readout: value, …, "score": score}}``, to be reported with
             other results. The score is the panel's first readout, oriented so that higher is better.
-            With measures of the untrained network, ``"architecture"`` identifies that network. If a
-            readout failed and ``on_error`` is ``"warn"``, there is no ``"prescreen"``.
+            With measures of the untrained network, ``"architecture"`` identifies that network;
+            ``"overhead"`` is how many seconds of the trial reading took so far. If no reading is due,
+            there is only the score, of the latest reading. If a readout failed and ``on_error`` is
+            ``"warn"``, there is no ``"prescreen"``.
         """
-        reading = self._panel.read(step)
+        if not self._panel.meter.is_due(step):
+            return not_due(step, self._score)
+        with self._panel.reading():
+            reading = self._panel.read(step)
         if reading is None:
             return {STEP: int(step)}
         first, self._first = self._first, False
-        return as_result(reading, self._readouts, first=first)
+        reading = replace(reading, overhead=self._panel.meter.spent)
+        result = as_result(reading, self._readouts, first=first)
+        self._score = result[PREFIX][SCORE]
+        return result

@@ -25,15 +25,16 @@ STOPPED = "stopped"
 FAILURE = "failure"
 
 ARCHITECTURE = "architecture"
+OVERHEAD = "overhead"
 
-_OURS = (SCORE, STOPPED, FAILURE, ARCHITECTURE)
+_OURS = (SCORE, STOPPED, FAILURE, ARCHITECTURE, OVERHEAD)
 
 
 def as_result(reading: Reading, readouts: Mapping[str, Readout], *, first: bool) -> dict[str, Any]:
     """The result that a trial reports for a reading.
 
     Args:
-        reading: its architecture is reported if known.
+        reading: its architecture and overhead are reported if known.
         readouts: the values to report; the first of them is the score.
         first: whether it is the trial's first reading.
     """
@@ -45,7 +46,16 @@ def as_result(reading: Reading, readouts: Mapping[str, Readout], *, first: bool)
     failed = math.isnan(oriented[0]) and panel.failed(oriented, first=first)
     score = -math.inf if failed else oriented[0]
     architecture = {ARCHITECTURE: reading.architecture} if reading.architecture else {}
-    return {STEP: int(reading.step), PREFIX: {**values, SCORE: score, **architecture}}
+    overhead = {} if math.isnan(reading.overhead) else {OVERHEAD: reading.overhead}
+    return {STEP: int(reading.step), PREFIX: {**values, SCORE: score, **architecture, **overhead}}
+
+
+def not_due(step: int, score: float) -> dict[str, Any]:
+    """The result of a step at which no reading is due.
+
+    Tune ends an experiment over a result without the metric, which may be the score: it stays.
+    """
+    return {STEP: int(step), PREFIX: {SCORE: score}}
 
 
 def require_free_names(readouts: Mapping[str, Readout]) -> None:
@@ -62,12 +72,25 @@ def require_free_names(readouts: Mapping[str, Readout]) -> None:
 
 def reading_in(result: Mapping[str, Any], time_attr: str = STEP) -> Reading | None:
     """The reading of a result, flattened or not; None if it has none."""
-    begin = f"{PREFIX}/"
-    nested = result.get(PREFIX) or {
-        key.removeprefix(begin): value for key, value in result.items() if key.startswith(begin)
-    }
+    nested = _nested(result)
     values = {name: float(value) for name, value in nested.items() if name not in _OURS}
     if not values or time_attr not in result:
         return None
-    architecture = str(nested.get(ARCHITECTURE, ""))
-    return Reading(int(result[time_attr]), values, architecture=architecture)
+    architecture, overhead = (
+        str(nested.get(ARCHITECTURE, "")),
+        float(nested.get(OVERHEAD, math.nan)),
+    )
+    step = int(result[time_attr])
+    return Reading(step, values, architecture=architecture, overhead=overhead)
+
+
+def was_due(result: Mapping[str, Any]) -> bool:
+    """Whether a result should have a reading: not if `not_due` made it."""
+    return {*_nested(result)} != {SCORE}
+
+
+def _nested(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    begin = f"{PREFIX}/"
+    return result.get(PREFIX) or {
+        key.removeprefix(begin): value for key, value in result.items() if key.startswith(begin)
+    }

@@ -1,0 +1,1 @@
+"""Studies of users' own scripts: what pruning saves, and what it loses."""
