@@ -5,14 +5,16 @@ measures of the untrained network, such as its size. Within one family of networ
 about quality. Neither always does, and no label tells when. Two rules decide, for every pair:
 
 *Likeness.* Sizes of a ResNet and a Transformer cannot be compared. Measures of untrained networks
-count by the likeness of the two networks: the Jaccard index of the sets of kinds of their modules.
+count by the likeness of the two networks: of two kinds of modules, each drawn from those of either
+network, the chance that both are in both networks, given that both or neither are.
 
 *Trust.* Among like networks, larger ones with better features learn more in each step (Kaplan et al.
 2020, arXiv 2001.08361, for size). Where the trained head says the opposite, training has not come far
-enough: its order is that of a race's first metres. The head counts by the probability that its order
-and that of the untrained networks are positively correlated.
+enough: its order is that of a race's first metres. The head counts by the correlation of its order
+with that of the untrained networks, and in full from ½ on.
 
-Both sources have equal weight where networks are alike and agree. Nothing here is fitted to a space.
+Both sources have equal weight where networks are alike and agree. No constant is fitted to a space; the
+two forms were chosen on tuning candidates of several (docs/evidence.md).
 """
 
 from __future__ import annotations
@@ -25,9 +27,9 @@ import numpy as np
 
 from prescreen.ranks import Floats, aggregate, ranks
 
-# What is known of the correlation before any candidate is: that of two fair measures of one quality.
-# It weighs as much as the three candidates that Fisher's transformation takes away.
-_PRIOR, _PRIOR_SIZE = 0.5, 3
+# The correlation of two fair measures of one quality, of ρ ≈ .7 each. It is also what is believed before
+# there are candidates, and weighs as much as the three that Fisher's transformation takes away.
+_FAIR, _PRIOR_SIZE = 0.5, 3
 
 _WORTH_SAYING = 0.95
 
@@ -40,7 +42,7 @@ class Comparison:
         scores: mean share of pairs won, from 0 to 1, shape (candidates,).
         likeness: mean over pairs, from 0 (nothing in common) to 1; 1 if the panel has no untrained
             measure that tells candidates apart.
-        trust: probability that the trained head orders like networks at all, from 0 to 1.
+        trust: how far the trained head counts among like networks, from 0 to 1.
     """
 
     scores: Floats
@@ -58,8 +60,8 @@ class Comparison:
             )
         if self.trust < _WORTH_SAYING:
             lines.append(
-                f"The trained head has {self.trust:.2f} of its weight among like networks: so sure is "
-                "it that its order goes with that of untrained measures"
+                f"The trained head has {self.trust:.2f} of its weight among like networks: its order "
+                "hardly goes with that of untrained measures"
             )
         return tuple(lines)
 
@@ -120,7 +122,7 @@ class _Families:
         distinct = [*dict.fromkeys(kinds)]
         number = {one: index for index, one in enumerate(distinct)}
         self.of = np.array([number[one] for one in kinds])
-        self.likeness = np.array([[_jaccard(a, b) for b in distinct] for a in distinct])
+        self.likeness = np.array([[_likeness(a, b) for b in distinct] for a in distinct])
         n, sizes = len(kinds), np.bincount(self.of)
         self.mean = float((sizes @ self.likeness @ sizes - n) / (n * (n - 1)))
 
@@ -138,16 +140,20 @@ class _Families:
         return found
 
 
-def _jaccard(a: frozenset[str], b: frozenset[str]) -> float:
-    return len(a & b) / len(a | b) if a and b else 1.0
+def _likeness(a: frozenset[str], b: frozenset[str]) -> float:
+    if not (a and b):
+        return 1.0
+    shared = len(a & b) / len(a | b)  # the Jaccard index
+    return shared**2 / (shared**2 + (1 - shared) ** 2)
 
 
 def _trust(
     by_head: Floats, by_network: Floats, architectures: Sequence[str], alike: float
 ) -> float:
-    """Probability that two orders of like networks are positively correlated, with a weak prior.
+    """The correlation of two orders of like networks over that of fair measures, from 0 to 1.
 
-    Fisher's z of n networks has the variance 1 / (n − 3). Networks of one architecture are one.
+    It is the mean of Fisher's z and a weak prior, weighted by their inverse variances. Networks of one
+    architecture are one.
     """
     names = [a or str(index) for index, a in enumerate(architectures or [""] * len(by_head))]
     _, index = np.unique(names, return_inverse=True)
@@ -159,5 +165,5 @@ def _trust(
     elif seen:  # one of them ties all: there is nothing to contradict
         return 1.0
     bound = 1 - 1e-9
-    z = seen * math.atanh(min(max(r, -bound), bound)) + _PRIOR_SIZE * math.atanh(_PRIOR)
-    return 0.5 * math.erfc(-z / math.sqrt(2 * (seen + _PRIOR_SIZE)))
+    z = seen * math.atanh(min(max(r, -bound), bound)) + _PRIOR_SIZE * math.atanh(_FAIR)
+    return min(max(math.tanh(z / (seen + _PRIOR_SIZE)) / _FAIR, 0.0), 1.0)

@@ -11,9 +11,14 @@ from prescreen.ranks import aggregate
 FLAGS = (False, True, True)
 
 
-def jaccard(a, b):
+def likeness(a, b):
+    """By counting pairs of kinds: both shared, out of both or neither shared."""
     ours, theirs = set(a.split()[1:]), set(b.split()[1:])
-    return len(ours & theirs) / len(ours | theirs) if ours and theirs else 1.0
+    if not (ours and theirs):
+        return 1.0
+    shared = [kind in ours & theirs for kind in ours | theirs]
+    pairs = [(one, other) for one in shared for other in shared if one == other]
+    return pairs.count((True, True)) / len(pairs)
 
 
 def beats(a, b):
@@ -33,7 +38,7 @@ def pair_by_pair(values, flags, architectures, trust):
         for j in range(n):
             if i == j:
                 continue
-            alike = jaccard(architectures[i], architectures[j])
+            alike = likeness(architectures[i], architectures[j])
             head = 1 - alike * (1 - trust)
             by_head = np.mean([beats(values[i, k], values[j, k]) for k in trained])
             by_network = np.mean([beats(values[i, k], values[j, k]) for k in untrained])
@@ -56,7 +61,7 @@ def test_scores_equal_pairwise_counting(seed):
     found = compare(values, FLAGS, architectures)
     expected = pair_by_pair(values, FLAGS, architectures, found.trust)
     np.testing.assert_allclose(found.scores, expected, atol=1e-12)
-    alike = [jaccard(a, b) for a in architectures for b in architectures if a is not b]
+    alike = [likeness(a, b) for a in architectures for b in architectures if a is not b]
     assert found.likeness == pytest.approx(np.mean(alike))
 
 

@@ -50,10 +50,10 @@ def test_scores_are_mean_ranks():
 @pytest.mark.parametrize("name", ["same", ""])
 def test_of_one_architecture_the_trained_head_decides_alone(name):
     """Untrained measures differ by the draw of weights; unknown architectures are distinct."""
-    rows = [(name, 0.1, 1.0, 1.0), (name, 0.2, 2.0, 2.0), (name, 0.3, 3.0, 3.0)]
+    rows = [(name, i / 10, float(i), float(i)) for i in range(9)]
     ranking, _ = ranked(rows)
-    best_first = ["c0", "c1", "c2"] if name else ["c2", "c1", "c0"]
-    assert [row.name for row in ranking] == best_first
+    best_first = [f"c{i}" for i in range(9)]
+    assert [row.name for row in ranking] == best_first if name else best_first[::-1]
 
 
 def test_architectures_tie_within_and_rank_between():
