@@ -25,6 +25,7 @@ class Readout:
             previous reading; ``"seen"``, a Capture of inputs that the network was trained on.
         higher_is_better: which way is good.
         reference: where it was published.
+        degree: the power to which normalizations are raised that it is divided by, 2 for curvature.
 
     Raises:
         ValueError: a need is unknown, or ``"network"`` comes with others: an untrained network is
@@ -35,6 +36,7 @@ class Readout:
     needs: tuple[Need, ...] = ("head",)
     higher_is_better: bool = True
     reference: str = ""
+    degree: int = 1
 
     def __post_init__(self) -> None:
         unknown = set(self.needs) - set(get_args(Need))
