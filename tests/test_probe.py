@@ -195,6 +195,15 @@ def small(inputs):
     return inputs[..., :6, :6]
 
 
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.network = network()
+
+    def forward(self, x, scale):
+        return self.network(x * scale)
+
+
 # The network, its inputs, the view that is asked for, and a view of which it then is the agreement.
 SEEN_AS = {
     "images by default": (network, INPUTS, None, shifted),
@@ -210,6 +219,7 @@ SEEN_AS = {
     "noise by name": (network, INPUTS, "noise", None),
     "small images": (network, small(INPUTS), None, None),
     "predictions of every pixel": (dense_network, INPUTS, None, None),
+    "a scalar beside": (Scaled, {"scale": torch.tensor(2.0), "x": INPUTS}, None, None),
     "tables": (lambda: nn.Linear(5, 3), torch.randn(20, 5), None, None),
 }
 
