@@ -170,7 +170,7 @@ class Probe:
     def _read_head(self, model: nn.Module, step: int) -> dict[str, float]:
         subjects: dict[str, Any] = {}
         for need in self._captured:
-            is_view = need == "view" and not self._has_chosen_view
+            is_view = need == "view"
             inputs = self._view_beside(subjects.get("head")) if is_view else self._inputs[need]
             subjects[need] = self._capture(model, inputs)
         if self._follows and (before := self._before(step, subjects["head"])) is not None:
@@ -187,10 +187,12 @@ class Probe:
         return values
 
     def _view_beside(self, head: Capture | None) -> Any:
-        """The default view; a shift would move the pixels of dense predictions."""
-        samples = len(next(tensors_in(self._inputs["head"])))
-        is_dense = head is not None and head.num_samples > samples
-        return Noisy(self._inputs["head"]) if is_dense else self._inputs["view"]
+        """The view; by default noise if predictions are dense, as a shift would move their pixels."""
+        view = self._inputs["view"]
+        if head is None or self._has_chosen_view or isinstance(view, Noisy):
+            return view
+        is_dense = head.num_samples > len(next(tensors_in(view)))
+        return Noisy(self._inputs["head"]) if is_dense else view
 
     def _capture(self, model: nn.Module, inputs: Any) -> Capture:
         if isinstance(inputs, Noisy):

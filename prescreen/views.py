@@ -29,12 +29,12 @@ def view_of(inputs: Any, choice: ViewChoice) -> Any:
     """The chosen view of inputs; None if none is chosen, or the function has none of them.
 
     Raises:
-        ValueError: there is no view of this name, or the inputs are not of its kind.
+        ValueError: it is neither a function nor the name of a view, or the inputs are not of its kind.
     """
-    if isinstance(choice, str):
-        require_one_of("view", choice, VIEWS)
-        return VIEWS[choice](inputs)
-    return None if choice is None else choice(inputs)
+    if choice is None or callable(choice):
+        return None if choice is None else choice(inputs)
+    require_one_of("view", choice, VIEWS)
+    return VIEWS[choice](inputs)
 
 
 def default_view(inputs: Any) -> Any:

@@ -38,6 +38,10 @@ class Head:
     def K(self):  # noqa: N802
         return self.A.shape[1]
 
+    @property
+    def D(self):  # noqa: N802
+        return self.Z.shape[1]
+
     @cached_property
     def P(self):  # noqa: N802
         if self.link == "softmax":
@@ -173,10 +177,23 @@ def agreement(head, Q, i):
     return mean([p * q + (1 - p) * (1 - q) for p, q in zip(head.P[i], Q[i], strict=True)])
 
 
+def jensen_shannon(head, Q, i):
+    """Mean of the divergences of P and of Q from the point between them."""
+    pairs = [(head.P[i], Q[i])]
+    if head.link == "sigmoid":
+        pairs = [((p, 1 - p), (q, 1 - q)) for p, q in zip(head.P[i], Q[i], strict=True)]
+    total = 0.0
+    for p, q in pairs:
+        middle = [(a + b) / 2 for a, b in zip(p, q, strict=True)]
+        total += (kullback(p, middle) + kullback(q, middle)) / 2
+    return total
+
+
 PER_SAMPLE = {
     "gradient": lambda head, Q, i: norm(head.P[i] - Q[i]) * norm(head.Z[i]),
     "divergence": divergence,
     "agreement": agreement,
+    "jensen_shannon": jensen_shannon,
     "ood_gradient": lambda head, Q, i: norm(head.Z[i], 1) * norm(head.P[i] - Q[i], 1),
 }
 
@@ -208,6 +225,7 @@ SCALARS = {
     "batch_gradient": batch_gradient,
     "centred_batch_gradient": centred_batch_gradient,
     "quasinorm_batch_gradient": quasinorm_batch_gradient,
+    "sharpness": lambda head, Q: 0.1 * norm(head.W.ravel()) * batch_gradient(head, Q),
     "gwa": gwa,
 }
 
@@ -247,7 +265,14 @@ def fisher_trace(head, i):
     return squares[i] * residual / mean(squares)
 
 
+def curvature_trace(head, i):
+    """‖z_i‖² E‖r_i‖² over labels drawn from p_i."""
+    residual = head.K if head.link == "identity" else residual_moments(head)[1][i]
+    return norm(head.Z[i]) ** 2 * residual
+
+
 PLAIN_PER_SAMPLE = {
+    "curvature_trace": curvature_trace,
     "fisher_trace": fisher_trace,
     "entropy": entropy,
     "confidence": confidence,
@@ -347,7 +372,34 @@ def rankme(head):
     return math.exp(shannon([s / sum(singular) for s in singular]))
 
 
+@cache
+def curvature(head):
+    """Eigenvalues of the mean of g gᵀ over samples and labels drawn from P, g = r ⊗ z.
+
+    For identity links those of the mean of I ⊗ zzᵀ, the Hessian of half squared errors.
+    """
+    H = np.zeros((head.K * head.D, head.K * head.D))
+    for i, (p, z) in enumerate(zip(head.P, head.Z, strict=True)):
+        C = np.eye(head.K)
+        if head.link != "identity":
+            drawn = [(chance, p - np.array(y)) for chance, y in possible_labels(head, i)]
+            C = sum(chance * np.outer(r, r) for chance, r in drawn)
+        H += np.kron(C, np.outer(z, z)) / head.N
+    return np.linalg.eigvalsh(H)
+
+
+def curvature_rank(head):
+    return sum(curvature(head)) ** 2 / sum(curvature(head) ** 2)
+
+
+def sharpness_second_order(head):
+    return (0.1 * norm(head.W.ravel())) ** 2 * max(curvature(head)) / 2
+
+
 PLAIN_SCALARS = {
+    "curvature_largest": lambda head: max(curvature(head)),
+    "curvature_rank": curvature_rank,
+    "sharpness_second_order": sharpness_second_order,
     "nuclear": nuclear,
     "mde": mde,
     "mano": mano,
@@ -379,10 +431,17 @@ NORMALIZATIONS = {
 
 ONE_HOT_ANCHORS = {"pseudo", "gd_score", "labels"}  # the divergence from them is infinite
 SOFTMAX_ONLY = {"gd_score", "mano", "softmax_corr", "cot", "dispersion", "separation"}
+# The power to which normalizations are raised, where it is not 1.
+DEGREES = {
+    "curvature_trace": 2,
+    "curvature_largest": 2,
+    "curvature_rank": 0,
+    "sharpness_second_order": 2,
+}
 STATISTICS = {*PLAIN_PER_SAMPLE, *PLAIN_SCALARS}
 NOT_FOR_IDENTITY = {
-    *("uniform", "pseudo", "gd_score", "divergence", "agreement"),
-    *(STATISTICS - {"rankme", "fisher_trace"}),
+    *("uniform", "pseudo", "gd_score", "divergence", "agreement", "jensen_shannon"),
+    *(STATISTICS - {"rankme", "fisher_trace", *DEGREES}),
 }
 SIMILARITIES = {"agreement"}  # the nearer to the anchor, the larger
 MEANS = {*PER_SAMPLE, *PLAIN_PER_SAMPLE}
@@ -418,13 +477,17 @@ def why_undefined(link, point):
 
 def value(head, point):
     anchor, projection, normalization = point.split("/")
-    return _value(head, anchor, projection) / NORMALIZATIONS[normalization](head)
+    return _value(head, anchor, projection) / scale(head, projection, normalization)
 
 
 def per_sample(head, point):
     anchor, projection, normalization = point.split("/")
-    scale = NORMALIZATIONS[normalization](head)
-    return [v / scale for v in _samples(head, anchor, projection)]
+    divisor = scale(head, projection, normalization)
+    return [v / divisor for v in _samples(head, anchor, projection)]
+
+
+def scale(head, projection, normalization):
+    return NORMALIZATIONS[normalization](head) ** DEGREES.get(projection, 1)
 
 
 def value_against(head, Q, projection):
@@ -491,4 +554,9 @@ NAMED = {
     "separation": (separation, True, SOFTMAX),
     "rankme": (rankme, True, ANY),
     "fisher_trace": (lambda h: value(h, "none/fisher_trace/none"), False, ANY),
+    "curvature_trace": (lambda h: sum(curvature(h)), False, ANY),
+    "curvature_largest": (lambda h: max(curvature(h)), False, ANY),
+    "curvature_rank": (curvature_rank, False, ANY),
+    "sharpness_first_order": (lambda h: value(h, "pseudo/sharpness/none"), False, CLASSIFIER),
+    "sharpness_second_order": (sharpness_second_order, False, ANY),
 }  # fmt: skip

@@ -114,7 +114,8 @@ def test_the_model_stays_as_it_was():
     flags = [module.training for module in model.modules()]
     random = torch.get_rng_state()
     _, reading = read_everything(model)
-    assert all(not math.isnan(v) for n, v in reading.values.items() if n != "stable_information")
+    of_before = {name for name, one in READOUTS.items() if one.of_before}
+    assert {name for name, value in reading.values.items() if math.isnan(value)} == of_before
     assert [module.training for module in model.modules()] == flags
     assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), random)
@@ -194,6 +195,15 @@ def small(inputs):
     return inputs[..., :6, :6]
 
 
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.network = network()
+
+    def forward(self, x, scale):
+        return self.network(x * scale)
+
+
 # The network, its inputs, the view that is asked for, and a view of which it then is the agreement.
 SEEN_AS = {
     "images by default": (network, INPUTS, None, shifted),
@@ -209,6 +219,7 @@ SEEN_AS = {
     "noise by name": (network, INPUTS, "noise", None),
     "small images": (network, small(INPUTS), None, None),
     "predictions of every pixel": (dense_network, INPUTS, None, None),
+    "a scalar beside": (Scaled, {"scale": torch.tensor(2.0), "x": INPUTS}, None, None),
     "tables": (lambda: nn.Linear(5, 3), torch.randn(20, 5), None, None),
 }
 

@@ -44,10 +44,10 @@ def test_noise_is_of_the_same_inputs():
     assert view_of(IMAGES, "noise") == Noisy(IMAGES)
 
 
-def test_unknown_names_are_refused():
-    expected = f"^`view` must be one of {', '.join(VIEWS)}, got 'rotate'$"
-    with pytest.raises(ValueError, match=expected):
-        view_of(IMAGES, "rotate")
+@pytest.mark.parametrize("choice", ["rotate", 3, ["shift"]])
+def test_what_is_no_view_is_refused(choice):
+    with pytest.raises(ValueError, match=f"^`view` must be one of {', '.join(VIEWS)}, got "):
+        view_of(IMAGES, choice)
 
 
 def test_functions_and_none():

@@ -19,22 +19,26 @@ def weight_noise(model: nn.Module) -> Iterator[None]:
     """Add Gaussian noise of a tenth of its root mean square to every weight matrix; then take it away.
 
     The noise has a fixed seed. Vectors (biases, scales) stay as they are; what is shared changes once;
-    of parametrised weights the parameters change. Afterwards every parameter holds the very memory that
-    it held before, also if the block raises, and a pending backward pass is not disturbed.
+    of parametrised weights the parameters change. Matrices take their memory once more. Afterwards every
+    parameter holds the very memory that it held before, also if the block raises, and a pending backward
+    pass is not disturbed.
 
     Args:
         model: wrapped or not.
     """
-    generator = Generator().manual_seed(0)
+    generators: dict[torch.device, Generator] = {}
     held: list[tuple[nn.Parameter, Tensor]] = []
     try:
         for parameter in unwrap(model).parameters():
             if parameter.ndim > 1 and parameter.is_floating_point():
+                device = parameter.device
+                if device not in generators:
+                    generators[device] = Generator(device).manual_seed(0)
                 held.append((parameter, parameter.data))
                 # Handed over, not written into: nothing needs to be copied back, and layers that keep
                 # a second list of their weights, as LSTM does, see it as well.
                 with torch.inference_mode(parameter.is_inference()):
-                    parameter.data = _noisy(parameter.data, generator)
+                    parameter.data = _noisy(parameter.data, generators[device])
         yield
     finally:
         for parameter, data in held:
@@ -42,8 +46,7 @@ def weight_noise(model: nn.Module) -> Iterator[None]:
 
 
 def _noisy(weight: Tensor, generator: Generator) -> Tensor:
-    # Drawn on the CPU, so that it is the same on every device.
-    noise = torch.randn(weight.shape, generator=generator).to(weight.device)
     exact = weight if weight.dtype == torch.float64 else weight.float()
+    noise = torch.randn(weight.shape, generator=generator, device=weight.device, dtype=exact.dtype)
     size = SHARE * exact.square().mean().sqrt()
-    return torch.addcmul(exact, noise.to(exact.dtype), size).to(weight.dtype)
+    return noise.mul_(size).add_(exact).to(weight.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -58,7 +59,7 @@ def compose(
 
 
 def normalized(readout: Readout, normalization: str = "none") -> Readout:
-    """A readout of the head, divided by a normalization.
+    """A readout of the head, divided by a normalization to the power of its degree.
 
     Args:
         readout: needs the head alone.
@@ -71,8 +72,9 @@ def normalized(readout: Readout, normalization: str = "none") -> Readout:
         _normalized_values,
         projection=readout.function,
         normalization=_row(NORMALIZATIONS, "normalization", normalization),
+        degree=readout.degree,
     )
-    return Readout(function, readout.needs, readout.higher_is_better, readout.reference)
+    return replace(readout, function=function)
 
 
 def _grid_values(
@@ -90,8 +92,9 @@ def _normalized_values(
     *,
     projection: Callable[[Capture], Tensor | float],
     normalization: Normalization,
+    degree: int,
 ) -> Tensor | float:
-    return projection(capture) / normalization(capture)
+    return projection(capture) / normalization(capture) ** degree
 
 
 def _row(table: dict[str, Any], kind: str, key: str) -> Any:

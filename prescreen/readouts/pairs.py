@@ -6,8 +6,9 @@ from torch import Tensor
 
 from prescreen.captured import Capture
 from prescreen.predictions import Predictions
+from prescreen.readouts import mixtures
 from prescreen.readouts.anchors import before as before_anchor
-from prescreen.readouts.anchors import prior
+from prescreen.readouts.anchors import prior, require_link
 from prescreen.readouts.anchors import view as view_anchor
 from prescreen.readouts.projections import agreement as agreement_projection
 from prescreen.readouts.projections import divergence
@@ -55,6 +56,25 @@ def view_information(capture: Capture, view: Capture) -> float:
     return _information(capture) - _mean(divergence(capture, view_anchor(capture, view)))
 
 
+def averaged_information(capture: Capture, view: Capture) -> Tensor:
+    """KL(m_i ‖ m̄) of the mean M of both views' predictions, whose mean is its mutual information; (N,).
+
+    What the views do not share does not survive averaging over them.
+    """
+    require_link("readout 'averaged_information'", capture, "softmax", "sigmoid")
+    return mixtures.mixture_information([capture, view_anchor(capture, view)])
+
+
+def generalised_divergence(capture: Capture, view: Capture, before: Predictions) -> Tensor:
+    """Mean KL of three predictions to their mean: now, in another view, at the reading before; (N,).
+
+    Reference: Englesson & Azizpour 2021, arXiv 2105.04522.
+    """
+    require_link("readout 'generalised_divergence'", capture, "softmax", "sigmoid")
+    others = view_anchor(capture, view), before_anchor(capture, before)
+    return mixtures.generalised_divergence([capture, *others])
+
+
 def stable_information(capture: Capture, view: Capture, before: Predictions) -> float:
     """Mutual information less inconsistency with another view and with the previous reading."""
     with_view = _mean(divergence(capture, view_anchor(capture, view)))
@@ -75,6 +95,12 @@ PAIRS: dict[str, Readout] = {
     "agreement": Readout(agreement, ("head", "view"), reference="count"),
     "view_information": Readout(
         view_information, ("head", "view"), reference="Barber & Agakov 2003"
+    ),
+    "averaged_information": Readout(
+        averaged_information, ("head", "view"), reference="after 2208.07360"
+    ),
+    "generalised_divergence": Readout(
+        generalised_divergence, ("head", "view", "before"), False, "2105.04522"
     ),
     "stable_information": Readout(stable_information, ("head", "view", "before")),
 }

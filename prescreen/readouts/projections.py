@@ -16,9 +16,19 @@ from torch.special import xlogy
 from prescreen.captured import Capture
 from prescreen.predictions import Predictions
 from prescreen.readouts.anchors import Target, require_link
-from prescreen.readouts.residuals import centred, outer_norm, residual_block, residual_norms
+from prescreen.readouts.mixtures import divergence_of_rows
+from prescreen.readouts.residuals import (
+    centred,
+    outer_norm,
+    residual_block,
+    residual_norms,
+    target_block,
+)
 
 Projection = Callable[[Capture, Target], Tensor]
+
+# How far a weight moves where sharpness is read, as a share of its norm.
+RADIUS = 0.1
 
 
 def gradient(capture: Capture, target: Target) -> Tensor:
@@ -90,16 +100,26 @@ def agreement(capture: Capture, target: Target) -> Tensor:
 
 
 def _agreement(capture: Capture, target: Target, rows: slice) -> Tensor:
-    p = capture.predictions(rows)
-    if isinstance(target, Predictions):
-        q = target.predictions(rows).to(p)
-    elif target.dtype == torch.int64:
-        return p.gather(1, target[rows, None]).squeeze(1)
-    else:
-        q = target if target.ndim == 1 else target[rows].to(p.dtype)
+    p, q = capture.predictions(rows), target_block(capture, target, rows)
     if capture.link == "softmax":
         return (p * q).sum(1)
     return (p * q + (1 - p) * (1 - q)).mean(1)
+
+
+def jensen_shannon(capture: Capture, target: Target) -> Tensor:
+    """Mean KL of p_i and q_i to (p_i + q_i) / 2, for sigmoid links summed over classes; shape (N,).
+
+    Unlike ``divergence`` it is symmetric, bounded by log 2 (sigmoid: K log 2), and defined for hard
+    labels.
+    """
+    require_link("projection 'jensen_shannon'", capture, "softmax", "sigmoid")
+    link = capture.link
+
+    def block(rows: slice) -> Tensor:
+        p = capture.predictions(rows)
+        return divergence_of_rows([p, target_block(capture, target, rows).expand_as(p)], link)
+
+    return torch.cat([block(rows) for rows in capture.row_blocks()])
 
 
 def quasinorm_batch_gradient(capture: Capture, target: Target) -> Tensor:
@@ -110,6 +130,15 @@ def quasinorm_batch_gradient(capture: Capture, target: Target) -> Tensor:
     z = capture.features.to(capture.dtype) / capture.num_samples
     blocks = (residual_block(capture, target, classes=c) for c in capture.class_blocks())
     return torch.stack([(r.T @ z).abs().pow_(0.3).sum() for r in blocks]).sum() ** (1 / 0.3)
+
+
+def sharpness(capture: Capture, target: Target) -> Tensor:
+    """ρ‖W‖_F ‖RᵀZ‖_F / N: the largest first-order change of the loss if W moves by ρ‖W‖_F, ρ = 0.1.
+
+    Reference: after Foret et al. 2021, arXiv 2010.01412.
+    """
+    weight_norm = torch.linalg.vector_norm(capture.weight, dtype=capture.dtype)
+    return RADIUS * weight_norm * batch_gradient(capture, target)
 
 
 def ood_gradient(capture: Capture, target: Target) -> Tensor:
@@ -149,7 +178,9 @@ PROJECTIONS: dict[str, Projection] = {
     "centred_batch_gradient": centred_batch_gradient,
     "divergence": divergence,
     "agreement": agreement,
+    "jensen_shannon": jensen_shannon,
     "quasinorm_batch_gradient": quasinorm_batch_gradient,
     "ood_gradient": ood_gradient,
+    "sharpness": sharpness,
     "gwa": gwa,
 }

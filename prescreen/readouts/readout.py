@@ -25,6 +25,7 @@ class Readout:
             previous reading; ``"seen"``, a Capture of inputs that the network was trained on.
         higher_is_better: which way is good.
         reference: where it was published.
+        degree: the power to which normalizations are raised that it is divided by, 2 for curvature.
         ahead: whether a `Probe` that has read the network before gives the value that is expected after
             as much training again: see ``extrapolated``.
 
@@ -37,6 +38,7 @@ class Readout:
     needs: tuple[Need, ...] = ("head",)
     higher_is_better: bool = True
     reference: str = ""
+    degree: int = 1
     ahead: bool = False
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from prescreen.captured import Capture
 from prescreen.predictions import Predictions
@@ -25,6 +26,15 @@ def residual_block(
         return _minus_one_hot(p, target[rows], classes.start or 0)
     q = target[classes] if target.ndim == 1 else target[rows, classes].to(p.dtype)
     return p - q
+
+
+def target_block(capture: Capture, target: Target, rows: slice = slice(None)) -> Tensor:
+    """A block of Q, shape (rows, K), or (K,) if all samples share it."""
+    if isinstance(target, Predictions):
+        return target.predictions(rows).to(capture.logits.device, capture.dtype)
+    if target.dtype == torch.int64:
+        return one_hot(target[rows], capture.num_classes).to(capture.dtype)
+    return target if target.ndim == 1 else target[rows].to(capture.dtype)
 
 
 def residual_norms(capture: Capture, target: Target, order: float = 2) -> Tensor:

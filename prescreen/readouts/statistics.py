@@ -14,6 +14,13 @@ from torch.nn.functional import logsigmoid, softplus
 
 from prescreen.captured import Capture
 from prescreen.readouts.anchors import require_link
+from prescreen.readouts.curvature import (
+    curvature_largest,
+    curvature_rank,
+    curvature_trace,
+    fisher_trace,
+    sharpness_second_order,
+)
 from prescreen.readouts.linear_algebra import gram, gram_singular_values, singular_values
 from prescreen.readouts.residuals import centred
 
@@ -160,22 +167,6 @@ def separation(capture: Capture) -> Tensor:
     return _between_classes(capture, z) / variance
 
 
-def fisher_trace(capture: Capture) -> Tensor:
-    """‖z_i‖²·Σ_k p_ik(1 − p_ik) over mean ‖z‖²: the trace of the head's Fisher information; (N,).
-
-    Their mean is tr H / mean ‖z‖² with H the Fisher information of the head's weight. H is the Hessian
-    of the cross-entropy for any labels, and the squared head gradient expected under labels drawn from
-    P. Scaling features by c multiplies H by c²; the division removes this factor. For identity links
-    H = I ⊗ ZᵀZ / N, and the value is K.
-    """
-    squares = capture.feature_norms.square()
-    relative = squares / squares.mean()
-    if capture.link == "identity":
-        return relative * capture.num_classes
-    # For softmax the sum is 1 − ‖p‖², free of that form's cancellation.
-    return relative * _over_rows(capture, lambda rows: _variance(capture.predictions(rows)).sum(1))
-
-
 def rankme(capture: Capture) -> Tensor:
     """Exp of the entropy of the singular values of Z over their sum: an effective rank.
 
@@ -193,10 +184,6 @@ def _between_classes(capture: Capture, z: Tensor) -> Tensor:
         return z.new_zeros(())  # exactly 0, without the rounding error of the mean
     sums = z.new_zeros(len(sizes), z.shape[1]).index_add_(0, members, z)
     return (torch.linalg.vector_norm(sums, dim=1).square() / sizes).sum() / capture.num_samples
-
-
-def _variance(p: Tensor) -> Tensor:
-    return p * (1 - p)
 
 
 def _over_rows(capture: Capture, block: Callable[[slice], Tensor]) -> Tensor:
@@ -225,11 +212,13 @@ class Statistic(NamedTuple):
         function: of a capture; its values have shape (), or (N,) if the readout is their mean.
         better: which way is good, "higher" or "lower".
         reference: where it was published.
+        degree: the power to which normalizations are raised that it is divided by.
     """
 
     function: Callable[[Capture], Tensor]
     better: str
     reference: str
+    degree: int = 1
 
 
 STATISTICS: dict[str, Statistic] = {
@@ -246,4 +235,8 @@ STATISTICS: dict[str, Statistic] = {
     "separation": Statistic(separation, "higher", "after 2303.15488"),
     "rankme": Statistic(rankme, "higher", "2210.02885"),
     "fisher_trace": Statistic(fisher_trace, "lower", "Hessian of the cross-entropy"),
+    "curvature_trace": Statistic(curvature_trace, "lower", "Hessian of the cross-entropy", 2),
+    "curvature_largest": Statistic(curvature_largest, "lower", "Hessian of the cross-entropy", 2),
+    "curvature_rank": Statistic(curvature_rank, "lower", "Hessian of the cross-entropy", 0),
+    "sharpness_second_order": Statistic(sharpness_second_order, "lower", "after 2010.01412", 2),
 }

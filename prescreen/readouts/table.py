@@ -41,7 +41,7 @@ class _Statistics(Mapping[str, Readout]):
 
 @lru_cache  # the same readout every time
 def _of_statistic(row: Statistic) -> Readout:
-    return Readout(row.function, ("head",), row.better == "higher", row.reference)
+    return Readout(row.function, ("head",), row.better == "higher", row.reference, row.degree)
 
 
 _POINTS: dict[str, Readout] = {
@@ -55,6 +55,7 @@ _POINTS: dict[str, Readout] = {
     "gd_score": _grid("gd_score/quasinorm_batch_gradient/none", "higher", "2401.08909"),
     "gradnorm_ood": _grid("uniform/ood_gradient/none", "higher", "2110.00218"),
     "gwa": _grid("pseudo/gwa/none", "higher", "NeurIPS 2025, hlzl/gwa"),
+    "sharpness_first_order": _grid("pseudo/sharpness/none", "lower", "after 2010.01412"),
     "mutual_information": _grid("prior/divergence/none", "higher", "2208.07360"),
 }
 

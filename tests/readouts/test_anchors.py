@@ -86,6 +86,7 @@ def readings_by_autograd(capture, q):
         "centred_batch_gradient": centred.norm(),
         "quasinorm_batch_gradient": batch.abs().pow(0.3).sum() ** (1 / 0.3),
         "ood_gradient": singles.flatten(1).abs().sum(1).mean(),
+        "sharpness": 0.1 * w.norm() * batch.norm(),
         "gwa": cosines.mean() / (kurtosis + 1.2),
     }
 

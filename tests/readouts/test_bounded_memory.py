@@ -49,8 +49,12 @@ def wide_tensors():
     return {dtype: [t.to(dtype) for t in (z, z @ w.T, w)] for dtype in (FLOAT, HALF)}
 
 
+# An eigenvector of the curvature has the size of the weight.
+OF_WEIGHT = ("curvature_largest", "sharpness_second_order")
 HEAD = [name for name, readout in READOUTS.items() if readout.needs[0] == "head"]
-CASES = [(name, FLOAT) for name in [*HEAD, *oracle.points("softmax", ["none"])]]
+HEAD = [name for name in HEAD if name not in OF_WEIGHT]
+POINTS = [p for p in oracle.points("softmax", ["none"]) if p.split("/")[1] not in OF_WEIGHT]
+CASES = [(name, FLOAT) for name in [*HEAD, *POINTS]]
 CASES += [(name, HALF) for name in HEAD]
 
 
@@ -68,6 +72,19 @@ def test_a_large_vocabulary_costs_no_second_matrix(wide_tensors, monkeypatch, na
     assert allocations.largest <= BLOCK
     # Float64 copies and temporaries of one expression: a few blocks, not the matrix.
     assert allocations.peak_bytes <= 8 * BLOCK * 4
+
+
+@pytest.mark.parametrize("name", OF_WEIGHT)
+def test_the_largest_curvature_costs_a_few_matrices_of_the_size_of_the_weight(
+    wide_tensors, monkeypatch, name
+):
+    monkeypatch.setattr(prescreen.predictions, "BLOCK_ELEMENTS", BLOCK)
+    monkeypatch.setattr("prescreen.readouts.linear_algebra._MAX_STEPS", 5)
+    tensors = wide_tensors[FLOAT]
+    with Allocations(*tensors) as allocations:
+        get_readout(name)(Capture(*tensors))
+    assert allocations.largest <= K * D
+    assert allocations.peak_bytes <= (5 * K * D + 8 * BLOCK) * 4
 
 
 def test_allocations_are_seen():

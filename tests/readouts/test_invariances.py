@@ -38,6 +38,8 @@ FEATURE_SCALE = {
     "centred_batch_gradient": 1,
     "quasinorm_batch_gradient": 1,
     "ood_gradient": 1,
+    "curvature_trace": 2,
+    "curvature_largest": 2,
     "head": -1,
     "feature": 1,
     "centred_feature": 1,
@@ -49,6 +51,8 @@ HEAD_SCALE = {
     "centred_batch_gradient": 1,
     "quasinorm_batch_gradient": 1,
     "ood_gradient": 1,
+    "sharpness": 2,
+    "sharpness_second_order": 2,
     "head": 1,
     "both": 1,
 }
@@ -130,7 +134,8 @@ def test_a_constant_added_to_every_logit(make_capture):
 
 def degree(powers, point):
     _, projection, normalization = point.split("/")
-    return powers.get(projection, 0) - powers.get(normalization, 0)
+    degree = oracle.DEGREES.get(projection, 1)
+    return powers.get(projection, 0) - degree * powers.get(normalization, 0)
 
 
 @pytest.mark.parametrize("c", [0.1, 7.0])
