@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from prescreen.cli.output import show
 from prescreen.panel import CHECKPOINT_PANEL, DEFAULT_PANEL
 from prescreen.readouts import ANCHORS, NORMALIZATIONS, PROJECTIONS, READOUTS
+from prescreen.readouts.table import AHEAD
 from prescreen.spaces.space import space_names
 from prescreen.text import plain_table
 
@@ -19,7 +20,10 @@ _PARTS: dict[str, Iterable[str]] = {
 
 def readouts_command() -> None:
     """List the readouts, what each of them needs, and the parts for composing others."""
-    panels = dict.fromkeys(DEFAULT_PANEL, "architectures")
+    panels = {
+        name.removeprefix(AHEAD): f"architectures{', ahead' if name.startswith(AHEAD) else ''}"
+        for name in DEFAULT_PANEL
+    }
     panels |= dict.fromkeys(CHECKPOINT_PANEL, "checkpoints")
     rows = [
         [
@@ -35,7 +39,8 @@ def readouts_command() -> None:
     show("\nCompose others as anchor/projection/normalization:")
     for part, table in _PARTS.items():
         show(f"  {part:14} {', '.join(table)}")
-    show("\nCompare seen with unseen inputs as gap/NAME, for readouts that need only the head.")
+    show("\nWhat a readout is expected to be after as much training again: ahead/NAME.")
+    show("Compare seen with unseen inputs as gap/NAME, for readouts that need only the head.")
 
 
 def spaces_command() -> None:

@@ -19,7 +19,7 @@ from prescreen.readouts.statistics import STATISTICS, Statistic
 Readouts = Sequence[str] | Mapping[str, Readout]
 
 _GAP = "gap/"
-_AHEAD = "ahead/"
+AHEAD = "ahead/"
 
 
 def _grid(point: str, better: str, source: str) -> Readout:
@@ -80,8 +80,8 @@ def get_readout(name: str) -> Readout:
     """
     if name in READOUTS:
         return READOUTS[name]
-    if name.startswith(_AHEAD):
-        readout = get_readout(name.removeprefix(_AHEAD))
+    if name.startswith(AHEAD):
+        readout = get_readout(name.removeprefix(AHEAD))
         if readout.of_network:
             raise ValueError(
                 f"`readouts` must name a readout of the trained network after ahead/, got {name!r}"

@@ -55,6 +55,15 @@ def test_values_are_those_of_the_definitions(looks):
         assert readout.per_sample(*subjects).tolist() == pytest.approx(values.tolist()), name
 
 
+def test_outputs_without_a_link_agree_in_what_varies_in_both_views(make_capture):
+    """Their covariance, summed over outputs: the variance of one view if it is the other one too."""
+    head, view = (make_capture(link="identity", seed=seed) for seed in (0, 5))
+    a, b = head.logits.double().numpy(), view.logits.double().numpy()
+    expected = sum(np.cov(a[:, k], b[:, k], bias=True)[0, 1] for k in range(a.shape[1]))
+    assert READOUTS["expected_agreement"](head, view) == pytest.approx(expected)
+    assert READOUTS["expected_agreement"](head, head) == pytest.approx(a.var(axis=0).sum())
+
+
 def test_a_point_of_the_grid(looks):
     head, view, _ = looks
     assert READOUTS["expected_agreement"](head, view) == get_readout("view/agreement/none")(

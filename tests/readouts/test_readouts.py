@@ -217,7 +217,7 @@ def test_score_is_oriented_so_that_higher_is_better():
 
 def test_get_readout_takes_names_and_places_in_the_grid():
     assert all(get_readout(name) is READOUTS[name] for name in READOUTS)
-    assert set(DEFAULT_PANEL) <= set(READOUTS)
+    assert {name.removeprefix("ahead/") for name in DEFAULT_PANEL} <= set(READOUTS)
     functions = PROJECTIONS | {name: row.function for name, row in STATISTICS.items()}
     for point in ("pseudo/gradient/head", "view/divergence/none", "none/entropy/feature"):
         readout = get_readout(point)
