@@ -5,18 +5,19 @@
     python -m benchmarks.architectures.ask ... --write benchmarks/architectures/results/recorded
 
 RECORDINGS is the folder of `record` and `truth`, TRUTHS that of the published tables. A score is a
-readout, `default` (what `rank` orders by), a baseline of `recordings`, `untrained.NAME` of what
+readout, `default` (what `rank` orders by), a baseline of `recording`, `untrained.NAME` of what
 `proxies` measured, or several of them joined by `+`, which is the mean of their ranks. Only candidates
 for tuning count; with --report only those that are reported on. What is not recorded yet is left out
 and counted. `first k of 12` is the share of all draws of 12 candidates in which the truly best one is
-among the first k. --write makes the tables of values, a CSV file a space.
+among the first k. The last table has ρ in all spaces, the score with the best worst case first. --write
+makes the tables of values, a CSV file a space.
 """
 
 from __future__ import annotations
 
 import math
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,13 +25,8 @@ import numpy as np
 from torch import nn
 
 from benchmarks.architectures.record import READINGS
-from benchmarks.architectures.recordings import (
-    BASELINES,
-    Recording,
-    Recordings,
-    higher_is_better,
-    load,
-)
+from benchmarks.architectures.recording import BASELINES, Recording, higher_is_better
+from benchmarks.architectures.recordings import Recordings, load
 from benchmarks.architectures.spaces import SPACES
 from benchmarks.baselines import AT_INITIALISATION
 from benchmarks.common.metrics import (
@@ -65,19 +61,23 @@ METRICS: dict[str, Metric] = {
 
 
 def main() -> None:
-    """Print a table a space, worst scores last, or write the values."""
+    """Print a table a space and one over spaces; write the values if asked to."""
     options = {"recordings": Path("prescreen-runs/recordings"), "truths": Path(), "report": False}
     options |= {"spaces": [*SPACES], "scores": SCORES, "reading": READINGS, "seed": 0}
     args = command(__doc__, **options, write=Path).parse_args()
+    columns: dict[str, dict[str, float]] = {}
     for space in args.spaces:
         found = load(space, args.recordings, args.truths, report=args.report, seed=args.seed)
         print(_title(found, args), flush=True)
         if len(found.found) > 2:
             more = [f"{UNTRAINED}{name}" for name in AT_INITIALISATION if found.untrained]
             scores = [*args.scores, *(more if args.scores is SCORES else [])]
-            print(table(found, scores, args.reading - 1), flush=True)
+            printed, columns[space] = table(found, scores, args.reading - 1)
+            print(printed, flush=True)
             if args.write is not None:
                 write(args.write / f"{space}.csv", values(found))
+    if len(columns) > 1:
+        print(f"\nρ over spaces\n{worst_cases(columns)}")
 
 
 def _title(found: Recordings, args: Namespace) -> str:
@@ -86,20 +86,43 @@ def _title(found: Recordings, args: Namespace) -> str:
     return f"\n{found.space}: {len(found.found)} candidates {kind}{missing}"
 
 
-def table(found: Recordings, scores: Sequence[str], reading: int = -1) -> str:
-    """One line a score, best first: how well it ranks the candidates of a space."""
-    truth, lines = found.truth, []
+def table(
+    found: Recordings, scores: Sequence[str], reading: int = -1
+) -> tuple[str, dict[str, float]]:
+    """How well scores rank the candidates of a space, one line each, best first; and their ρ."""
+    truth, lines, known, unknown = found.truth, {}, {}, []
     for name in scores:
         try:
             values = score(found, name, reading)
         except KeyError as error:
-            lines.append((-math.inf, [name, error.args[0], *[""] * len(METRICS)]))
+            unknown.append(f"left out: {error.args[0]}")
             continue
-        rho = spearman(values, truth)
-        figures = [f"{metric(values, truth):.2f}" for metric in METRICS.values()]
-        lines.append((rho, [name, with_interval(spearman, values, truth), *figures]))
-    ordered = sorted(lines, key=lambda line: -math.inf if math.isnan(line[0]) else line[0])
-    return plain_table(["score", "ρ", *METRICS], [line for _, line in ordered[::-1]])
+        known[name] = spearman(values, truth)
+        lines[name] = [name, with_interval(spearman, values, truth)]
+        lines[name] += [_figure(metric(values, truth)) for metric in METRICS.values()]
+    ordered = sorted(known, key=lambda name: -_or_lowest(known[name]))
+    printed = plain_table(["score", "ρ", *METRICS], [lines[name] for name in ordered])
+    return "\n".join([printed, *unknown]), known
+
+
+def worst_cases(columns: Mapping[str, Mapping[str, float]]) -> str:
+    """ρ by score and space, the score with the highest worst case first."""
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    rows = {name: [columns[space].get(name, math.nan) for space in columns] for name in names}
+    worst = {name: min(map(_or_lowest, row)) for name, row in rows.items()}
+    lines = [
+        [name, _figure(worst[name]), *map(_figure, rows[name])]
+        for name in sorted(rows, key=lambda name: -worst[name])
+    ]
+    return plain_table(["score", "worst", *columns], lines)
+
+
+def _figure(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "-"
+
+
+def _or_lowest(rho: float) -> float:
+    return -math.inf if math.isnan(rho) else rho
 
 
 def score(found: Recordings, name: str, reading: int = -1) -> Floats:
