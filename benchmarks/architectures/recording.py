@@ -17,11 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.architectures.record import FAILED, READINGS, RECORDED
+from benchmarks.architectures.record import FAILED, RECORDED
 from benchmarks.baselines.curves import tse, tse_e
 from prescreen.captured import Capture, NonFiniteError
 from prescreen.predictions import Logits
 from prescreen.readouts import get_readout
+
+QUARTERS = 4
 
 # The share of the steps whose mean loss is TSE-E.
 LATE = 1 / 4
@@ -53,6 +55,15 @@ class Recording:
             return self.path.read_text().splitlines()[0]
         return str(self.array("name"))
 
+    @property
+    def readings(self) -> int:
+        """How many there are, a multiple of `QUARTERS`."""
+        return len(self.array("step"))
+
+    def quarter(self, number: int) -> int:
+        """The reading at the end of a quarter of the training, from 1 to 4."""
+        return number * self.readings // QUARTERS - 1
+
     def array(self, key: str) -> np.ndarray[Any, Any]:
         """An array as it is in the file.
 
@@ -72,10 +83,10 @@ class Recording:
             KeyError: this was not recorded at that reading.
         """
         kept = self.array(key)
-        every = READINGS // len(kept)
-        place, rest = divmod(reading % READINGS + 1, every)
+        number = reading % self.readings + 1
+        place, rest = divmod(number, self.readings // len(kept))
         if rest:
-            raise KeyError(f"{key} was not recorded at reading {reading % READINGS + 1}")
+            raise KeyError(f"{key} was not recorded at reading {number}")
         return torch.from_numpy(np.asarray(kept[place - 1], np.float32))
 
     def head(self, reading: int = -1) -> Capture:
@@ -84,14 +95,15 @@ class Recording:
         Raises:
             NonFiniteError: a value was beyond half precision.
         """
-        return _head(self.path, reading % READINGS)
+        return _head(self.path, reading % self.readings)
 
     def value(self, name: str, reading: int = -1) -> float:
         """One number of the candidate; NaN if it failed or if the number is undefined for it.
 
         Args:
             name: one of `BASELINES`, or a readout. The view of a readout that needs one is shifted;
-                ``agreement@mirror`` takes another one of those that were recorded.
+                ``agreement@mirror`` takes another one of those that were recorded. The reading before
+                is a quarter of the training earlier, as `rank` reads by default.
             reading: as for `at`.
 
         Raises:
@@ -105,7 +117,7 @@ class Recording:
             return BASELINES[name][0](self, reading)
         if readout.of_network:
             return float(self.array(f"untrained.{name}"))
-        if readout.of_before and reading % READINGS == 0:
+        if readout.of_before and self._before(reading) < 0:
             return math.nan
         view = name.partition("@")[2] or "shift"
         try:
@@ -115,11 +127,14 @@ class Recording:
         except AttributeError as error:  # of views and seen inputs there are no features
             raise KeyError(f"{name} needs what was not recorded: {error}") from None
 
+    def _before(self, reading: int) -> int:
+        return reading % self.readings - self.readings // QUARTERS
+
     def _subject(self, need: str, view: str, reading: int) -> Capture | Logits:
         if need == "head":
             return self.head(reading)
         if need == "before":
-            return Logits(self.at("logits", reading % READINGS - 1))
+            return Logits(self.at("logits", self._before(reading)))
         return Logits(self.at(f"logits.{view}" if need == "view" else f"logits.{need}", reading))
 
 

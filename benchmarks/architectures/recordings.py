@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.architectures.proxies import UNTRAINED
 from benchmarks.architectures.record import FAILED, RECORDED
-from benchmarks.architectures.recording import Recording
+from benchmarks.architectures.recording import QUARTERS, Recording
 from benchmarks.architectures.spaces import SPACES, published_rows
 from benchmarks.architectures.table import RESULTS
 from benchmarks.baselines import AT_INITIALISATION
@@ -63,9 +63,17 @@ class Recordings:
         each = [{part: parts[part][row] for part in parts} for row in range(len(rows))]
         return np.array(baseline.aggregate(each), float)
 
-    def values(self, names: Sequence[str], reading: int = -1) -> dict[str, Floats]:
-        """Values of all candidates by name, each of shape (candidates,), as they are published."""
-        rows = [[one.value(name, reading) for name in names] for one in self.found]
+    def values(self, names: Sequence[str], quarter: int = QUARTERS) -> dict[str, Floats]:
+        """Values of all candidates by name, each of shape (candidates,), as they are published.
+
+        Args:
+            names: as for `Recording.value`.
+            quarter: of the training, at whose end they are read.
+        """
+        rows = [
+            [math.nan if o.failure else o.value(name, o.quarter(quarter)) for name in names]
+            for o in self.found
+        ]
         columns = np.array(rows, float).reshape(len(self.found), len(names)).T
         return dict(zip(names, columns, strict=True))
 

@@ -51,7 +51,9 @@ def folder(task, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(record, "_data", [(task, (images, torch.zeros(50, dtype=torch.int64)))])
         for number, one in enumerate(candidates()[:-1]):
-            told = record._record(out / "toy" / "seed-0" / f"{number:04d}", one, TRAINING)
+            told = record._record(
+                out / "toy" / "seed-0" / f"{number:04d}", one, TRAINING, record.Extent()
+            )
             assert told.endswith(" s") or "no such network" in told
     for number, (name, truth) in enumerate(TRUTHS.items()):
         curve = {"name": name, "accuracy": [10.0, truth]}
@@ -105,12 +107,29 @@ def test_readouts_are_those_of_a_live_reading(folder, task):
     probe.read_untrained(model)
     recording = Recording(folder / "toy" / "seed-0" / "0003.npz", 3, 1.0)
     for step in brief_training(model, task, TRAINING):
-        if step.number % 2 == 0:
+        if step.number % 4 == 0:
             live = probe.read(model, step.number).values
             for name in names:
                 value = recording.value(name, step.number // 2 - 1)
                 assert value == pytest.approx(live[name], rel=0.02, abs=2e-3, nan_ok=True), name
     assert recording.value("parameters") == sum(p.numel() for p in model.parameters())
+
+
+def test_light_recordings_are_read_alike(task, folder, tmp_path):
+    validation = task.probe[:50], torch.zeros(50, dtype=torch.int64)
+    arrays = record.record(candidates()[3], task, validation, TRAINING, record.LIGHT)
+    np.savez(tmp_path / "0003.npz", name="w16", **arrays)
+    light = Recording(tmp_path / "0003.npz", 3, 1.0)
+    whole = Recording(folder / "toy" / "seed-0" / "0003.npz", 3, 1.0)
+    assert (light.readings, whole.readings) == (4, 8)
+    assert light.array("logits.mirror").shape[0] == 1
+    for name in ("confidence", "agreement", "stable_information", "tse_e"):
+        for quarter in (1, 2, 3, 4):
+            expected = whole.value(name, whole.quarter(quarter))
+            assert light.value(name, light.quarter(quarter)) == pytest.approx(expected, nan_ok=True)
+    assert light.value("agreement@mirror") == whole.value("agreement@mirror")
+    with pytest.raises(KeyError, match="mirror was not recorded at reading 3"):
+        light.value("agreement@mirror", 2)
 
 
 def test_baselines_of_a_recording(folder):
@@ -168,7 +187,7 @@ def test_candidates_without_recording_or_truth_are_counted(folder, tmp_path, toy
 def test_the_default_score_is_that_of_rank(folder, tmp_path, toy, task):
     found = recordings.load("toy", folder, tmp_path)
     known = [c for c in candidates()[:-1] if c.name != "w8"]  # it has no truth
-    ranking = rank(known, task, training=TRAINING, readings=record.READINGS)
+    ranking = rank(known, task, training=TRAINING, readings=4)
     expected = {row.name: row.score for row in ranking}
     scores = ask.score(found, "default")
     for one, score in zip(found.found, scores, strict=True):
