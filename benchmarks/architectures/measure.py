@@ -55,7 +55,7 @@ def _score(given: tuple[list[Labelled], Mapping[str, Any]], candidate: Candidate
             value = dict.fromkeys(baseline.parts, math.nan) if baseline.parts else math.nan
         parts = value.items() if isinstance(value, dict) else [("", value)]
         values |= {f"{name}.{part}".rstrip("."): float(v) for part, v in parts}
-    return [Reading(0, values, time.process_time() - start)]
+    return [Reading(1, values, time.process_time() - start)]  # the journal takes no step 0
 
 
 def train_briefly(

@@ -3,12 +3,13 @@
     python -m benchmarks.architectures.record nas_bench_101 --data DATA --truths TRUTHS
 
 For every candidate OUT/SPACE/seed-S/NUMBER.npz holds the loss of every step, the measures of the
-untrained network and, at `READINGS` evenly spaced steps, in half precision: what `capture` gives on the
-probe batch (features, logits, weight, bias) and the logits of the shifted probe batch. Every second
-reading also has the logits of other views, of slightly changed weights, in evaluation mode and of inputs
-seen in training, and the accuracy on validation images. DATA is a folder of CIFAR-10 in parquet files,
-TRUTHS the folder of the published tables. What is there is not measured again: if it is interrupted,
-rerun it. Candidates that fail leave NUMBER.txt with the reason. `ask` reads recordings.
+untrained network and, at 8 evenly spaced steps, in half precision: what `capture` gives on the probe
+batch (features, logits, weight, bias) and the logits of the shifted probe batch. Every second reading
+also has the logits of other views, of slightly changed weights, in evaluation mode and of inputs seen in
+training, and the accuracy on validation images. With --light there are 4 readings, of which only the
+last is whole, and half as many probe images. DATA is a folder of CIFAR-10 in parquet files, TRUTHS the
+folder of the published tables. What is there is not measured again: if it is interrupted, rerun it.
+Candidates that fail leave NUMBER.txt with the reason. `ask` reads recordings.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,18 @@ from prescreen.tasks.images.views import shifted
 from prescreen.training.loop import BriefTraining
 
 PROBE, VALIDATION, TEST, SEEN = 1024, 1000, 5000, 512
-READINGS = 8
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is recorded: probe images, readings, and every which of them is whole."""
+
+    probe: int = PROBE
+    readings: int = 8
+    whole: int = 2
+
+
+LIGHT = Extent(probe=512, readings=4, whole=4)
 
 # Relative size of the change of every weight, where inputs have no view.
 NOISE = 0.1
@@ -51,6 +63,7 @@ RECORDED, FAILED = ".npz", ".txt"
 def main() -> None:
     """Record all candidates of a space, or those from --start on."""
     options = {"data": Path, "truths": Path, "workers": 2, "seed": 0, "start": 0, "limit": int}
+    options |= {"light": False}
     parser = command(__doc__, space=tuple(SPACES), **options, out=Path("prescreen-runs/recordings"))
     args = parser.parse_args()
     args.do = "record"
@@ -62,9 +75,12 @@ def main() -> None:
     candidates = [*enumerate(space.candidates(args.truths))][args.start : stop]
     waiting = unrecorded(folder, candidates)
     training = replace(space.training, seed=args.seed)
-    context, given = get_context("spawn"), (args.data, space.image_size)
+    extent = LIGHT if args.light else Extent()
+    context, given = get_context("spawn"), (args.data, space.image_size, extent.probe)
     with ProcessPoolExecutor(args.workers, context, _load, given) as pool:
-        futures = [pool.submit(_record, folder / f"{n:04d}", c, training) for n, c in waiting]
+        futures = [
+            pool.submit(_record, folder / f"{n:04d}", c, training, extent) for n, c in waiting
+        ]
         for (number, candidate), future in zip(waiting, futures, strict=True):
             print(f"{number:04d}  {candidate.name}  {future.result()}", flush=True)
 
@@ -80,17 +96,17 @@ def unrecorded(
 _data: list[tuple[ImageTask, Labelled]] = []
 
 
-def _load(data: Path, image_size: int) -> None:
+def _load(data: Path, image_size: int, probe: int) -> None:
     torch.set_num_threads(1)
-    task = load_task(data, probe_size=PROBE, image_size=image_size)
+    task = load_task(data, probe_size=probe, image_size=image_size)
     _data.append((task, labelled_images(data, task, VALIDATION, TEST)[0]))
 
 
-def _record(stem: Path, candidate: Candidate, training: Training) -> str:
+def _record(stem: Path, candidate: Candidate, training: Training, extent: Extent) -> str:
     """Write the recording of a candidate, or the reason of its failure."""
     task, validation = _data[0]
     try:
-        arrays = record(candidate, task, validation, training)
+        arrays = record(candidate, task, validation, training, extent)
     except CandidateFailed as error:
         replace_text(stem.with_suffix(FAILED), f"{candidate.name}\n{error}\n")
         return str(error)
@@ -102,7 +118,11 @@ def _record(stem: Path, candidate: Candidate, training: Training) -> str:
 
 
 def record(
-    candidate: Candidate, task: ImageTask, validation: Labelled, training: Training
+    candidate: Candidate,
+    task: ImageTask,
+    validation: Labelled,
+    training: Training,
+    extent: Extent,
 ) -> dict[str, Any]:
     """Everything that is measured of one candidate, as arrays."""
     arrays: dict[str, Any] = {}
@@ -124,10 +144,10 @@ def record(
             losses.append(step.loss)
             if step.diverged:
                 raise CandidateFailed("diverged", f"loss at step {step.number}")
-            if int(step.share * READINGS + 1e-9) > len(readings):
+            if int(step.share * extent.readings + 1e-9) > len(readings):
                 seconds += time.process_time() - start
                 steps.append(step.number)
-                whole = len(readings) % 2 == 1
+                whole = (len(readings) + 1) % extent.whole == 0
                 readings.append(_read(model, task, next(seen)[0], validation, whole))
                 start = time.process_time()
     stacked = {
