@@ -119,8 +119,8 @@ def test_tiny_blocks_equal_one_block(looks, monkeypatch):
     assert values[7] == pytest.approx(values[1 << 40], rel=1e-12)
 
 
-@pytest.mark.parametrize("name", STABILITY)
-def test_identity_links_are_refused(make_capture, name):
+@pytest.mark.parametrize("name", STABILITY[1:])
+def test_identity_links_have_no_distributions(make_capture, name):
     head = make_capture(link="identity")
     with pytest.raises(
         ValueError, match=r"^`link` must be softmax or sigmoid for .*, got 'identity'$"
