@@ -39,7 +39,7 @@ def readouts_command() -> None:
     show("\nCompose others as anchor/projection/normalization:")
     for part, table in _PARTS.items():
         show(f"  {part:14} {', '.join(table)}")
-    show("\nWhat a readout is expected to be after as much training again: ahead/NAME.")
+    show("\nWhat a readout is expected to be after half as much training again: ahead/NAME.")
     show("Compare seen with unseen inputs as gap/NAME, for readouts that need only the head.")
 
 

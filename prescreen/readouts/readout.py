@@ -27,7 +27,7 @@ class Readout:
         reference: where it was published.
         degree: the power to which normalizations are raised that it is divided by, 2 for curvature.
         ahead: whether a `Probe` that has read the network before gives the value that is expected after
-            as much training again: see ``extrapolated``.
+            half as much training again: see ``extrapolated``.
 
     Raises:
         ValueError: a need is unknown, or ``"network"`` comes with others: an untrained network is

@@ -70,7 +70,8 @@ def get_readout(name: str) -> Readout:
     """A readout by its name, by ``"gap/NAME"`` or ``"ahead/NAME"``, or by its place in the grid.
 
     ``"gap/NAME"`` is how much better a readout of the head is on seen inputs than on unseen ones,
-    ``"ahead/NAME"`` what a readout is expected to be after as much training again: see ``extrapolated``.
+    ``"ahead/NAME"`` what a readout is expected to be after half as much training
+    again: see ``extrapolated``.
     ``"anchor/projection/normalization"``, such as ``"prior/gradient/feature"``, composes a readout of
     the head: see `compose`. With the anchor ``none`` it is a statistic, or another readout of the head,
     that is divided by a normalization.
