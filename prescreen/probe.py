@@ -21,10 +21,12 @@ from prescreen.random_state import ONE_AT_A_TIME
 from prescreen.reading import Reading
 from prescreen.readouts import Network, Readouts, resolve_readouts
 from prescreen.readouts.network import structure
+from prescreen.readouts.others import of_one_model
 from prescreen.text import named_line
 from prescreen.trees import map_tensors, tensors_in, to_device
 
 OnDiverged = Literal["raise", "nan"]
+Look = Callable[[Mapping[str, Any]], None]
 
 
 class Probe:
@@ -74,7 +76,7 @@ class Probe:
     ) -> None:
         check_link(link)
         require_one_of("on_diverged", on_diverged, get_args(OnDiverged))
-        self.readouts = resolve_readouts(readouts)
+        self.readouts = of_one_model(resolve_readouts(readouts))
         self._of_network = [name for name, one in self.readouts.items() if one.of_network]
         needs = {need: name for name, one in self.readouts.items() for need in one.needs}
         others = {
@@ -88,9 +90,8 @@ class Probe:
                 )
         self._inputs = {"head": inputs, **others}
         self._follows = "before" in needs
-        wanted = (
-            {*needs, "head"} if self._follows else {*needs}
-        )  # the next reading looks back at it
+        # The next reading looks back at the head.
+        wanted = {*needs, "head"} if self._follows else {*needs}
         self._captured = [need for need in self._inputs if need in wanted]
         self._head, self._link, self._batch_statistics = head, link, batch_statistics
         self._on_diverged = on_diverged
@@ -116,12 +117,13 @@ class Probe:
                     self._untrained[name] = self.readouts[name](network)
             self._architecture = structure(model)
 
-    def read(self, model: nn.Module, step: int) -> Reading:
+    def read(self, model: nn.Module, step: int, look: Look | None = None) -> Reading:
         """Read a model.
 
         Args:
             model: as it is trained, wrapped or not.
             step: optimizer steps taken so far.
+            look: is shown what the readouts of the head were given, by need, before it is let go.
 
         Returns:
             All readouts. A value is NaN if it is undefined, or if it needs an earlier reading and there
@@ -139,7 +141,7 @@ class Probe:
             )
         try:
             with ONE_AT_A_TIME:
-                of_head = self._read_head(model, step)
+                of_head = self._read_head(model, step, look)
         except NonFiniteError:
             if self._on_diverged == "raise":
                 raise
@@ -162,7 +164,7 @@ class Probe:
         self._untrained = dict(state.get("untrained", {}))
         self._architecture = str(state.get("architecture", ""))
 
-    def _read_head(self, model: nn.Module, step: int) -> dict[str, float]:
+    def _read_head(self, model: nn.Module, step: int, look: Look | None) -> dict[str, float]:
         subjects: dict[str, Any] = {
             need: self._capture(model, self._inputs[need]) for need in self._captured
         }
@@ -173,16 +175,14 @@ class Probe:
             if subjects.keys() >= set(readout.needs):
                 with _naming(name):
                     values[name] = readout(*(subjects[need] for need in readout.needs))
+        if look is not None:
+            look(subjects)
         return values
 
     def _capture(self, model: nn.Module, inputs: Any) -> Capture:
-        return capture(
-            model,
-            _on_device_of(model, inputs),
-            head=self._head,
-            link=self._link,
-            batch_statistics=self._batch_statistics,
-        )
+        inputs, link = _on_device_of(model, inputs), self._link
+        batch = self._batch_statistics
+        return capture(model, inputs, head=self._head, link=link, batch_statistics=batch)
 
     def _before(self, step: int, now: Capture) -> Logits | None:
         """Predictions at the nearest earlier step, None if there is none; remembers the present ones."""

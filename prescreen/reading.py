@@ -22,6 +22,8 @@ class Reading:
         parameters: the candidate's trainable parameters.
         architecture: a digest of the structure of the network that was measured untrained; empty if
             none was.
+        replicates: readouts of the head on the probe batch without each of its parts, where asked for.
+        predictions: those of the probe batch, packed, where other candidates are compared with them.
     """
 
     step: int
@@ -30,17 +32,23 @@ class Reading:
     training_loss: float = math.nan
     parameters: int = 0
     architecture: str = ""
+    replicates: Mapping[str, tuple[float, ...]] = field(default_factory=dict, repr=False)
+    predictions: str = field(default="", repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """A dict for strict JSON, which has no NaN or infinities: these become strings."""
-        architecture = {"architecture": self.architecture} if self.architecture else {}
+        optional = {
+            "architecture": self.architecture,
+            "replicates": {name: [*map(_plain, own)] for name, own in self.replicates.items()},
+            "predictions": self.predictions,
+        }
         return {
             "step": self.step,
             "values": {name: _plain(value) for name, value in self.values.items()},
             "seconds": _plain(self.seconds),
             "training_loss": _plain(self.training_loss),
             "parameters": self.parameters,
-            **architecture,
+            **{name: value for name, value in optional.items() if value},
         }
 
     @classmethod
@@ -57,6 +65,11 @@ class Reading:
             training_loss=float(data["training_loss"]),
             parameters=int(data["parameters"]),
             architecture=str(data.get("architecture", "")),
+            replicates={
+                str(name): tuple(map(float, own))
+                for name, own in data.get("replicates", {}).items()
+            },
+            predictions=str(data.get("predictions", "")),
         )
 
 
