@@ -33,14 +33,14 @@ def notes(
     if not all(varied.values()):
         return ("No intervals: some candidates were measured by an earlier version.",)
     if sure is None:
-        return ("No intervals: the panel says nothing of them with one seed; seeds=3 does.",)
+        return ("No intervals with one seed of this panel; 3 seeds (--seeds 3) give them.",)
     over = [f"{seeds} seeds"] if seeds > 1 else []
     over += [f"samples of the probe ({', '.join(varied)})"] if varied else []
-    lines = [f"±: 95 % interval over {' and '.join(over)}. =: not told from the first by it."]
-    if seeds == 1:
-        lines.append("Noise of training is not in it: seeds=3 measures two more, and adds it.")
-    if sure.probe != 1:
-        lines.append(_advice(sure, seeds, samples))
+    training = " Noise of training is not in it: --seeds 3 adds it." if seeds == 1 else ""
+    lines = [f"±  95 % interval over {' and '.join(over)}.{training}"]
+    if sure.tied.any():
+        advice = f" {_advice(sure, seeds, samples)}" if sure.probe != 1 else ""
+        lines.append(f"=  not told from the first by it.{advice}")
     return tuple(lines)
 
 
@@ -51,6 +51,6 @@ def _advice(sure: Uncertainty, seeds: int, samples: int) -> str:
     if sure.probe <= _MOST_TIMES and samples:
         ways.append(f"{max(math.ceil(sure.probe * samples), samples + 1)} samples of the probe")
     if ways:
-        return f"To tell the first two apart: about {' or '.join(ways)}, if their scores stay."
+        return f"About {' or '.join(ways)} would tell the first two apart, if their scores stay."
     tried = "samples of the probe" if seeds == 1 else "seeds or samples of the probe"
-    return f"No number of {tried} that is within reach would tell the first two apart."
+    return f"No number of {tried} within reach would tell the first two apart."

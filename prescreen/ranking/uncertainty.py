@@ -16,7 +16,7 @@ from prescreen.ranks import Floats
 Score = Callable[[Floats], Floats]
 
 LEVEL = 0.95
-DRAWS = 400
+DRAWS = 1000
 _TAIL = (1 - LEVEL) / 2
 _Z = NormalDist().inv_cdf(1 - _TAIL)
 
