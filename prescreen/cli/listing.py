@@ -35,6 +35,9 @@ def readouts_command() -> None:
     show("\nCompose others as anchor/projection/normalization:")
     for part, table in _PARTS.items():
         show(f"  {part:14} {', '.join(table)}")
+    show(
+        "\nNot of one model: training_loss (labels of training), committee/agreement (only `rank`)."
+    )
     show("\nCompare seen with unseen inputs as gap/NAME, for readouts that need only the head.")
 
 

@@ -76,9 +76,7 @@ def test_any_number_of_candidates_and_only_equal_ones(count, seeds):
     same = [Candidate(f"c{n}", {}, GOOD["small"]) for n in range(count)]
     ranking = ranked([*same, Candidate("broken", {}, broken)], seeds=seeds)
     assert len(ranking) == count + 1
-    assert [row.tied for row in ranking] == ([False] + [True] * count)[: count + 1][:count] + [
-        False
-    ]
+    assert [row.tied for row in ranking] == [False, *[True] * (count - 1), False][-count - 1 :]
     assert str(ranking).count("=  not told") == (count > 1)
     if count > 1:
         assert "No number of " in ranking.notes[-1]

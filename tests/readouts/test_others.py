@@ -77,6 +77,6 @@ def test_users_can_record_a_training_loss_of_their_own():
 
 def test_a_committee_needs_a_ranking_of_classes():
     with pytest.raises(
-        ValueError, match="^`readouts` must be of one candidate except in `rank`, got 'committee"
+        ValueError, match=r"^`readouts` must be of one candidate except in `rank`, got 'committee"
     ):
         screen(Candidate("a", {}, GOOD["tiny"]), make_task(), TRAINING, ["committee/agreement"])
