@@ -55,6 +55,13 @@ class Capture(Predictions):
         """
         return blocks(self.num_classes, max(self.logits.shape[0], self.features.shape[1]))
 
+    def at(self, rows: Tensor) -> Capture:
+        """The same head on some of the samples, which need not be checked again."""
+        part = object.__new__(Capture)
+        kept = {"weight": self.weight, "bias": self.bias, "link": self.link}
+        vars(part).update(kept, features=self.features[rows], logits=self.logits[rows])
+        return part
+
     @cached_property
     def feature_norms(self) -> Tensor:
         """‖z_i‖₂ of every sample, shape (N,)."""

@@ -22,8 +22,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prescreen.ranks import Floats, aggregate, ranks
 
@@ -32,6 +35,8 @@ from prescreen.ranks import Floats, aggregate, ranks
 _FAIR, _PRIOR_SIZE = 0.5, 3
 
 _WORTH_SAYING = 0.95
+
+Integers = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,13 @@ class Comparison:
     scores: Floats
     likeness: float = 1.0
     trust: float = 1.0
+
+    @classmethod
+    def mean(cls, all_of: Sequence[Comparison]) -> Comparison:
+        """The mean of several comparisons of the same candidates."""
+        parts = ([getattr(one, name) for one in all_of] for name in ("likeness", "trust"))
+        likeness, trust = (float(np.mean(part)) for part in parts)
+        return cls(np.mean([one.scores for one in all_of], axis=0), likeness, trust)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -96,12 +108,12 @@ def compare(
     ]
     if not untrained or not trained or len(values) < 2:
         return Comparison(plain)
-    family = _Families(architectures or [""] * len(values))
+    family = _families(tuple(architectures) or ("",) * len(values))
     by_head = np.mean([family.wins(column) for column in trained], axis=0)
     by_network = np.mean([family.wins(column) for column in untrained], axis=0)
     alike = family.likeness[family.of]  # (candidates, families)
     trust = _trust(
-        (alike * by_head).sum(axis=1), (alike * by_network).sum(axis=1), architectures, family.mean
+        (alike * by_head).sum(axis=1), (alike * by_network).sum(axis=1), family.network, family.mean
     )
     head = 1 - alike * (1 - trust)
     won = (head * by_head + alike * by_network) / (head + alike)
@@ -113,6 +125,7 @@ class _Families:
 
     Attributes:
         of: the family of each candidate.
+        network: the number of its architecture; unknown ones differ.
         likeness: of two families, shape (families, families).
         mean: likeness of two different candidates.
     """
@@ -122,6 +135,8 @@ class _Families:
         distinct = [*dict.fromkeys(kinds)]
         number = {one: index for index, one in enumerate(distinct)}
         self.of = np.array([number[one] for one in kinds])
+        names = [one or str(index) for index, one in enumerate(architectures)]
+        self.network = np.unique(names, return_inverse=True)[1]
         self.likeness = np.array([[_likeness(a, b) for b in distinct] for a in distinct])
         n, sizes = len(kinds), np.bincount(self.of)
         self.mean = float((sizes @ self.likeness @ sizes - n) / (n * (n - 1)))
@@ -147,17 +162,18 @@ def _likeness(a: frozenset[str], b: frozenset[str]) -> float:
     return shared**2 / (shared**2 + (1 - shared) ** 2)
 
 
-def _trust(
-    by_head: Floats, by_network: Floats, architectures: Sequence[str], alike: float
-) -> float:
+# Intervals score the same candidates again and again.
+_families = lru_cache(maxsize=2)(_Families)
+
+
+def _trust(by_head: Floats, by_network: Floats, network: Integers, alike: float) -> float:
     """The correlation of two orders of like networks over that of fair measures, from 0 to 1.
 
     It is the mean of Fisher's z and a weak prior, weighted by their inverse variances. Networks of one
     architecture are one.
     """
-    names = [a or str(index) for index, a in enumerate(architectures or [""] * len(by_head))]
-    _, index = np.unique(names, return_inverse=True)
-    pair = np.stack([np.bincount(index, one) / np.bincount(index) for one in (by_head, by_network)])
+    size = np.bincount(network)
+    pair = np.stack([np.bincount(network, one) / size for one in (by_head, by_network)])
     spread = pair.std(axis=1)
     seen, r = max(0.0, len(pair[0]) * alike - 3), 0.0
     if spread.all():

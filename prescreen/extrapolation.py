@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-
 
 # A longer look ahead gains where training is far from its end, and adds noise where it is near
 # (docs/evidence.md).
@@ -36,3 +35,26 @@ def extrapolated(curve: Sequence[tuple[int, float]]) -> float:
     steps, values = zip(*known, strict=True)
     at_half = float(np.interp(math.log(step / 2), np.log(steps), values))
     return value + (value - at_half) * math.log2(_FURTHER)
+
+
+class Curves:
+    """What was read of one network in training, for readouts that look ahead.
+
+    Args:
+        names: of these readouts.
+
+    Attributes:
+        known: steps and values so far, by name.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.known: dict[str, list[tuple[int, float]]] = {name: [] for name in names}
+
+    def ahead(self, step: int, values: Mapping[str, float]) -> dict[str, float]:
+        """Take values read at a step; returns them, extrapolated where a readout looks ahead."""
+        found = dict(values)
+        for name in self.known.keys() & values.keys():
+            earlier = [(at, value) for at, value in self.known[name] if at < step]
+            self.known[name] = [*earlier, (step, values[name])]
+            found[name] = extrapolated(self.known[name])
+        return found

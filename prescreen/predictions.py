@@ -105,6 +105,10 @@ class Logits(Predictions):
     logits: Tensor
     link: Link = "softmax"
 
+    def at(self, rows: Tensor) -> Logits:
+        """The predictions of some of the samples."""
+        return Logits(self.logits[rows], self.link)
+
 
 def model_logits(output: Any) -> Tensor:
     """The logits in a model's output: the tensor itself, ``.logits``, or the first of several.

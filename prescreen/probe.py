@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from prescreen.captured import Capture, NonFiniteError
 from prescreen.checks import require_one_of
-from prescreen.extrapolation import extrapolated
+from prescreen.extrapolation import Curves
 from prescreen.heads.capturing import capture
 from prescreen.heads.execute import is_out_of_memory, on_device_of
 from prescreen.heads.noise import weight_noise
@@ -21,11 +21,13 @@ from prescreen.random_state import ONE_AT_A_TIME
 from prescreen.reading import Reading
 from prescreen.readouts import Network, Readouts, resolve_readouts
 from prescreen.readouts.network import structure
+from prescreen.readouts.others import of_one_model
 from prescreen.text import named_line
 from prescreen.trees import tensors_in
 from prescreen.views import Noisy, ViewChoice, default_view, view_of
 
 OnDiverged = Literal["raise", "nan"]
+Look = Callable[[Mapping[str, Any]], None]
 
 
 class Probe:
@@ -77,7 +79,7 @@ class Probe:
     ) -> None:
         check_link(link)
         require_one_of("on_diverged", on_diverged, get_args(OnDiverged))
-        self.readouts = resolve_readouts(readouts)
+        self.readouts = of_one_model(resolve_readouts(readouts))
         self._of_network = [name for name, one in self.readouts.items() if one.of_network]
         needs = {need: name for name, one in self.readouts.items() for need in one.needs}
         if "seen" in needs and seen is None:
@@ -88,18 +90,15 @@ class Probe:
             chosen = default_view(inputs)
         self._inputs = {"head": inputs, "seen": seen, "view": chosen}
         self._follows = "before" in needs
-        wanted = (
-            {*needs, "head"} if self._follows else {*needs}
-        )  # the next reading looks back at it
+        # The next reading looks back at the head.
+        wanted = {*needs, "head"} if self._follows else {*needs}
         self._captured = [need for need in self._inputs if need in wanted]
         self._head, self._link, self._batch_statistics = head, link, batch_statistics
         self._on_diverged = on_diverged
         self._untrained: dict[str, float] = {}
         self._architecture = ""
         self._taken: list[tuple[int, Tensor]] = []  # steps and logits of the latest two readings
-        self._curves: dict[str, list[tuple[int, float]]] = {
-            name: [] for name, readout in self.readouts.items() if readout.ahead
-        }
+        self._curves = Curves(name for name, readout in self.readouts.items() if readout.ahead)
 
     def read_untrained(self, model: nn.Module) -> None:
         """Measure a network before its first step; all later readings include the values.
@@ -119,12 +118,13 @@ class Probe:
                     self._untrained[name] = self.readouts[name](network)
             self._architecture = structure(model)
 
-    def read(self, model: nn.Module, step: int) -> Reading:
+    def read(self, model: nn.Module, step: int, look: Look | None = None) -> Reading:
         """Read a model.
 
         Args:
             model: as it is trained, wrapped or not.
             step: optimizer steps taken so far.
+            look: is shown what the readouts of the head were given, by need, before it is let go.
 
         Returns:
             All readouts. A value is NaN if it is undefined, or if it needs an earlier reading and there
@@ -142,7 +142,7 @@ class Probe:
             )
         try:
             with ONE_AT_A_TIME:
-                of_head = self._read_head(model, step)
+                of_head = self._read_head(model, step, look)
         except NonFiniteError:
             if self._on_diverged == "raise":
                 raise
@@ -156,7 +156,7 @@ class Probe:
             "steps": [step for step, _ in self._taken],
             "logits": [logits.cpu() for _, logits in self._taken],
             "untrained": self._untrained,
-            "curves": self._curves,
+            "curves": self._curves.known,
             "architecture": self._architecture,
         }
 
@@ -164,10 +164,10 @@ class Probe:
         """Continue from a saved state."""
         self._taken = [*zip(state["steps"], state["logits"], strict=True)]
         self._untrained = dict(state.get("untrained", {}))
-        self._curves |= {n: [*map(tuple, curve)] for n, curve in state.get("curves", {}).items()}
+        self._curves.known |= state.get("curves", {})
         self._architecture = str(state.get("architecture", ""))
 
-    def _read_head(self, model: nn.Module, step: int) -> dict[str, float]:
+    def _read_head(self, model: nn.Module, step: int, look: Look | None) -> dict[str, float]:
         subjects: dict[str, Any] = {}
         for need in self._captured:
             is_view = need == "view"
@@ -180,11 +180,9 @@ class Probe:
             if subjects.keys() >= set(readout.needs):
                 with _naming(name):
                     values[name] = readout(*(subjects[need] for need in readout.needs))
-        for name in self._curves.keys() & values.keys():
-            earlier = [(at, value) for at, value in self._curves[name] if at < step]
-            self._curves[name] = [*earlier, (step, values[name])]
-            values[name] = extrapolated(self._curves[name])
-        return values
+        if look is not None:
+            look(subjects)
+        return self._curves.ahead(step, values)
 
     def _view_beside(self, head: Capture | None) -> Any:
         """The view; by default noise if predictions are dense, as a shift would move their pixels."""
@@ -198,13 +196,9 @@ class Probe:
         if isinstance(inputs, Noisy):
             with weight_noise(model):
                 return self._capture(model, inputs.inputs)
-        return capture(
-            model,
-            on_device_of(model, inputs),
-            head=self._head,
-            link=self._link,
-            batch_statistics=self._batch_statistics,
-        )
+        inputs, link = on_device_of(model, inputs), self._link
+        batch = self._batch_statistics
+        return capture(model, inputs, head=self._head, link=link, batch_statistics=batch)
 
     def _before(self, step: int, now: Capture) -> Logits | None:
         """Predictions at the nearest earlier step, None if there is none; remembers the present ones."""

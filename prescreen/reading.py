@@ -24,6 +24,8 @@ class Reading:
             none was.
         overhead: those of the seconds that reading took before this reading was stored: untrained
             measures, readings, writing them and deciding on them.
+        replicates: readouts of the head on the probe batch without each of its parts, where asked for.
+        predictions: those of the probe batch, packed, where other candidates are compared with them.
     """
 
     step: int
@@ -33,19 +35,24 @@ class Reading:
     parameters: int = 0
     architecture: str = ""
     overhead: float = math.nan
+    replicates: Mapping[str, tuple[float, ...]] = field(default_factory=dict, repr=False)
+    predictions: str = field(default="", repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """A dict for strict JSON, which has no NaN or infinities: these become strings."""
-        architecture = {"architecture": self.architecture} if self.architecture else {}
-        overhead = {} if math.isnan(self.overhead) else {"overhead": self.overhead}
+        optional = {
+            "architecture": self.architecture,
+            "replicates": {name: [*map(_plain, own)] for name, own in self.replicates.items()},
+            "predictions": self.predictions,
+        }
         return {
             "step": self.step,
             "values": {name: _plain(value) for name, value in self.values.items()},
             "seconds": _plain(self.seconds),
             "training_loss": _plain(self.training_loss),
             "parameters": self.parameters,
-            **architecture,
-            **overhead,
+            **({} if math.isnan(self.overhead) else {"overhead": self.overhead}),
+            **{name: value for name, value in optional.items() if value},
         }
 
     @classmethod
@@ -63,6 +70,11 @@ class Reading:
             parameters=int(data["parameters"]),
             architecture=str(data.get("architecture", "")),
             overhead=float(data.get("overhead", math.nan)),
+            replicates={
+                str(name): tuple(map(float, own))
+                for name, own in data.get("replicates", {}).items()
+            },
+            predictions=str(data.get("predictions", "")),
         )
 
 

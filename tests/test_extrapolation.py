@@ -36,7 +36,9 @@ def test_without_a_reading_at_half_of_the_steps_it_is_the_value_itself(curve):
 
 def test_between_readings_half_of_the_steps_is_interpolated():
     at_half = 0.1 + (0.5 - 0.1) * math.log(3 / 2) / math.log(6 / 2)
-    assert extrapolated([(2, 0.1), (6, 0.5)]) == pytest.approx(0.5 + (0.5 - at_half) * math.log2(1.5))
+    assert extrapolated([(2, 0.1), (6, 0.5)]) == pytest.approx(
+        0.5 + (0.5 - at_half) * math.log2(1.5)
+    )
 
 
 def test_it_stays_undefined():

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from typing import Any
 
 import timm
 import torch
@@ -36,7 +37,7 @@ def main() -> None:
 def row_of(name: str, samples: int, rounds: int) -> list[str]:
     """A network's milliseconds and ratios."""
     torch.manual_seed(0)
-    size = {"img_size": 32} if "vit" in name else {}
+    size: dict[str, Any] = {"img_size": 32} if "vit" in name else {}
     model = timm.create_model(name, num_classes=10, **size)
     images = torch.randn(samples, 3, 32, 32)
     shifted = VIEWS["shift"](images)

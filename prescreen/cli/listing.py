@@ -41,6 +41,7 @@ def readouts_command() -> None:
         show(f"  {part:14} {', '.join(table)}")
     show("\nWhat a readout is expected to be after half as much training again: ahead/NAME.")
     show("Compare seen with unseen inputs as gap/NAME, for readouts that need only the head.")
+    show("Not of one model: training_loss (labels of training), committee/agreement (only `rank`).")
 
 
 def spaces_command() -> None:

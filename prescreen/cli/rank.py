@@ -43,6 +43,9 @@ def rank_command(
         float | None, Flag(help="Seconds of training per candidate, instead of --steps.")
     ] = None,
     seed: Annotated[int, Flag(help="Seed of the draw, of weights and of batches.", min=0)] = 0,
+    seeds: Annotated[
+        int, Flag(help="Trainings per candidate, with SEED, SEED + 1 ...; more can be added later.")
+    ] = 1,
     batch_size: Annotated[int, Flag(help="Samples per optimizer step.")] = 128,
     optimizer: Annotated[str, Flag(help="sgd or adamw.")] = "sgd",
     lr: Annotated[float | None, Flag(help="Peak learning rate.  [0.1 sgd, 0.002 adamw]")] = None,
@@ -111,12 +114,14 @@ def rank_command(
     same = [task.fingerprint, torch.__version__, *sorted({**settings, **code}.items())]
     folder = out or _run_folder(space, data, " ".join(map(str, same)))
     # The standard output is for the result, but Ray and candidates print there as well.
-    with _progress_bar() as progress, candidates_on_stderr():
+    counted = "candidates" if seeds == 1 else "trainings"
+    with _progress_bar(counted) as progress, candidates_on_stderr():
         ranking = rank(
             search_space,
             task,
             samples=samples or None,
             seed=seed,
+            seeds=seeds,
             on=on,
             out=folder,
             fresh=fresh,
@@ -147,7 +152,7 @@ def _run_folder(space: str, data: str, settings: str) -> Path:
 
 
 @contextmanager
-def _progress_bar() -> Iterator[Callable[[Progress], None]]:
+def _progress_bar(counted: str) -> Iterator[Callable[[Progress], None]]:
     """A bar on a terminal; elsewhere, as in a log file, a line per candidate. Both show time left."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), "left")
@@ -158,7 +163,7 @@ def _progress_bar() -> Iterator[Callable[[Progress], None]]:
 
         def update(progress: Progress) -> None:
             nonlocal finished
-            text = f"{progress.finished} of {progress.candidates} candidates"
+            text = f"{progress.finished} of {progress.candidates} {counted}"
             bar.update(task, completed=progress.share, description=text)
             if not console.is_terminal and progress.finished > finished >= 0:
                 left = (time.monotonic() - begin) * (1 / progress.share - 1)

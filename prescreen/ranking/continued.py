@@ -9,6 +9,7 @@ from datetime import datetime
 from prescreen.failures import UNSURE
 from prescreen.ranking.folder import ANEW
 from prescreen.ranking.journal import Journal
+from prescreen.ranking.repeats import Repeat, counted, repeats
 from prescreen.ranking.replay import Record
 from prescreen.spaces.candidate import Candidate
 from prescreen.spaces.code import Code
@@ -18,16 +19,15 @@ logger = logging.getLogger(__name__)
 Codes = Mapping[str, Mapping[str, str]]
 
 
-def codes_of(candidates: Sequence[Candidate]) -> Codes:
-    """What builds each candidate, by its key: part to digest or version."""
+def codes_of(candidates: Sequence[Candidate], seeds: int) -> Codes:
+    """What builds each candidate, by the keys of its trainings: part to digest or version."""
     code = Code()
-    return {one.key: code.of(one) for one in candidates}
+    built = {one.key: code.of(one) for one in candidates}
+    return {one.key: built[one.candidate.key] for one in repeats(candidates, seeds)}
 
 
-def left_to_measure(
-    candidates: Sequence[Candidate], journal: Journal, codes: Codes
-) -> list[Candidate]:
-    """The candidates whose record does not stand; what is taken over of an earlier run is logged.
+def left_to_measure(candidates: Sequence[Repeat], journal: Journal, codes: Codes) -> list[Repeat]:
+    """The trainings whose record does not stand; what is taken over of an earlier run is logged.
 
     A failure to build or import is tried again, as what was missing may be there now, and so is one
     that may be the machine's doing.
@@ -47,7 +47,7 @@ def left_to_measure(
     if known:
         again = sum(records[one.key].done for one in known) - len(standing)
         failed = sum(records[one.key].status != "finished" for one in standing)
-        _tell(journal, len(standing), len(candidates), failed, again)
+        _tell(journal, len(standing), candidates, failed, again)
     left = {one.key for one in candidates} - {one.key for one in standing}
     return [one for one in candidates if one.key in left]
 
@@ -61,7 +61,7 @@ def _stands(record: Record, journal: Journal) -> bool:
     return record.done and not missing and record.status not in ("build", *UNSURE)
 
 
-def _require_same_code(standing: Sequence[Candidate], journal: Journal, codes: Codes) -> None:
+def _require_same_code(standing: Sequence[Repeat], journal: Journal, codes: Codes) -> None:
     for one in standing:
         now = codes.get(one.key, {})
         # A part that is new beside others that are the same has not been part of what was measured.
@@ -74,15 +74,18 @@ def _require_same_code(standing: Sequence[Candidate], journal: Journal, codes: C
             )
 
 
-def _tell(journal: Journal, standing: int, candidates: int, failed: int, again: int) -> None:
+def _tell(
+    journal: Journal, standing: int, candidates: Sequence[Repeat], failed: int, again: int
+) -> None:
     times = [record.time for record in journal.records.values() if record.time]
     ends = dict.fromkeys(_minute(time) for time in (min(times), max(times))) if times else {}
     when = " to ".join(ends) if ends else f"before {_minute(journal.written)}"
     logger.warning(
-        "Continues %s: %s of %s candidates were measured before (%s)%s%s; --fresh measures all anew",
+        "Continues %s: %s of %s %s were measured before (%s)%s%s; --fresh measures all anew",
         journal.folder,
         standing,
-        candidates,
+        len(candidates),
+        counted(candidates),
         when,
         f", {failed} of them failed" if failed else "",
         f", {again} more failed and {'is' if again == 1 else 'are'} tried again" if again else "",

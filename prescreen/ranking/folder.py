@@ -11,7 +11,8 @@ from typing import Any
 from prescreen.lines import Damaged, content_of
 
 JOURNAL = "journal.jsonl"
-SCHEMA_VERSION = 2  # 1 had no checksums; it is read, and continued with them
+# 1 had no checksums, and 2 no replicates and no repeats: they are read, and continued with them.
+SCHEMA_VERSION = 3
 ANEW = "another folder or --fresh, in Python fresh=True, begins anew"
 _MAGIC = "prescreen_journal"
 _EARLIER = "journal-"  # a journal that was put aside

@@ -1,79 +1,189 @@
-"""Order: candidates by their last readings."""
+"""Order: candidates by their last readings, and how sure that order is."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from prescreen.comparison import compare
+from prescreen.comparison import Comparison, compare
 from prescreen.panel import Panel
+from prescreen.ranking.committee import beside_others
+from prescreen.ranking.notes import notes
+from prescreen.ranking.repeats import Repeat
 from prescreen.ranking.replay import Record
 from prescreen.ranking.report import Ranking, Row
-from prescreen.ranks import Floats
+from prescreen.ranking.uncertainty import Score, Uncertainty, uncertainty
+from prescreen.ranks import Floats, aggregate
 from prescreen.reading import Reading
 from prescreen.readouts import Readout
+from prescreen.readouts.parts import PARTS
 from prescreen.spaces.candidate import Candidate
+
+Readouts = Mapping[str, Readout]
 
 
 def order(
-    candidates: Sequence[Candidate], records: Mapping[str, Record], readouts: Mapping[str, Readout]
+    candidates: Sequence[Candidate],
+    records: Mapping[str, Record],
+    readouts: Readouts,
+    *,
+    seeds: int = 1,
+    samples: int = 0,
 ) -> Ranking:
     """Order candidates by their scores (see ``compare``); equal scores keep the given order.
 
     A measure of the untrained network only tells architectures apart: all candidates of one
     architecture get the value of the first of them. A readout that is not defined (NaN) for any
-    candidate does not count. A candidate without any value of its trained network is the worst.
+    candidate does not count. A candidate without any value of its trained network is the worst. With
+    several seeds a score is the mean over them, and a candidate that failed with one of them has failed.
+
+    Args:
+        candidates: in the order that equal scores keep.
+        records: of all trainings of the candidates, by key.
+        readouts: the panel.
+        seeds: how often each candidate was trained.
+        samples: how many the probe batch has; 0 if that is not known.
     """
-    done = [(candidate, records[candidate.key]) for candidate in candidates]
-    good = [pair for pair in done if pair[1].status == "finished"]
-    lasts = [record.trajectory.last for _, record in good]
-    left_out = _undefined(good, readouts)
-    judged = {n: one for n, one in readouts.items() if n not in left_out}
-    values = _oriented(lasts, judged) if judged else np.zeros((len(lasts), 1))
-    values[[_failed(record, readouts) for _, record in good]] = math.nan
-    of_network = [one.of_network for one in judged.values()]
-    compared = compare(values, of_network, [last.architecture for last in lasts])
+    done = [(one, [records[Repeat(one, n).key] for n in range(seeds)]) for one in candidates]
+    good = [(one, own) for one, own in done if all(r.status == "finished" for r in own)]
+    runs = [
+        beside_others([own[n].trajectory.last for _, own in good], readouts, samples)
+        for n in range(seeds)
+    ]
+    first = [len(own[0].trajectory) == 1 for _, own in good]
+    left_out = _undefined(runs, first, readouts)
+    judged = {name: one for name, one in readouts.items() if name not in left_out}
+    values = np.stack([_oriented(run, judged) for run in runs])
+    values[_failed(runs, first, readouts)] = math.nan
+    score = _scoring(runs[0], judged)
+    compared = Comparison.mean([score(one) for one in values])
     scores = compared.scores
+    varied = _varied(runs, judged)
+    sure = _sure(lambda moved: score(moved).scores, values, runs, judged, varied)
     best_first = np.argsort(-scores, kind="stable")
     ranked = [
-        Row.of(good[index][0], good[index][1], place, float(scores[index]))
-        for place, index in enumerate(best_first, start=1)
+        Row.of(one, own, [run[at] for run in runs]).placed(
+            place, float(scores[at]), *_interval(scores, sure, at, best_first[0])
+        )
+        for place, at in enumerate(best_first.tolist(), start=1)
+        for one, own in [good[at]]
     ]
-    failed = [Row.of(c, record) for c, record in done if record.status != "finished"]
-    rows, panel = (*ranked, *failed), tuple(readouts)
-    return Ranking(rows, panel, tuple(left_out), compared.notes)
+    failed = [Row.of(one, own) for one, own in done if any(r.status != "finished" for r in own)]
+    said = notes(sure, varied, candidates=len(good), seeds=seeds, samples=samples)
+    said = (*compared.notes, *said)
+    return Ranking((*ranked, *failed), tuple(readouts), tuple(left_out), seeds, said)
+
+
+def _scoring(run: Sequence[Reading], readouts: Readouts) -> Callable[[Floats], Comparison]:
+    """The comparison of oriented values (candidates, readouts)."""
+    of_network = [one.of_network for one in readouts.values()]
+    architectures = [reading.architecture for reading in run]
+
+    def score(values: Floats) -> Comparison:
+        if not readouts:
+            return Comparison(aggregate(np.zeros((len(values), 1))))
+        return compare(values, of_network, architectures)
+
+    return score
 
 
 def _undefined(
-    good: Sequence[tuple[Candidate, Record]], readouts: Mapping[str, Readout]
+    runs: Sequence[Sequence[Reading]], first: Sequence[bool], readouts: Readouts
 ) -> list[str]:
     """Readouts that are NaN for a candidate, except those of a trained network without any value."""
     found: set[str] = set()
-    for _, record in good:
-        failed = _failed(record, readouts)
-        for name, value in record.trajectory.last.values.items():
-            if name in readouts and math.isnan(value):
-                found |= {name} if readouts[name].of_network or not failed else set()
+    failed = _failed(runs, first, readouts)
+    for run, of_run in zip(runs, failed, strict=True):
+        for reading, has_failed in zip(run, of_run, strict=True):
+            for name, readout in readouts.items():
+                if math.isnan(reading.values[name]) and (readout.of_network or not has_failed):
+                    found.add(name)
     return [name for name in readouts if name in found]
 
 
-def _failed(record: Record, readouts: Mapping[str, Readout]) -> bool:
-    """Whether no readout of the trained network has a value: see ``Panel.failed``."""
+def _failed(
+    runs: Sequence[Sequence[Reading]], first: Sequence[bool], readouts: Readouts
+) -> NDArray[np.bool_]:
+    """Who has no value of the trained network, shape (seeds, candidates): see ``Panel.failed``."""
     panel = Panel.of(readouts)
-    row = panel.oriented(record.trajectory.last.values)
-    return panel.failed(row, first=len(record.trajectory) == 1)
+    return np.array(
+        [
+            [
+                panel.failed(panel.oriented(reading.values), first=is_first)
+                for reading, is_first in zip(run, first, strict=True)
+            ]
+            for run in runs
+        ],
+        dtype=bool,
+    )
 
 
-def _oriented(lasts: Sequence[Reading], readouts: Mapping[str, Readout]) -> Floats:
+def _firsts(run: Sequence[Reading]) -> list[int]:
+    """For each reading the first one of its architecture; of an unknown one, itself."""
+    first: dict[str, int] = {}
+    return [
+        first.setdefault(one.architecture, at) if one.architecture else at
+        for at, one in enumerate(run)
+    ]
+
+
+def _oriented(run: Sequence[Reading], readouts: Readouts) -> Floats:
     """Values that are better when higher, shape (candidates, readouts)."""
-    firsts: dict[str, Reading] = {}
-    for last in lasts:
-        firsts.setdefault(last.architecture, last)
-    rows = []
-    for last in lasts:
-        first = firsts[last.architecture] if last.architecture else last
-        sources = {True: first.values, False: last.values}
-        rows.append([one.score(sources[one.of_network][n]) for n, one in readouts.items()])
-    return np.array(rows, dtype=float).reshape(len(lasts), len(readouts))
+    rows = [
+        [
+            readout.score(run[first if readout.of_network else at].values[name])
+            for name, readout in readouts.items()
+        ]
+        for at, first in enumerate(_firsts(run))
+    ]
+    return np.array(rows, dtype=float).reshape(len(run), len(readouts))
+
+
+def _varied(runs: Sequence[Sequence[Reading]], readouts: Readouts) -> dict[str, bool]:
+    """Readouts of which it is known how they vary with the probe: whether it is for all candidates."""
+    known = {name: [name in one.replicates for run in runs for one in run] for name in readouts}
+    return {name: all(own) for name, own in known.items() if any(own)}
+
+
+def _sure(
+    score: Score,
+    values: Floats,
+    runs: Sequence[Sequence[Reading]],
+    readouts: Readouts,
+    varied: Mapping[str, bool],
+) -> Uncertainty | None:
+    """How sure the order is; None if that is not known."""
+    seeds, candidates, _ = values.shape
+    if candidates < 2 or not readouts or not all(varied.values()) or (seeds == 1 and not varied):
+        return None
+    unknown = (math.nan,) * PARTS
+    replicates = [
+        [
+            [
+                [*map(one.score, reading.replicates.get(name, unknown))]
+                for name, one in readouts.items()
+            ]
+            for reading in run
+        ]
+        for run in runs
+    ]
+    firsts = _firsts(runs[0])
+    shared = [
+        [first if one.of_network else at for one in readouts.values()]
+        for at, first in enumerate(firsts)
+    ]
+    return uncertainty(score, values, np.array(replicates), np.array(shared))
+
+
+def _interval(
+    scores: Floats, sure: Uncertainty | None, index: int, first: int
+) -> tuple[float, float, bool]:
+    """Both ends of a score's interval, NaN if they are not known, and whether it ties with the first."""
+    score = float(scores[index])
+    if sure is None:
+        return math.nan, math.nan, bool(index != first and score == scores[first])
+    half = float(sure.half[index])
+    return max(0.0, score - half), min(1.0, score + half), bool(sure.tied[index])

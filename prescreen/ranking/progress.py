@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from prescreen.ranking.events import STARTED, Event
+from prescreen.ranking.repeats import Repeat
 from prescreen.reading import Reading
-from prescreen.spaces.candidate import Candidate
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Progress:
     Args:
         name: the candidate of the latest event.
         finished: candidates finished or failed, including those of an earlier run.
-        candidates: in all.
+        candidates: in all; with several seeds, all trainings.
         share: of this run's readings, from 0 to 1.
     """
 
@@ -29,15 +29,15 @@ class Progress:
 
 def reporter(
     progress: Callable[[Progress], None] | None,
-    chosen: Sequence[Candidate],
-    waiting: Sequence[Candidate],
+    chosen: Sequence[Repeat],
+    waiting: Sequence[Repeat],
     readings: int,
-) -> Callable[[Candidate, Event], None]:
+) -> Callable[[Repeat, Event], None]:
     """A function that turns the events of waiting candidates into calls of ``progress``."""
     done: dict[str, int] = {}
     finished = len(chosen) - len(waiting)
 
-    def report(candidate: Candidate, event: Event) -> None:
+    def report(candidate: Repeat, event: Event) -> None:
         nonlocal finished
         if isinstance(event, Reading):
             done[candidate.key] += 1

@@ -11,6 +11,8 @@ from typing import Any
 from prescreen.failures import KINDS
 from prescreen.lines import Damaged
 from prescreen.reading import Reading, Trajectory
+from prescreen.readouts.committee import unpacked
+from prescreen.readouts.parts import PARTS
 
 # What an event must hold, and what it may hold, beside its own name and its candidate's.
 _EVENTS: dict[str, tuple[set[str], set[str]]] = {
@@ -20,6 +22,7 @@ _EVENTS: dict[str, tuple[set[str], set[str]]] = {
     "failed": ({"kind", "reason"}, {"readings", "time"}),
 }
 _READING = {"step", "values", "seconds", "training_loss", "parameters"}
+_OPTIONAL = {"architecture", "replicates", "predictions"}
 _LARGEST = 2**63
 
 
@@ -120,21 +123,46 @@ def apply(
 
 
 def _reading(data: object) -> Reading:
-    if not isinstance(data, dict) or set(data) - {"architecture"} != _READING:
+    if not isinstance(data, dict) or set(data) - _OPTIONAL != _READING:
         raise Damaged("a reading with other parts")
     values, architecture = data["values"], data.get("architecture", "")
     if not isinstance(values, dict) or not isinstance(architecture, str):
         raise Damaged("a reading with parts of other types")
-    numbers = {**values, "seconds": data["seconds"], "training_loss": data["training_loss"]}
-    for name, number in numbers.items():
-        is_number = isinstance(number, float | int) and not isinstance(number, bool)
-        finite = is_number and abs(number) <= sys.float_info.max
-        _need(finite or number in ("nan", "inf", "-inf"), f"{name} {number!r:.40}")
+    for name, number in values.items():
+        _number(name, number)
+    for name in ("seconds", "training_loss"):
+        _number(name, data[name])
+    _replicates(data.get("replicates", {}))
+    if "predictions" in data:
+        _packed(data["predictions"])
     seconds = float(data["seconds"])
     _need(math.isnan(seconds) or 0 <= seconds < math.inf, f"seconds {seconds}")
     _integer("step", data["step"])
     _integer("parameters", data["parameters"])
     return Reading.from_json(data)
+
+
+def _replicates(found: object) -> None:
+    parts = isinstance(found, dict) and all(
+        isinstance(own, list) and len(own) == PARTS for own in found.values()
+    )
+    _need(parts, "replicates of another form")
+    for name, own in found.items() if isinstance(found, dict) else ():
+        for number in own:
+            _number(name, number)
+
+
+def _packed(text: object) -> None:
+    try:
+        unpacked(str(text))
+    except ValueError as error:
+        raise Damaged("predictions of another form") from error
+
+
+def _number(name: str, number: object) -> None:
+    is_number = isinstance(number, float | int) and not isinstance(number, bool)
+    finite = is_number and abs(number) <= sys.float_info.max  # type: ignore[arg-type]
+    _need(finite or number in ("nan", "inf", "-inf"), f"{name} {number!r:.40}")
 
 
 def _code(parts: object) -> dict[str, str]:

@@ -22,6 +22,7 @@ from prescreen.ranking.executors import Executor, resolve_executor
 from prescreen.ranking.journal import Journal
 from prescreen.ranking.order import order
 from prescreen.ranking.progress import Progress, reporter
+from prescreen.ranking.repeats import repeats, seeded
 from prescreen.ranking.replay import Complete, Record
 from prescreen.ranking.report import Ranking
 from prescreen.reading import Reading
@@ -32,6 +33,7 @@ from prescreen.spaces.code import Code
 from prescreen.tasks import Task
 from prescreen.text import first_line
 from prescreen.training.recipe import Training
+from prescreen.trees import tensors_in
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ def rank(
     *,
     samples: int | None = None,
     seed: int = 0,
+    seeds: int = 1,
     training: Training | None = None,
     readouts: Readouts = DEFAULT_PANEL,
     readings: int = 4,
@@ -63,6 +66,9 @@ def rank(
         task: the training data and the probe batch.
         samples: how many distinct candidates to draw from a space; None for all of a finite space.
         seed: of that draw.
+        seeds: how often each candidate is trained: with the seed of ``training``, and with the next
+            ones. The score is the mean over them, and its interval includes how they differ. A folder
+            in ``out`` can be continued with more of them.
         training: budget and recipe, the same for all.
         readouts: the panel to aggregate: names or a mapping, as in ``screen``.
         readings: how often each candidate is read; the last reading counts.
@@ -91,24 +97,30 @@ def rank(
     """
     chosen = as_candidates(candidates, samples, seed)
     made = training or Training()
-    plan = Plan(task, made, readouts, readings, head, extra or {}, timeout, memory)
+    plan = Plan(task, made, readouts, readings, head, extra or {}, timeout, memory, ranking=True)
     executor = resolve_executor(on)
     require_at_least("threads", threads, 1)
+    require_at_least("seeds", seeds, 1)
     if head is not None:
         require_head(chosen, plan)
     executor.measure((), plan, threads)  # an error comes now, before there is a journal
     folder = None if out is None else Path(out)
-    codes = codes_of(chosen) if folder is not None else {}
+    codes = codes_of(chosen, seeds) if folder is not None else {}
+    trainings = repeats(chosen, seeds)
     settings = _settings(plan, threads)
     with Journal(folder, settings, added=ADDED, complete=_complete(plan), fresh=fresh) as journal:
-        waiting = left_to_measure(chosen, journal, codes)
-        report = reporter(progress, chosen, waiting, readings)
-        # On an error, workers end now and not when the traceback is garbage-collected.
-        with closing(executor.measure(waiting, plan, threads)) as happening:
-            for index, event in happening:
-                _note(journal, waiting[index].key, event, codes)
-                report(waiting[index], event)
-        ranking = order(chosen, journal.records, plan.table)
+        waiting = left_to_measure(trainings, journal, codes)
+        report = reporter(progress, trainings, waiting, readings)
+        for number in range(seeds):
+            own = [one for one in waiting if one.number == number]
+            built = [one.candidate for one in own]
+            # On an error, workers end now and not when the traceback is garbage-collected.
+            with closing(executor.measure(built, seeded(plan, number), threads)) as happening:
+                for index, event in happening:
+                    _note(journal, own[index].key, event, codes)
+                    report(own[index], event)
+        samples = len(next(tensors_in(task.probe)))
+        ranking = order(chosen, journal.records, plan.table, seeds=seeds, samples=samples)
         return ranking if folder is None else replace(ranking, unwritten=_write(ranking, folder))
 
 
@@ -153,7 +165,8 @@ def _measures(plan: Plan) -> dict[str, str]:
 
 def _complete(plan: Plan) -> Complete:
     """What the readings of a finished candidate must be."""
-    names, readings = (*plan.table, *plan.extra), plan.readings
+    measured = [name for name in plan.table if name not in plan.needing("others")]
+    names, readings = (*measured, *plan.extra), plan.readings
     if plan.training.seconds is not None:  # several readings may be due at one step
         return Complete(names, range(1, readings + 1))
     steps = plan.training.steps

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-Need = Literal["head", "network", "view", "before", "seen"]
+Need = Literal["head", "network", "view", "before", "seen", "losses", "others"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Readout:
         needs: the function's arguments: ``"head"``, a `Capture` of the unlabelled inputs;
             ``"network"``, the untrained `Network`; ``"view"``, a Capture of the same inputs, changed in
             a way that keeps what they show; ``"before"``, `Predictions` of the same inputs at the
-            previous reading; ``"seen"``, a Capture of inputs that the network was trained on.
+            previous reading; ``"seen"``, a Capture of inputs that the network was trained on;
+            ``"losses"``, those of the training steps so far; ``"others"``, a `Committee` of candidates.
         higher_is_better: which way is good.
         reference: where it was published.
         degree: the power to which normalizations are raised that it is divided by, 2 for curvature.

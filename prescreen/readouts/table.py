@@ -12,6 +12,7 @@ from typing import cast
 from prescreen.checks import require_one_of
 from prescreen.readouts.grid import compose, normalized
 from prescreen.readouts.network import MEASURES
+from prescreen.readouts.others import OTHERS
 from prescreen.readouts.pairs import PAIRS, gap
 from prescreen.readouts.readout import Readout
 from prescreen.readouts.statistics import STATISTICS, Statistic
@@ -74,19 +75,19 @@ def get_readout(name: str) -> Readout:
     again: see ``extrapolated``.
     ``"anchor/projection/normalization"``, such as ``"prior/gradient/feature"``, composes a readout of
     the head: see `compose`. With the anchor ``none`` it is a statistic, or another readout of the head,
-    that is divided by a normalization.
+    that is divided by a normalization. ``"training_loss"`` and ``"committee/agreement"`` are those of
+    ``OTHERS``.
 
     Raises:
         ValueError: there is no such readout, anchor, projection or normalization.
     """
-    if name in READOUTS:
-        return READOUTS[name]
+    for table in (READOUTS, OTHERS):
+        if name in table:
+            return table[name]
     if name.startswith(AHEAD):
         readout = get_readout(name.removeprefix(AHEAD))
-        if readout.of_network:
-            raise ValueError(
-                f"`readouts` must name a readout of the trained network after ahead/, got {name!r}"
-            )
+        if {"network", "losses", "others"} & set(readout.needs):
+            raise ValueError(f"`readouts` must name one of the head after ahead/, got {name!r}")
         return replace(readout, ahead=True)
     if name.startswith(_GAP):
         readout = get_readout(name.removeprefix(_GAP))
@@ -94,7 +95,7 @@ def get_readout(name: str) -> Readout:
             raise ValueError(f"`readouts` must name a readout of the head after gap/, got {name!r}")
         return Readout(partial(gap, readout=readout), ("head", "seen"), higher_is_better=False)
     if name.count("/") != 2:
-        close = get_close_matches(name, READOUTS) or list(READOUTS)
+        close = get_close_matches(name, [*READOUTS, *OTHERS]) or list(READOUTS)
         raise ValueError(
             f"`readouts` must be {', '.join(close)} or anchor/projection/normalization, got {name!r}"
         )

@@ -14,7 +14,7 @@ from prescreen.failures import CandidateFailed, failing_as
 from prescreen.heads.find import known_heads
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.random_state import forked
-from prescreen.readouts import Readout, Readouts, resolve_readouts
+from prescreen.readouts import Need, Readout, Readouts, resolve_readouts
 from prescreen.screening.deadline import Deadline
 from prescreen.screening.surroundings import Surroundings
 from prescreen.spaces.candidate import Candidate
@@ -40,6 +40,8 @@ class Plan:
         timeout: seconds after which a ranking ends a candidate, or None.
         memory: GiB that a candidate may take from the process that screens it, or None; on Linux
             only, and not of a GPU's memory.
+        ranking: whether candidates are compared with one another: the last reading then says how it
+            varies with the samples of the probe, and readouts may need the other candidates.
 
     Raises:
         ValueError: an argument is not allowed.
@@ -53,12 +55,14 @@ class Plan:
     extra: Extra = field(default_factory=dict)
     timeout: float | None = None
     memory: float | None = None
+    ranking: bool = False
     table: dict[str, Readout] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_trains(check_task(self.task))
         require_kind("training", self.training, Training)
         object.__setattr__(self, "table", resolve_readouts(self.readouts))
+        self._check_compared()
         require_at_least("readings", self.readings, 1)
         for name in ("timeout", "memory"):
             value = getattr(self, name)
@@ -71,6 +75,16 @@ class Plan:
             raise ValueError(f"`extra` must map names to functions, got {self.extra!r}")
         if twice := sorted(set(self.table) & set(self.extra)):
             raise ValueError(f"`extra` must have names that no readout has, got {', '.join(twice)}")
+
+    def needing(self, need: Need) -> dict[str, Readout]:
+        """The readouts that need something, by name."""
+        return {name: one for name, one in self.table.items() if need in one.needs}
+
+    def _check_compared(self) -> None:
+        for name in self.needing("others"):
+            require("readouts", "of one candidate except in `rank`", name, self.ranking)
+            link = self.task.link
+            require("readouts", f"of one candidate for {link} predictions", name, link == "softmax")
 
 
 def build(candidate: Candidate, plan: Plan, *, untrained: bool = False) -> nn.Module:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -18,6 +19,8 @@ from prescreen.panel import DEFAULT_PANEL
 from prescreen.probe import Probe
 from prescreen.reading import Reading
 from prescreen.readouts import Readout, Readouts
+from prescreen.readouts.committee import packed
+from prescreen.readouts.parts import replicates
 from prescreen.screening.deadline import Deadline
 from prescreen.screening.memory import MemoryLimit
 from prescreen.screening.plan import Extra, Plan, build
@@ -26,6 +29,7 @@ from prescreen.spaces.candidate import Candidate
 from prescreen.tasks.base import Task, seen_inputs
 from prescreen.training.loop import BriefTraining
 from prescreen.training.recipe import Training
+from prescreen.trees import tensors_in
 
 
 def screen(
@@ -104,6 +108,7 @@ class Screening:
             "probe": self._probe.state_dict(),
             "done": self._done,
             "seconds": self._seconds,
+            "losses": self._losses,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -120,6 +125,7 @@ class Screening:
 
     def _begin(self, state: Mapping[str, Any] | None) -> None:
         self._probe, self._done = _probe(self._plan), 0  # its errors are not the candidate's
+        self._losses: list[float] = []  # of all steps, if a readout needs them
         self._surroundings = Surroundings(self._plan.training.seed)
         self._memory = MemoryLimit(self._plan.memory)
         self._deadline = Deadline(self._plan.timeout)
@@ -138,10 +144,13 @@ class Screening:
             self._steps.load_state_dict(state["training"])
             self._probe.load_state_dict(state["probe"])
             self._done = state["done"]
+            self._losses = [*state.get("losses", [])]
+        keep = bool(plan.needing("losses"))
         losses: list[float] = []
         predicted: float | None = None
         for step in self._steps:
             losses.append(step.loss)
+            self._losses += [step.loss] if keep else []
             self._deadline.check()
             if step.diverged:
                 raise CandidateFailed("diverged", f"loss {step.loss} at step {step.number}")
@@ -150,7 +159,8 @@ class Screening:
             if due == self._done:
                 continue
             self._done = due
-            reading, predicted = self._read(model, step.number)
+            last = plan.ranking and due >= plan.readings
+            reading, predicted = self._read(model, step.number, last)
             self._seconds = time.perf_counter() - start
             loss = math.fsum(losses) / len(losses)
             yield replace(reading, seconds=self._seconds, training_loss=loss, parameters=parameters)
@@ -169,11 +179,15 @@ class Screening:
                 model = build(self._candidate, self._plan, untrained=True)
         self._probe.read_untrained(model)
 
-    def _read(self, model: nn.Module, step: int) -> tuple[Reading, float]:
+    def _read(self, model: nn.Module, step: int, compared: bool = False) -> tuple[Reading, float]:
         """A reading with the extra measurements, and the only class predicted, if there is one."""
-        reading = self._probe.read(model, step)
-        values = dict(reading.values)
-        predicted = values.pop(_ONLY_CLASS)
+        noted: dict[str, Any] = {}
+        look = partial(_note, self._plan, noted) if compared else None
+        reading = replace(self._probe.read(model, step, look), **noted)
+        predicted = reading.values[_ONLY_CLASS]
+        late = {n: one(self._losses) for n, one in self._plan.needing("losses").items()}
+        made = {**reading.values, **late}
+        values = {name: made[name] for name in self._plan.table if name in made}
         for name, function in self._plan.extra.items():
             with preserve(model, batch_statistics=False):
                 values[name] = float(function(model))
@@ -191,9 +205,19 @@ def _only_class(capture: Capture) -> float:
     return predicted.item()
 
 
+def _note(plan: Plan, noted: dict[str, Any], subjects: Mapping[str, Any]) -> None:
+    """Note what candidates are compared by: how readings vary with the probe, and predictions."""
+    samples = len(next(tensors_in(plan.task.probe)))
+    noted["replicates"] = replicates(plan.table, subjects, samples)
+    if plan.needing("others"):
+        noted["predictions"] = packed(subjects["head"])
+
+
 def _probe(plan: Plan) -> Probe:
     task = plan.task
-    table = {**plan.table, _ONLY_CLASS: Readout(_only_class)}
+    apart = {**plan.needing("losses"), **plan.needing("others")}
+    table = {name: one for name, one in plan.table.items() if name not in apart}
+    table[_ONLY_CLASS] = Readout(_only_class)
     needs = {need for readout in table.values() for need in readout.needs}
     return Probe(
         task.probe,

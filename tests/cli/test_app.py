@@ -31,8 +31,10 @@ def test_rank_prints_a_table_and_continues(space, capsys):
     assert run(["rank", space, *QUICK]) == 0
     first = capsys.readouterr()
     header, _, *rows = first.out.splitlines()
+    rows, notes = rows[:3], rows[3:]
+    assert [note[:18] for note in notes][:1] == ["±  95 % interval o"]
     assert header.split() == [
-        *("rank", "candidate", "score"),
+        *("rank", "candidate", "score", "±", "="),
         *DEFAULT_PANEL,
         *("params", "loss", "seconds"),
     ]
@@ -78,6 +80,8 @@ def test_options_reach_the_measurement(space, tmp_path, capsys):
     assert (settings["optimizer"], settings["lr"], settings["head"]) == ("adamw", 0.01, "3")
     steps = [event["reading"]["step"] for event in events if event["event"] == "reading"]
     assert steps == [2, 4, 2, 4]
+    assert run(["rank", space, *QUICK, *options, "--out", "run", "--seeds", "2"]) == 0
+    assert "Continues run: 2 of 4 trainings were measured before" in capsys.readouterr().err
 
 
 def test_a_ranking_of_failures_only_ends_with_1(tmp_path, monkeypatch, capsys):
@@ -132,6 +136,7 @@ BAD = {
     "rank --device abacus": "`device` must be one that torch can use here, got 'abacus': ",
     "rank --probe-size 1": "`probe_size` must be from 2 to 1796, .*, got 1",
     "rank --probe-size 1797": "`probe_size` must be from 2 to 1796, with 1797 samples .*, got 1797",
+    "rank --seeds 0": "`seeds` must be at least 1, got 0",
     "rank --readings 0": "`readings` must be at least 1, got 0",
     "rank --on processes,workers=-1": "`workers` must be at least 1, got -1",
     "rank --timeout 0": "`timeout` must be above 0, or None, got 0",

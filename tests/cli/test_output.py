@@ -56,7 +56,7 @@ def test_hostile_names_and_reasons_are_escaped_in_every_output(space, capsys):
     command = ["rank", space, *QUICK, "--out", "run\x1b[31m"]
     assert run(command) == 0
     table = capsys.readouterr()
-    assert len(lines_of(table.out)) == 2 + len(NAMES)
+    assert [*filter(str.strip, lines_of(table.out))][2 + len(NAMES) :][0].startswith("±")
     assert len(lines_of(table.err)) == len(NAMES) + 1
     assert run([*command, "--csv"]) == 0
     text = capsys.readouterr().out
@@ -140,7 +140,7 @@ def test_a_ranking_that_cannot_be_written_is_still_printed(tmp_path, monkeypatch
     Path("space.py").write_text(SPACE + GONE)
     assert run(["rank", "space.py", *QUICK, "--out", "run"]) == 1
     printed = capsys.readouterr()
-    assert len(printed.out.splitlines()) == 5
+    assert [line[:4].strip() for line in printed.out.splitlines()[2:5]] == ["1", "2", "3"]
     unwritten = [line for line in printed.err.splitlines() if "could not be written" in line]
     assert len(unwritten) == 2
     assert unwritten[0].startswith("run/ranking.json could not be written: ")

@@ -48,6 +48,18 @@ def test_what_was_written_comes_back(tmp_path):
         assert y.trajectory.series("a") == ([5], [-math.inf])
 
 
+def test_what_candidates_are_compared_by_comes_back(tmp_path):
+    replicates = {"a": (0.5, math.inf, -0.25, 0.0, 1e-300, 1.0, 2.0, 3.0)}
+    reading = Reading(10, {"a": 0.5}, 1.0, replicates=replicates, predictions="2 2 ADwAAAA8ADw=")
+    with Journal(tmp_path, SETTINGS) as journal:
+        journal.started("x")
+        journal.reading("x", reading)
+    with Journal(tmp_path, SETTINGS) as journal:
+        found = journal.records["x"].trajectory.last
+    assert found.to_json() == reading.to_json()
+    assert found.replicates == replicates
+
+
 def test_a_cut_at_any_byte_is_survived(tmp_path):
     whole = write_example(tmp_path / "whole").read_bytes()
     ends = [i + 1 for i, byte in enumerate(whole) if byte == ord("\n")]
@@ -122,7 +134,7 @@ def test_other_schema_is_refused(tmp_path):
     path = write_example(tmp_path)
     path.write_bytes(line_of({"prescreen_journal": 99, "settings": SETTINGS}))
     with pytest.raises(
-        ValueError, match=r"^`out` must hold a journal of schema 1 to 2, got 99 in "
+        ValueError, match=r"^`out` must hold a journal of schema 1 to 3, got 99 in "
     ):
         Journal(tmp_path, SETTINGS)
 

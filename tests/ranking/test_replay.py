@@ -46,7 +46,7 @@ def failed(kind="run", reason="it failed", key="x"):
 WHOLE = [started(), reading(5), reading(10), finished()]
 
 
-def opened(folder, lines, version=2):
+def opened(folder, lines, version=3):
     header = {"prescreen_journal": version, "settings": SETTINGS}
     plain = [json.dumps(event).encode() + b"\n" for event in (header, *lines)]
     content = b"".join(plain if version == 1 else map(line_of, (header, *lines)))
@@ -54,7 +54,7 @@ def opened(folder, lines, version=2):
     return Journal(folder, SETTINGS, complete=COMPLETE)
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_whole_screening_is_believed(tmp_path, version):
     with opened(tmp_path, [*WHOLE, started("y"), failed(key="y")], version) as journal:
         assert {key: one.status for key, one in journal.records.items()} == {
@@ -89,6 +89,11 @@ WRONG = {
     "a 1000000000": [*HALF, reading(10, values={"a": 10**400})],
     "a reading with parts of other types": [*HALF, reading(10, values=[1.0])],
     "a reading with other parts": [*HALF, reading(10, more=1)],
+    "replicates of another form": [*HALF, reading(10, replicates={"a": [1.0] * 7})],
+    "replicates of another form)": [*HALF, reading(10, replicates=[1.0] * 8)],
+    "a None": [*HALF, reading(10, replicates={"a": [None] * 8})],
+    "predictions of another form": [*HALF, reading(10, predictions="2 3 AAAA")],
+    "predictions of another form)": [*HALF, reading(10, predictions=3)],
     "a failure of kind 3": [started(), failed(3)],
     "a failure of kind ['run']": [started(), failed(["run"])],
     "a failure of kind 'other'": [started(), failed("other")],
@@ -110,7 +115,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 3])
 @pytest.mark.parametrize("reason", WRONG)
 def test_what_cannot_be_true_is_refused_in_one_line(tmp_path, reason, version):
     events = WRONG[reason]
