@@ -68,11 +68,9 @@ class Account:
         """How many training steps take as long as a reading; 0 if unknown.
 
         It hardly depends on the network. One number for all trials has them read at the same steps. It
-        is unknown until there are two readings.
+        is unknown until there are two readings, as the first one does not count.
         """
-        if len(self.readings) < 2:
-            return 0.0
-        return statistics.median_low(meter.steps_per_reading for meter in self.read)
+        return statistics.median([meter.steps_per_reading for meter in self.read] or [0.0])
 
 
 class Meter:
@@ -101,7 +99,8 @@ class Meter:
         self._reads = True
         self._begin = self._now = clock()
         self._asked = 0  # the latest step
-        self._costs: list[float] = []  # seconds of each reading
+        self._costs: list[float] = []  # seconds of each reading, but that which is free
+        self._is_free = False  # the latest reading
         self._planned = 0  # readings since it is known what one takes
 
     @property
@@ -116,8 +115,11 @@ class Meter:
 
     @property
     def steps_per_reading(self) -> float:
-        """How many steps take as long as the shortest reading: noise only makes readings longer."""
-        return min(self._costs) / self._seconds_per_step
+        """How many of the trial's steps take as long as one of its readings, both on average.
+
+        The shortest reading would not do: on a busy machine it is one that was never interrupted.
+        """
+        return statistics.fmean(self._costs) / self._seconds_per_step
 
     def begin(self, *, measures: bool) -> bool:
         """Whether the trial is read at all, which may need measures of its untrained network."""
@@ -211,18 +213,20 @@ class Meter:
         self._account.measures.append(seconds)
 
     def _note_reading(self, seconds: float) -> None:
-        if self._account.readings:
-            self._note_spent(seconds)
+        self._is_free = not self._account.readings
         self._account.readings.append(seconds)
+        if self._is_free:
+            return
+        self._note_spent(seconds)
         if not self._costs:
             self._account.read.append(self)
         self._costs.append(seconds)
 
     def _note_decision(self, seconds: float) -> None:
-        if len(self._account.readings) > 1:
+        if not self._is_free:
             self._note_spent(seconds)
-        self._account.readings[-1] += seconds
-        self._costs[-1] += seconds
+            self._account.readings[-1] += seconds
+            self._costs[-1] += seconds
 
 
 def _mean(values: list[float]) -> float:

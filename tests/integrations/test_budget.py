@@ -161,6 +161,28 @@ def test_noise_moves_few_of_the_steps_read(clock):
     assert len(shared) >= 0.6 * max(map(len, found))
 
 
+def test_interruptions_move_few_of_the_steps_read(clock):
+    """A busy machine makes most steps and readings short, and a few very long."""
+    read = []
+    rng, account = random.Random(0), Account()
+
+    def works(seconds):
+        clock.passes(seconds + 40.0 * sum(rng.random() < 0.2 for _ in range(round(seconds))))
+
+    for _ in range(20):
+        meter, steps_read = Meter(account, 0.02), []
+        meter.begin(measures=False)
+        for step in range(1, 1201):
+            works(1.0)
+            if meter.is_due(step):
+                with meter.reading():
+                    works(4.0)
+                steps_read.append(step)
+        read.append(steps_read)
+    assert all({128, 256, 384} <= {*found} for found in read[8:])
+    assert account.spent <= 0.02 * clock.now + 4.0 * 41.0
+
+
 @pytest.mark.parametrize("steps", [200, 400, 1000])
 def test_the_first_reading_comes_in_the_first_half_if_the_budget_covers_it(clock, steps):
     """A budget of 2 % of 200 steps is one reading that takes as long as 4."""

@@ -72,6 +72,7 @@ def momentum(data: Data, way: str, seed: int, trials: int, epochs: int) -> dict[
     reading = [frame.get("prescreen/overhead") for frame in frames if frame is not None]
     return {
         "cpu": scheduling + table["cpu"].sum(),
+        "seconds": table["time_total_s"].sum(),
         "best": 100 * table["accuracy"].max(),
         "completed": int((table["training_iteration"] == epochs).sum()),
         "reading": sum(seconds.max() for seconds in reading if seconds is not None),

@@ -14,7 +14,7 @@ seed the drawn trials are the same.
 CPU: seconds of the study's processor time, all included, its median over seeds. of unpruned: the median
 of the ratio to the unpruned study of the same seed. regret: how much better the unpruned study's best
 final validation accuracy is, in points, on average and at most. completed: trials that ran to their end.
-reading: seconds that readings took, as a share of CPU.
+reading: the share of wall time that readers took, as they measure it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main() -> None:
         for script in args.scripts:
             for way in WAYS:
                 if (name := f"{script} {way} {seed}") not in done:
-                    rows.append({"run": name, "failure": "", **alone(script, way, seed, args)})
+                    rows.append({"run": name, **alone(script, way, seed, args)})
                     write(file, rows)
     print(plain_table(HEADER, table(rows)))
 
@@ -87,14 +87,14 @@ def table(rows: Sequence[Row]) -> list[list[str]]:
     by_name = {tuple(row["run"].split()): row for row in rows}
     scripts = [script for script in SCRIPTS if any(name[0] == script for name in by_name)]
     lines = []
-    for among in [*([script] for script in scripts), scripts]:
+    for name, among in {**{script: [script] for script in scripts}, "all": scripts}.items():
         for way in WAYS:
             pairs = [
                 (row, by_name[script, "unpruned", seed])
                 for (script, as_way, seed), row in by_name.items()
                 if script in among and as_way == way and (script, "unpruned", seed) in by_name
             ]
-            lines.append([among[0] if among != scripts else "all", way, *figures(pairs)])
+            lines.append([name, way, *(figures(pairs) if pairs else [])])
     return lines
 
 
@@ -109,7 +109,7 @@ def figures(pairs: Sequence[tuple[Row, Row]]) -> list[str]:
         f"{statistics.fmean(regrets):.2f}",
         f"{max(regrets):.2f}",
         f"{statistics.median(row['completed'] for row, _ in pairs):.0f}",
-        f"{100 * sum(r['reading'] for r, _ in pairs) / sum(r['cpu'] for r, _ in pairs):.1f}",
+        f"{100 * sum(r['reading'] for r, _ in pairs) / sum(r['seconds'] for r, _ in pairs):.1f}",
     ]
 
 
