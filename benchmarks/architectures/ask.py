@@ -164,7 +164,10 @@ def _readings(one: Recording, names: Sequence[str], last: int) -> list[Reading]:
     """Those at the ends of the quarters, as `rank` reads by default."""
     at = [one.quarter(number) for number in range(1, last + 1)]
     steps = one.array("step")
-    return [Reading(int(steps[r]), {name: one.value(name, r) for name in names}) for r in at]
+    return [
+        Reading(int(steps[r]), {n: one.value(n, r) for n in names}, architecture=one.architecture)
+        for r in at
+    ]
 
 
 def values(found: Recordings) -> list[Row]:

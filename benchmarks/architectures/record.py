@@ -36,6 +36,7 @@ from prescreen import READOUTS, Candidate, CandidateFailed, Probe, Training, cap
 from prescreen.failures import failing_as
 from prescreen.files import replace_text
 from prescreen.heads.preserve import preserve
+from prescreen.readouts.network import structure
 from prescreen.tasks import ImageTask
 from prescreen.tasks.images.views import shifted
 from prescreen.training.loop import BriefTraining
@@ -132,6 +133,7 @@ def record(
         torch.manual_seed(training.seed)
         model = candidate.model(**task.sizes)
     arrays["parameters"] = sum(p.numel() for p in model.parameters())
+    arrays["architecture"] = np.array(structure(untrained))
     seen = task.batches(SEEN, 2)
     readings: list[dict[str, Any]] = []
     losses, steps, seconds = [], [], 0.0

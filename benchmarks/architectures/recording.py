@@ -17,11 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.architectures.record import FAILED, RECORDED
+from benchmarks.architectures.record import FAILED
 from benchmarks.baselines.curves import tse, tse_e
 from prescreen.captured import Capture, NonFiniteError
+from prescreen.extrapolation import extrapolated
 from prescreen.predictions import Logits
 from prescreen.readouts import get_readout
+from prescreen.readouts.table import AHEAD
 
 QUARTERS = 4
 
@@ -45,8 +47,10 @@ class Recording:
 
     @cached_property
     def failure(self) -> str:
-        """Why it failed; empty if it did not."""
-        return "" if self.path.suffix == RECORDED else self.path.read_text().splitlines()[1]
+        """Why it failed, also as `screen` would have told at the end; empty if it did not."""
+        if self.path.suffix == FAILED:
+            return self.path.read_text().splitlines()[1]
+        return "collapsed: one class" if len(self.at("logits").argmax(1).unique()) == 1 else ""
 
     @cached_property
     def name(self) -> str:
@@ -97,6 +101,15 @@ class Recording:
         """
         return _head(self.path, reading % self.readings)
 
+    @cached_property
+    def architecture(self) -> str:
+        """The structure of the network that was measured untrained.
+
+        Raises:
+            KeyError: it was not recorded; see `architectures`.
+        """
+        return str(self.array("architecture"))
+
     def value(self, name: str, reading: int = -1) -> float:
         """One number of the candidate; NaN if it failed or if the number is undefined for it.
 
@@ -119,6 +132,15 @@ class Recording:
             return float(self.array(f"untrained.{name}"))
         if readout.of_before and self._before(reading) < 0:
             return math.nan
+        if readout.ahead:
+            quarters = [self.quarter(number) for number in range(1, QUARTERS + 1)]
+            return extrapolated(
+                [
+                    (int(self.array("step")[at]), self.value(name.removeprefix(AHEAD), at))
+                    for at in quarters
+                    if at <= reading % self.readings
+                ]
+            )
         view = name.partition("@")[2] or "shift"
         try:
             return readout(*(self._subject(need, view, reading) for need in readout.needs))
