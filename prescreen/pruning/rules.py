@@ -11,6 +11,42 @@ from prescreen.ranks import Floats
 
 
 @dataclass(frozen=True)
+class Improvement:
+    """Prune a trial that is unlikely to end better than the best trial known.
+
+    What its reading says of its end is learnt from the trials that completed. The bound is relative to
+    the average trial, as any trial's chance falls while a study goes on: of the trials that would end
+    best, however often each is looked at, at most a share of ``max_false_prune`` is lost.
+
+    Args:
+        max_false_prune: a trial ends if its probability of improvement is below this share of the mean
+            over all trials that have come to the step.
+        max_regret: in units of the objective; if given, a trial ends instead if its expected
+            improvement is below this many times that mean probability. All that pruning costs the study
+            in expectation is then at most this.
+
+    Raises:
+        ValueError: an argument is out of its range; the message names it.
+
+    Reference: Kushner 1964 (probability of improvement); Mockus 1978 (expected improvement).
+    """
+
+    max_false_prune: float = 0.2
+    max_regret: float | None = None
+
+    def __post_init__(self) -> None:
+        require_number("max_false_prune", self.max_false_prune, 0, 1)
+        if self.max_regret is not None:
+            require_number("max_regret", self.max_regret, 0)
+
+    def prunes(self, chance: float, gain: float, mean: float) -> bool:
+        """Whether a trial's chance or expected gain is too low beside the mean chance."""
+        if self.max_regret is not None:
+            return gain <= self.max_regret * mean
+        return chance <= self.max_false_prune * mean
+
+
+@dataclass(frozen=True)
 class Median:
     """Prune a trial whose best score so far is below a percentile of the completed trials'.
 
@@ -75,4 +111,4 @@ class Halving:
         return int((others > score).sum()) >= kept
 
 
-Rule = Median | Halving
+Rule = Improvement | Median | Halving
