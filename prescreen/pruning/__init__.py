@@ -10,6 +10,19 @@ from prescreen.panel import Panel
 from prescreen.pruning.decision import decide
 from prescreen.pruning.guard import Guard
 from prescreen.pruning.population import Population
-from prescreen.pruning.rules import Halving, Improvement, Median, Rule
+from prescreen.pruning.report import contradiction, report
+from prescreen.pruning.rules import Halving, Improvement, Median, Rule, bounded
 
-__all__ = ["Guard", "Halving", "Improvement", "Median", "Panel", "Population", "Rule", "decide"]
+__all__ = [
+    "Guard",
+    "Halving",
+    "Improvement",
+    "Median",
+    "Panel",
+    "Population",
+    "Rule",
+    "bounded",
+    "contradiction",
+    "decide",
+    "report",
+]

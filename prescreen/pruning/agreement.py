@@ -18,16 +18,24 @@ def agreement(now: Floats, later: Floats) -> float:
         now: scores of trials, shape (trials,).
         later: the same trials' scores at another step.
     """
-    if len(now) < 4:
+    rho = correlation(now, later)
+    if len(now) < 4 or math.isnan(rho):
         return -1.0
+    rho = max(min(rho, 1 - 1e-12), -1 + 1e-12)
+    return math.tanh(math.atanh(rho) - 1 / math.sqrt(len(now) - 3))
+
+
+def correlation(now: Floats, later: Floats) -> float:
+    """Spearman's ρ of two orders of trials; NaN if one of them is no order, as all are equal."""
+    if len(now) < 2:
+        return math.nan
     # Ranks of one readout: scores are never NaN, and ties share their mean rank.
     ranks = np.stack([aggregate(order[:, None]) for order in (now, later)])
     spread = ranks.std(axis=1)
     if not spread.all():
-        return -1.0  # all scores are equal: there is no order
+        return math.nan
     ranks = (ranks - ranks.mean(axis=1, keepdims=True)) / spread[:, None]
-    rho = min(float((ranks[0] * ranks[1]).mean()), 1 - 1e-12)
-    return math.tanh(math.atanh(max(rho, -1 + 1e-12)) - 1 / math.sqrt(len(now) - 3))
+    return float((ranks[0] * ranks[1]).mean())
 
 
 def lasting(columns: Mapping[int, Column], step: int) -> float:

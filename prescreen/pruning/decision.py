@@ -49,12 +49,6 @@ def believes(guard: Guard, population: Population, step: int) -> bool:
     )
 
 
-def contradicted(guard: Guard, population: Population, step: int) -> bool:
-    """Whether completed trials contradict the readings at a step, so that ``Improvement`` keeps all."""
-    seen = population.outlook(step)
-    return seen is not None and guard.has_started(len(seen.completed)) and seen.slope <= 0
-
-
 def _is_unlikely(
     rule: Improvement, guard: Guard, population: Population, trial: int, step: int
 ) -> bool:

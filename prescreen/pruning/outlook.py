@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,7 +79,7 @@ def outlook(trials: Integers, scores: Floats, ends: Ends) -> Outlook | None:
 
 def _excess(at: Floats, share: Floats, freedom: float) -> Floats:
     """Expected positive part of ``at`` plus a Student variable, given the share above 0."""
-    log = gammaln((freedom + 1) / 2) - gammaln(freedom / 2) - math.log(freedom * math.pi) / 2
+    log = gammaln((freedom + 1) / 2) - gammaln(freedom / 2) - np.log(freedom * np.pi) / 2
     density = np.exp(log - (freedom + 1) / 2 * np.log1p(at**2 / freedom))
     excess: Floats = at * share + density * (freedom + at**2) / (freedom - 1)
     return np.maximum(excess, 0.0)

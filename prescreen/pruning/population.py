@@ -92,6 +92,14 @@ class Population:
             self._add(trial, known)
             self._levels.rise(trial, known)
 
+    def __len__(self) -> int:
+        """The number of trials that were read."""
+        return len(self._trials)
+
+    def shared_steps(self) -> list[int]:
+        """Steps at which completed trials were read, rising."""
+        return sorted(self._completed)
+
     def steps(self, trial: int) -> list[int]:
         """Steps at which a trial was read, rising."""
         return self._trials[trial].steps.tolist() if trial in self._trials else []

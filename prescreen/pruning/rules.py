@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -112,3 +113,19 @@ class Halving:
 
 
 Rule = Improvement | Median | Halving
+
+
+def bounded(rule: Any, max_false_prune: float | None, max_regret: float | None) -> Any:
+    """A rule with the bounds that a host was given for it.
+
+    Raises:
+        ValueError: a regret is bounded with another rule than ``Improvement``.
+    """
+    if isinstance(rule, Improvement):
+        bounds = {"max_false_prune": max_false_prune, "max_regret": max_regret}
+        return replace(rule, **{name: one for name, one in bounds.items() if one is not None})
+    if max_regret is not None:
+        raise ValueError(
+            f"`max_regret` must be None with other rules than Improvement(), got {max_regret}"
+        )
+    return rule
