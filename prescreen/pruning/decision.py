@@ -55,8 +55,7 @@ def _is_unlikely(
     seen = population.outlook(step)
     if seen is None or not guard.has_started(len(seen.completed)) or seen.slope <= 0:
         return False
-    own = seen.at(trial)
-    return rule.prunes(seen.chances[own], seen.gains[own], seen.chances.mean())
+    return rule.prunes(float(seen.chances[seen.at(trial)]), float(seen.chances.mean()), seen.gain)
 
 
 def _wants(rule: Median | Halving, population: Population, trial: int, step: int) -> bool:

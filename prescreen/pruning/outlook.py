@@ -27,7 +27,7 @@ class Outlook:
         slope: expected end over reading, both as normal scores; not above 0 if the completed trials
             contradict the readings.
         chances: each trial's probability of ending better than the best known, shape (N,).
-        gains: by how much it may be expected to be better, in units of the objective, shape (N,).
+        gain: by how much a trial that ends better may be expected to, in units of the objective.
     """
 
     trials: Integers
@@ -35,7 +35,7 @@ class Outlook:
     completed: Integers
     slope: float
     chances: Floats
-    gains: Floats
+    gain: float
 
     def at(self, trial: int) -> int:
         """Where a trial is among the others."""
@@ -73,8 +73,8 @@ def outlook(trials: Integers, scores: Floats, ends: Ends) -> Outlook | None:
     scale = np.sqrt(squares / freedom * (1 + 1 / count + away**2 / precision))
     below = (y_mean + slope * away - ends.bar) / scale
     chances = stdtr(freedom, below)
-    gains = ends.unit * scale * _excess(below, chances, freedom)
-    return Outlook(trials, readings, completed, float(slope), chances, gains)
+    gain = ends.unit * (scale * _excess(below, chances, freedom)).sum() / chances.sum()
+    return Outlook(trials, readings, completed, float(slope), chances, float(gain))
 
 
 def _excess(at: Floats, share: Floats, freedom: float) -> Floats:

@@ -41,7 +41,7 @@ def contradiction(population: Population, guard: Guard, step: int) -> str:
         return ""
     if not guard.has_started(len(seen.completed)):
         return ""
-    return f"at step {step} {_worth(seen, ends, guard)}"
+    return f"step {step}: {_worth(seen, ends, guard)}"
 
 
 def _worth(seen: Outlook, ends: Ends, guard: Guard) -> str:
@@ -55,4 +55,4 @@ def _worth(seen: Outlook, ends: Ends, guard: Guard) -> str:
         belief = "readings contradict how trials end, so none is pruned"
     else:
         belief = f"an end is expected to follow {seen.slope:.2f} of a reading"
-    return f"{count} trials, ρ {rho:.2f} ({sure:.2f} less a standard error); {belief}"
+    return f"{count} completed trials, ρ {rho:.2f} ({sure:.2f} less a standard error); {belief}"

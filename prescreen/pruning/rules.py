@@ -16,23 +16,24 @@ class Improvement:
     """Prune a trial that is unlikely to end better than the best trial known.
 
     What its reading says of its end is learnt from the trials that completed. The bound is relative to
-    the average trial, as any trial's chance falls while a study goes on: of the trials that would end
-    best, however often each is looked at, at most a share of ``max_false_prune`` is lost.
+    the average trial, as any trial's chance falls while a study goes on. Of the trials that would end
+    best, at most a share of ``max_false_prune`` is then pruned, however often each is looked at: these
+    are as many as chances add up to, and each that is pruned had less than that share of a mean chance.
 
     Args:
         max_false_prune: a trial ends if its probability of improvement is below this share of the mean
             over all trials that have come to the step.
-        max_regret: in units of the objective; if given, a trial ends instead if its expected
-            improvement is below this many times that mean probability. All that pruning costs the study
-            in expectation is then at most this.
+        max_regret: in units of the objective; if given, the share is this over what an improvement
+            may be expected to gain. The best trial that is kept is then expected to be worse than the
+            best of all by at most this.
 
     Raises:
         ValueError: an argument is out of its range; the message names it.
 
-    Reference: Kushner 1964 (probability of improvement); Mockus 1978 (expected improvement).
+    Reference: Kushner 1964 (probability of improvement).
     """
 
-    max_false_prune: float = 0.2
+    max_false_prune: float = 0.3
     max_regret: float | None = None
 
     def __post_init__(self) -> None:
@@ -40,10 +41,18 @@ class Improvement:
         if self.max_regret is not None:
             require_number("max_regret", self.max_regret, 0)
 
-    def prunes(self, chance: float, gain: float, mean: float) -> bool:
-        """Whether a trial's chance or expected gain is too low beside the mean chance."""
+    def prunes(self, chance: float, mean: float, gain: float) -> bool:
+        """Whether a trial's chance is too low; never if it is not below the mean.
+
+        Args:
+            chance: its probability of improvement.
+            mean: that of the average trial.
+            gain: what an improvement may be expected to gain, in units of the objective.
+        """
+        if chance >= mean * (1 - 1e-9):  # equals must stay equal, despite rounding in the mean
+            return False
         if self.max_regret is not None:
-            return gain <= self.max_regret * mean
+            return chance * gain <= self.max_regret * mean
         return chance <= self.max_false_prune * mean
 
 
