@@ -5,6 +5,7 @@ import math
 import numpy as np
 import optuna
 import pytest
+import torch
 from optuna.pruners import (
     HyperbandPruner,
     MedianPruner,
@@ -14,6 +15,7 @@ from optuna.pruners import (
 )
 from optuna.trial import FixedTrial, TrialState
 from optuna_studies import FREE, INPUTS, constant, filled, judged, make_model, panel, patient
+from torch import nn
 
 from prescreen.integrations.optuna import (
     AllOf,
@@ -26,6 +28,7 @@ from prescreen.integrations.optuna import (
 )
 from prescreen.integrations.optuna.attributes import latest_state
 from prescreen.panel import DEFAULT_PANEL
+from prescreen.readouts import READOUTS, Readout
 
 
 @pytest.mark.parametrize("directions", [["minimize"], ["maximize"], ["maximize", "minimize"]])
@@ -368,3 +371,34 @@ def test_a_pruner_of_readouts_that_are_not_read_is_refused():
         recorder.should_prune()
     with pytest.raises(ValueError, match=r"^`values` must have entropy, got none for entropy"):
         recorder.record(2, {"cot": 0.5})
+
+
+def test_a_metric_of_your_own_is_a_member_of_the_panel():
+    """It is given with each reading, and decides where the readout says nothing."""
+    for higher, quality, pruned in ((True, 0.05, True), (True, 0.99, False), (False, 0.99, True)):
+        metric = Readout(lambda head: math.nan, higher_is_better=higher)
+        readouts = {"sample_gradient": READOUTS["sample_gradient"], "accuracy": metric}
+        study = optuna.create_study(direction="maximize", pruner=ReadoutPruner(readouts=readouts))
+        for number in range(25):
+            trial, value = study.ask(), quality if number == 24 else (number * 7 % 24) / 24
+            recorder = Recorder(trial)
+            recorder.record(1, {"sample_gradient": 0.5, "accuracy": value})
+            answer = recorder.should_prune()
+            if number < 24:
+                study.tell(trial, value if higher else -value)
+        assert answer is pruned
+
+
+def test_a_reading_at_step_0_prunes_architectures_before_they_are_trained():
+    study = optuna.create_study(direction="maximize", pruner=ReadoutPruner())
+    widths = [1 + number * 7 % 20 for number in range(20)] + [1, 40]
+    answers = []
+    for width in widths:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(8, width), nn.ReLU(), nn.Linear(width, 3))
+        reader = Reader(study.ask(), model, INPUTS)
+        reader.read(0)
+        answers.append(reader.should_prune())
+        if not answers[-1]:
+            study.tell(len(answers) - 1, width)
+    assert answers[-2:] == [True, False]
