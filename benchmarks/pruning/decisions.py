@@ -64,7 +64,7 @@ def ways(first: int) -> dict[str, Way]:
 
 def main() -> None:
     """Print one table for every size of a search."""
-    options = {"cells": "report", "sizes": [20, 100], "searches": 50, "seed": 0}
+    options = {"cells": "report", "sizes": [20, 100], "searches": 30, "seed": 0}
     args = command(__doc__, **options).parse_args()
     recordings = load(args.cells, [*PANEL])
     count = len(recordings.truth)
