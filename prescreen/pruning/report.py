@@ -24,8 +24,10 @@ def report(population: Population, guard: Guard, pruned: int) -> str:
     lines = [f"{pruned} of {trials} trials that were read were pruned."]
     if ends is None:
         return f"{lines[0]} None has completed: nothing is known of what readings are worth."
-    of = "the objective" if ends.until is None else "their last readings (no objective is known)"
-    lines.append(f"Readings against {of} of completed trials:")
+    of = "the objective of completed trials"
+    if ends.until is not None:
+        of = "the last readings of completed trials, as no objective is known"
+    lines.append(f"Readings against {of}:")
     steps = population.shared_steps()
     every = max(1, -(-(len(steps) - 1) // (_STEPS - 1)))
     for step in [*steps[:-1][::every], *steps[-1:]]:
