@@ -17,9 +17,9 @@ class Improvement:
 
     What its reading says of its end is learnt from the trials that completed. The bound is relative to
     the average trial, as any trial's chance falls while a study goes on. Of the trials that have come to
-    a step and would end best, at most ``max_false_prune`` times the share of trials that are pruned there
-    is then lost: they are as many as chances add up to. Over all steps of a study, simulations hold that
-    at most a share of ``max_false_prune`` is lost; it is much less.
+    a step and would end best, at most ``max_false_prune`` times the share that is pruned there is then
+    lost: they are as many as chances add up to. Over all steps of a study, simulations hold that at most
+    a share of ``max_false_prune`` is lost; it is much less.
 
     Args:
         max_false_prune: a trial ends if its probability of improvement is below this share of the mean
