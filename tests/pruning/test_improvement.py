@@ -67,7 +67,7 @@ def test_at_most_the_allowed_share_of_the_best_is_lost(architectures, objectives
 def test_the_bound_holds_over_many_studies(architectures, objectives, bound):
     kind = {"architectures": architectures, "objectives": objectives}
     for correlation in CORRELATIONS:
-        for studies, trials in ((100, 20), (6, 500)):
+        for studies, trials in ((60, 20), (3, 500)):
             lost, _ = simulate(studies, trials, correlation, Improvement(bound), **kind)
             assert lost <= bound + 2 * (bound * (1 - bound) / studies) ** 0.5, (correlation, trials)
 
