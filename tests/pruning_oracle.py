@@ -5,7 +5,9 @@ import math
 import numpy as np
 from scipy.stats import spearmanr
 
-from prescreen.pruning import Halving
+from prescreen.pruning import Halving, Improvement
+from prescreen.pruning.ends import Ends
+from prescreen.pruning.outlook import outlook
 
 
 class Oracle:
@@ -85,6 +87,8 @@ class Oracle:
         if self.diverged(self.told[number][step]):
             return True
         compared = self.compared()
+        if isinstance(self.rule, Improvement):
+            return self.is_unlikely(compared, number, step)
         complete = {m: compared[m] for m in self.objectives}
         here = {m: rows[step] for m, rows in complete.items() if step in rows}
         if isinstance(self.rule, Halving):
@@ -121,6 +125,28 @@ class Oracle:
         best = best[: max(1, math.ceil(self.guard.best_share * len(ran)))]
         false = len(set(would) & set(best))
         return (false + 1) / (len(would) + 1) <= self.guard.max_false_prune
+
+    def is_unlikely(self, compared, number, step):
+        """The regression has a test of its own; here is told what it is given."""
+        standing = {}
+        for other, rows in compared.items():
+            until = [one for one in rows if one <= step]
+            arrived = other in self.objectives or max(rows) >= step
+            if until and arrived and not self.diverged(self.told[other][max(until)]):
+                standing[other] = rows[max(until)]
+        scores = [score(row, without(standing, other)) for other, row in standing.items()]
+        if not self.objectives:
+            return False
+        ends = Ends.of({other: (end,) for other, end in self.objectives.items()})
+        seen = outlook(np.array([*standing]), np.array(scores), ends)
+        if seen is None or len(seen.completed) < self.guard.n_startup_trials or seen.slope <= 0:
+            return False
+        chance, mean = seen.chances[[*seen.trials].index(number)], seen.chances.mean()
+        if chance > 0.999999 * mean:
+            return False
+        if self.rule.max_regret is None:
+            return chance <= self.rule.max_false_prune * mean
+        return chance * seen.gain <= self.rule.max_regret * mean
 
     def rungs(self, compared):
         """Of every trial, rung -> the step and the reading with which it came there."""

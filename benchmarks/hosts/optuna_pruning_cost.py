@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from benchmarks.common.options import command
 from benchmarks.common.readouts import PANEL
 from prescreen import Reading
-from prescreen.integrations.optuna import Halving, ReadoutPruner, Recorder
+from prescreen.integrations.optuna import Halving, Median, ReadoutPruner, Recorder
 from prescreen.integrations.optuna.attributes import latest_state
 from prescreen.text import plain_table
 
@@ -111,9 +111,10 @@ def measure(trial: optuna.Trial, rounds: int, readings: int) -> None:
     one = PANEL[:1]
     ways: dict[str, BasePruner] = {
         "Optuna's MedianPruner on reported values": MedianPruner(),
-        "ReadoutPruner(Median()), one readout": ReadoutPruner(readouts=one),
-        f"ReadoutPruner(Median()), panel of {len(PANEL)}": ReadoutPruner(),
-        "the same, max_false_prune=0.05": ReadoutPruner(max_false_prune=0.05),
+        f"ReadoutPruner(), panel of {len(PANEL)}": ReadoutPruner(),
+        "ReadoutPruner(Median()), one readout": ReadoutPruner(Median(), one),
+        f"ReadoutPruner(Median()), panel of {len(PANEL)}": ReadoutPruner(Median()),
+        "the same, max_false_prune=0.05": ReadoutPruner(Median(), max_false_prune=0.05),
         f"ReadoutPruner(Halving({readings}))": ReadoutPruner(Halving(readings)),
         f"ReadoutPruner(MedianPruner()), panel of {len(PANEL)}": ReadoutPruner(MedianPruner()),
         "a study in memory for every decision": SyntheticStudyPruner(one[0]),

@@ -37,9 +37,10 @@ CONCURRENT = 16
 TIMED = 10_000
 
 RULES = {
+    "improvement": lambda: ReadoutScheduler(),
     "median": lambda: ReadoutScheduler(Median()),
     "halving": lambda: ReadoutScheduler(Halving(grace_period=120)),  # at the first recorded step
-    "median, max_false_prune=0.05": lambda: ReadoutScheduler(max_false_prune=0.05),
+    "median, max_false_prune=0.05": lambda: ReadoutScheduler(Median(), max_false_prune=0.05),
 }
 
 

@@ -37,7 +37,7 @@ from benchmarks.common.journalled import Work, journalled
 from benchmarks.common.options import command
 from benchmarks.common.readouts import HEAD_PANEL, PANEL
 from prescreen import Probe, Reading, Training, load_task
-from prescreen.integrations.optuna import Halving, ReadoutPruner, Recorder
+from prescreen.integrations.optuna import Halving, Median, ReadoutPruner, Recorder
 from prescreen.spaces.space import resolve_space
 from prescreen.tasks import ImageTask
 from prescreen.text import plain_table
@@ -47,8 +47,9 @@ EVAL, BATCH = "validation_accuracy", "validation_accuracy_batch_statistics"
 VALIDATION, VALIDATION_BATCH = 1000, 250
 
 halving = partial(SuccessiveHalvingPruner, min_resource=25, reduction_factor=2)
-unchecked = partial(ReadoutPruner, min_agreement=None)
-of_heads = partial(ReadoutPruner, readouts=HEAD_PANEL)
+median = partial(ReadoutPruner, Median())
+unchecked = partial(median, min_agreement=None)
+of_heads = partial(median, readouts=HEAD_PANEL)
 
 # What a row looks at -> the panel that is read.
 PANELS = {"readouts": PANEL, "head": HEAD_PANEL}
@@ -87,12 +88,17 @@ class Arm:
 
 ARMS = {
     "unpruned": Arm(NopPruner, None),
-    "readouts, median": Arm(ReadoutPruner),
-    "readouts, median, max_false_prune=0.1": Arm(partial(ReadoutPruner, max_false_prune=0.1)),
-    "readouts, median, min_agreement=0.7": Arm(partial(ReadoutPruner, min_agreement=0.7)),
+    "readouts": Arm(ReadoutPruner),
+    "readouts, max_false_prune=0.1": Arm(partial(ReadoutPruner, max_false_prune=0.1)),
+    "readouts, max_false_prune=0.5": Arm(partial(ReadoutPruner, max_false_prune=0.5)),
+    "readouts, max_regret=0.2": Arm(partial(ReadoutPruner, max_regret=0.2)),
+    "readouts, median": Arm(median),
+    "readouts, median, max_false_prune=0.1": Arm(partial(median, max_false_prune=0.1)),
+    "readouts, median, min_agreement=0.7": Arm(partial(median, min_agreement=0.7)),
     "readouts, median, min_agreement=None": Arm(unchecked),
     "the same, warm-up of 150": Arm(partial(unchecked, n_warmup_steps=150)),
     "readouts, halving": Arm(partial(ReadoutPruner, Halving(25, 2))),
+    "head alone": Arm(partial(ReadoutPruner, readouts=HEAD_PANEL), "head"),
     "head alone, median": Arm(of_heads, "head"),
     "head alone, min_agreement=None": Arm(partial(of_heads, min_agreement=None), "head"),
     "validation accuracy, median": Arm(MedianPruner, EVAL),

@@ -7,7 +7,7 @@ import numpy as np
 from prescreen.pruning.guard import Guard
 from prescreen.pruning.hindsight import ended_best, hindsight
 from prescreen.pruning.population import Population
-from prescreen.pruning.rules import Halving, Rule
+from prescreen.pruning.rules import Halving, Improvement, Median, Rule
 
 
 def decide(rule: Rule, guard: Guard, population: Population, trial: int, step: int) -> bool:
@@ -17,8 +17,9 @@ def decide(rule: Rule, guard: Guard, population: Population, trial: int, step: i
     at the next check. Any other reading ends it if the rule says so and the guard trusts the rule.
 
     Args:
-        rule: ``Median``, over trials that completed, or ``Halving``, over all trials at a rung.
-        guard: when the rule is asked, and when it is trusted.
+        rule: ``Improvement``, over all trials that have come to the step; ``Median``, over trials that
+            completed; or ``Halving``, over all trials at a rung.
+        guard: when the rule is asked and, for the latter two, when it is trusted.
         population: the readings; hosts with the same population decide alike.
         trial: its number in the population.
         step: the step of its reading.
@@ -32,6 +33,8 @@ def decide(rule: Rule, guard: Guard, population: Population, trial: int, step: i
         return False
     if diverged:
         return True
+    if isinstance(rule, Improvement):
+        return _is_unlikely(rule, guard, population, trial, step)
     return (
         _wants(rule, population, trial, step)
         and believes(guard, population, step)
@@ -46,7 +49,16 @@ def believes(guard: Guard, population: Population, step: int) -> bool:
     )
 
 
-def _wants(rule: Rule, population: Population, trial: int, step: int) -> bool:
+def _is_unlikely(
+    rule: Improvement, guard: Guard, population: Population, trial: int, step: int
+) -> bool:
+    seen = population.outlook(step)
+    if seen is None or not guard.has_started(len(seen.completed)) or seen.slope <= 0:
+        return False
+    return rule.prunes(float(seen.chances[seen.at(trial)]), float(seen.chances.mean()), seen.gain)
+
+
+def _wants(rule: Median | Halving, population: Population, trial: int, step: int) -> bool:
     if isinstance(rule, Halving):
         if not population.enters(rule, trial, step):
             return False
@@ -63,7 +75,7 @@ def _wants(rule: Rule, population: Population, trial: int, step: int) -> bool:
     return rule.prunes(max(scored, default=1.0), others)
 
 
-def _tolerates(rule: Rule, guard: Guard, population: Population, step: int) -> bool:
+def _tolerates(rule: Median | Halving, guard: Guard, population: Population, step: int) -> bool:
     """Whether the rule would have pruned few enough of the completed trials that ended best."""
     if isinstance(rule, Halving):
         column = population.at_rung(rule, rule.rung(step) or step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +44,11 @@ class History:
         """The index of the reading at a step; None if there is none."""
         index = bisect_left(self.steps, step)
         return index if index < len(self.steps) and self.steps[index] == step else None
+
+    def latest(self, step: int) -> int | None:
+        """The index of the latest reading up to a step; None if there is none."""
+        index = bisect_right(self.steps, step) - 1
+        return index if index >= 0 else None
 
     def insert(self, step: int, row: Values) -> int:
         """Add a reading at a step without one; returns its index."""

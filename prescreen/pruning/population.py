@@ -6,11 +6,17 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from prescreen.panel import Panel
-from prescreen.pruning.agreement import agreement
+from prescreen.pruning.agreement import lasting
 from prescreen.pruning.column import Column
+from prescreen.pruning.ends import Ends
 from prescreen.pruning.history import History, Values
+from prescreen.pruning.levels import Levels
+from prescreen.pruning.outlook import Outlook, outlook
 from prescreen.pruning.rules import Halving
+from prescreen.pruning.rungs import Rungs
 from prescreen.pruning.ties import Ties
 
 
@@ -30,8 +36,8 @@ class Population:
 
     def __init__(self, panel: Panel) -> None:
         self.panel = panel
+        self._ends: Ends | None = None
         self._trials: dict[int, History] = {}
-        self._rungs: dict[Halving, dict[int, Column]] = {}
         self._derive()
 
     def read(
@@ -59,8 +65,8 @@ class Population:
         if late or renamed or self._compare(trial, known, [index]):
             self._derive()
         else:
-            for rule in self._rungs:
-                self._enter(rule, trial, known, index)
+            self._levels.rise(trial, known)
+            self._rungs.enter(trial, known, index)
 
     def complete(self, trial: int, objective: Values = ()) -> None:
         """Note that a trial ran to its end: other trials are compared with it from now on.
@@ -78,11 +84,21 @@ class Population:
             return
         known.objective = objective
         self._agreements.clear()
+        self._ends = None
         failed = [index for index in range(len(known)) if self._failed(known, index)]
         if self._compare(trial, known, failed):
             self._derive()
         else:
             self._add(trial, known)
+            self._levels.rise(trial, known)
+
+    def __len__(self) -> int:
+        """The number of trials that were read."""
+        return len(self._trials)
+
+    def shared_steps(self) -> list[int]:
+        """Steps at which completed trials were read, rising."""
+        return sorted(self._completed)
 
     def steps(self, trial: int) -> list[int]:
         """Steps at which a trial was read, rising."""
@@ -125,49 +141,54 @@ class Population:
 
     def at_rung(self, rule: Halving, rung: int) -> Column:
         """All trials that have reached a rung, with their first reading there."""
-        if rule not in self._rungs:
-            self._rungs[rule] = {}
-            for trial, known in self._trials.items():
-                for index in range(len(known)):
-                    self._enter(rule, trial, known, index)
-        return self._rungs[rule].get(rung) or Column(len(self.panel))
+        return self._rungs.at(rule, rung, self._trials)
 
     def enters(self, rule: Halving, trial: int, step: int) -> bool:
         """Whether a trial enters a rung with its reading at a step."""
         known = self._trials[trial]
         index = known.index(step)
-        return index is not None and self._entered(rule, known, index) is not None
+        return index is not None and self._rungs.entered(rule, known, index) is not None
 
     def agreement(self, step: int) -> float:
         """How well the order of the completed trials at a step agrees with their final order."""
         if step not in self._agreements:
-            self._agreements[step] = self._agreement(step)
+            self._agreements[step] = lasting(self._completed, step)
         return self._agreements[step]
 
-    def _agreement(self, step: int) -> float:
-        """Agreement with the latest other step at which at least half of these trials were read.
+    def outlook(self, step: int) -> Outlook | None:
+        """What the trials that have come to a step may be expected to do.
 
-        That is a later step, unless this one is the last.
+        A trial is compared by its latest reading up to that step.
+
+        Returns:
+            None if no trial has completed or, without any objective, at the last step.
         """
-        here = self.completed(step)
-        for other in sorted(self._completed, reverse=True):
-            there = self._completed[other]
-            if other == step or 2 * len(there) < len(here):
-                continue
-            if here.members == there.members:
-                return agreement(here.scores(), there.scores())
-            shared = set(here.members) & set(there.members)
-            if 2 * len(shared) >= len(here):
-                # A trial joins all its columns at the same time: their members are in one order.
-                return agreement(here.scores_of(shared), there.scores_of(shared))
-        return -1.0
+        column, ends = self._levels.at(step, self._trials), self.ends()
+        if ends is None or (ends.until is not None and step >= ends.until):
+            return None
+        size = len(column), len(ends)
+        if step not in self._outlooks or self._outlooks[step][0] != size:
+            trials = np.array(column.members, dtype=np.int64)
+            self._outlooks[step] = size, outlook(trials, column.scores(), ends)
+        return self._outlooks[step][1]
+
+    def ends(self) -> Ends | None:
+        """How the completed trials ended; without any objective, what their networks read at last."""
+        if self._ends is None:
+            completed = {t: k for t, k in self._trials.items() if k.objective is not None}
+            known = {t: k.objective for t, k in completed.items() if k.objective}
+            if known:
+                self._ends = Ends.of(known)
+            elif completed:
+                rows = {t: self._compared(k, len(k) - 1) for t, k in completed.items()}
+                self._ends = Ends.of_readings(rows, self._ties.of_network, max(self._completed))
+        return self._ends
 
     def __getstate__(self) -> dict[str, Any]:
         return {"panel": self.panel, "trials": self._trials}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.panel, self._trials = state["panel"], state["trials"]
-        self._rungs = {}
         self._derive()
 
     def _derive(self) -> None:
@@ -175,7 +196,10 @@ class Population:
         self._ties = Ties(self.panel)
         self._completed: dict[int, Column] = {}
         self._agreements: dict[int, float] = {}
-        self._rungs.clear()
+        self._levels = Levels(len(self.panel), self._standing)
+        self._outlooks: dict[int, tuple[tuple[int, int], Outlook | None]] = {}
+        self._ends = None
+        self._rungs = Rungs(len(self.panel), self._standing)
         for trial, known in self._trials.items():
             self._compare(trial, known, range(len(known)))
         for trial, known in self._trials.items():
@@ -197,6 +221,9 @@ class Population:
             return row
         return tuple(-math.inf if math.isnan(value) else value for value in row)
 
+    def _standing(self, known: History, index: int) -> Values | None:
+        return None if self._failed(known, index) else self._compared(known, index)
+
     def _compare(self, trial: int, known: History, indices: Iterable[int]) -> bool:
         """Tell ties the readings that are compared; returns whether earlier readings change."""
         if not self._ties.of_network:
@@ -215,22 +242,3 @@ class Population:
             if step not in self._completed:
                 self._completed[step] = Column(len(self.panel))
             self._completed[step].add(trial, self._compared(known, index))
-
-    def _enter(self, rule: Halving, trial: int, known: History, index: int) -> None:
-        """Add a trial to the column of the rung that it enters with a reading, if it enters one."""
-        rung = self._entered(rule, known, index)
-        if rung is not None:
-            column = self._rungs[rule].setdefault(rung, Column(len(self.panel)))
-            column.add(trial, self._compared(known, index))
-
-    def _entered(self, rule: Halving, known: History, index: int) -> int | None:
-        """The rung of a reading that is the trial's first there; None if not, or if it diverged."""
-        rung = rule.rung(known.steps[index])
-        if rung is None or self._failed(known, index):
-            return None
-        for before in range(index - 1, -1, -1):
-            if known.steps[before] < rung:
-                break
-            if not self._failed(known, before):
-                return None
-        return rung

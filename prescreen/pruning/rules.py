@@ -2,12 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from prescreen.checks import require_at_least, require_number
 from prescreen.ranks import Floats
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """Prune a trial that is unlikely to end better than the best trial known.
+
+    What its reading says of its end is learnt from the trials that completed. The bound is relative to
+    the average trial, as any trial's chance falls while a study goes on. Of the trials that have come to
+    a step and would end best, at most ``max_false_prune`` times the share that is pruned there is then
+    lost: they are as many as chances add up to. Over all steps of a study, simulations hold that at most
+    a share of ``max_false_prune`` is lost; it is much less.
+
+    Args:
+        max_false_prune: a trial ends if its probability of improvement is below this share of the mean
+            over all trials that have come to the step.
+        max_regret: in units of the objective; if given, the share is this over what an improvement
+            may be expected to gain. The best trial that is kept is then expected to be worse than the
+            best of all by at most this.
+
+    Raises:
+        ValueError: an argument is out of its range; the message names it.
+
+    Reference: Kushner 1964 (probability of improvement).
+    """
+
+    max_false_prune: float = 0.3
+    max_regret: float | None = None
+
+    def __post_init__(self) -> None:
+        require_number("max_false_prune", self.max_false_prune, 0, 1)
+        if self.max_regret is not None:
+            require_number("max_regret", self.max_regret, 0)
+
+    def prunes(self, chance: float, mean: float, gain: float) -> bool:
+        """Whether a trial's chance is too low; never if it is not below the mean.
+
+        Args:
+            chance: its probability of improvement.
+            mean: that of the average trial.
+            gain: what an improvement may be expected to gain, in units of the objective.
+        """
+        if chance >= mean * (1 - 1e-9):  # equals must stay equal, despite rounding in the mean
+            return False
+        if self.max_regret is not None:
+            return chance * gain <= self.max_regret * mean
+        return chance <= self.max_false_prune * mean
 
 
 @dataclass(frozen=True)
@@ -75,4 +122,20 @@ class Halving:
         return int((others > score).sum()) >= kept
 
 
-Rule = Median | Halving
+Rule = Improvement | Median | Halving
+
+
+def bounded(rule: Any, max_false_prune: float | None, max_regret: float | None) -> Any:
+    """A rule with the bounds that a host was given for it.
+
+    Raises:
+        ValueError: a regret is bounded with another rule than ``Improvement``.
+    """
+    if isinstance(rule, Improvement):
+        bounds = {"max_false_prune": max_false_prune, "max_regret": max_regret}
+        return replace(rule, **{name: one for name, one in bounds.items() if one is not None})
+    if max_regret is not None:
+        raise ValueError(
+            f"`max_regret` must be None with other rules than Improvement(), got {max_regret}"
+        )
+    return rule

@@ -12,13 +12,13 @@ from optuna_studies import open_storage
 from recordings import GUARDS, HEAD, KINDS, NETWORK, Direct, Recorded, Recording, recording, replay
 
 from prescreen.integrations.optuna import ReadoutPruner, Recorder
-from prescreen.pruning import Guard, Halving, Median
+from prescreen.pruning import Guard, Halving, Improvement, Median
 
 pytest.importorskip("ray")
 
 from prescreen.integrations.ray import ReadoutScheduler
 
-RULES = [Median(), Median(25.0), Halving(2, 2)]
+RULES = [Median(), Median(25.0), Halving(2, 2), Improvement()]
 
 
 class Optuna:
@@ -119,9 +119,10 @@ def test_every_decision_of_both_hosts_is_the_same(kind, guard, rule):
 
 @pytest.mark.parametrize("storage", ["sqlite", "journal"])
 @pytest.mark.parametrize("host", [Optuna, Forgetful])
-def test_storage_and_process_do_not_matter(host, storage, tmp_path):
+@pytest.mark.parametrize("rule", [Halving(2, 2), Improvement()], ids=str)
+def test_storage_and_process_do_not_matter(host, storage, rule, tmp_path):
     recorded = recording("some architectures", seed=4, trials=20)
-    rule, guard = Halving(2, 2), "agreement"
+    guard = "agreement"
     expected = replay(recorded, Direct(rule, Guard(**GUARDS[guard]), recorded.readouts))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
 import optuna
 import pytest
+import torch
 from optuna.pruners import (
     HyperbandPruner,
     MedianPruner,
@@ -13,6 +15,7 @@ from optuna.pruners import (
 )
 from optuna.trial import FixedTrial, TrialState
 from optuna_studies import FREE, INPUTS, constant, filled, judged, make_model, panel, patient
+from torch import nn
 
 from prescreen.integrations.optuna import (
     AllOf,
@@ -25,12 +28,13 @@ from prescreen.integrations.optuna import (
 )
 from prescreen.integrations.optuna.attributes import latest_state
 from prescreen.panel import DEFAULT_PANEL
+from prescreen.readouts import READOUTS, Readout
 
 
 @pytest.mark.parametrize("directions", [["minimize"], ["maximize"], ["maximize", "minimize"]])
 @pytest.mark.parametrize("sampler", ["RandomSampler", "TPESampler", "NSGAIISampler"])
-def test_poor_trials_are_pruned_whatever_the_objectives(directions, sampler):
-    pruner = ReadoutPruner(n_startup_trials=6)
+def test_a_rule_by_rank_prunes_poor_trials_whatever_the_objectives(directions, sampler):
+    pruner = ReadoutPruner(Median(), n_startup_trials=6)
     study = optuna.create_study(
         directions=directions, sampler=getattr(optuna.samplers, sampler)(seed=0), pruner=pruner
     )
@@ -41,6 +45,81 @@ def test_poor_trials_are_pruned_whatever_the_objectives(directions, sampler):
     assert len(pruned) >= 5
     assert max(complete) > max(pruned)
     assert all(t.number >= 6 for t in study.trials if t.state is TrialState.PRUNED)
+
+
+def judged_at(quality, pruner, objective, trials=24, directions=("maximize",)):
+    """Whether a trial of some quality is pruned at step 1, after others of all qualities."""
+    study = optuna.create_study(directions=list(directions), pruner=pruner)
+    for number in range(trials):
+        trial, value = study.ask(), (number * 7 % trials + 0.5) / trials
+        for step in (1, 10):
+            Recorder(trial).record(step, panel(value))
+        study.tell(trial, objective(value))
+    return study, judged(study, quality)
+
+
+@pytest.mark.parametrize(
+    ("directions", "objective"),
+    [
+        (["maximize"], lambda value: value),
+        (["minimize"], lambda value: 1 / value),
+        (["maximize", "minimize"], lambda value: (value, -value)),
+    ],
+)
+def test_a_trial_is_pruned_whose_reading_is_that_of_trials_that_ended_poorly(directions, objective):
+    for quality, pruned in ((0.05, True), (0.4, True), (0.99, False), (1.5, False)):
+        _, answer = judged_at(quality, ReadoutPruner(), objective, directions=directions)
+        assert answer is pruned, quality
+
+
+def test_without_a_dominated_trial_none_is_poor():
+    conflict = ["maximize", "minimize"]
+    _, answer = judged_at(0.05, ReadoutPruner(), lambda value: (value, value), directions=conflict)
+    assert not answer
+
+
+def test_readings_that_contradict_the_objective_prune_nothing_and_are_logged_once(caplog):
+    pruner = ReadoutPruner()
+    study, answer = judged_at(0.05, pruner, lambda value: -value)
+    assert not answer
+    assert not judged(study, 0.99)
+    (record,) = [record for record in caplog.records if record.name.startswith("prescreen")]
+    assert record.getMessage() == (
+        "ReadoutPruner: step 1: 24 completed trials, ρ -1.00 (-1.00 less a standard error); readings "
+        "contradict how trials end, so none is pruned"
+    )
+
+
+def test_the_bounds_are_what_users_set():
+    noise = np.random.default_rng(0).normal(0, 0.15, 25)
+    answers = [
+        judged_at(0.3, ReadoutPruner(**bound), lambda value: value + noise[int(24 * value)])[1]
+        for bound in (
+            {"max_false_prune": 0.0},
+            {"max_false_prune": 0.5},
+            {"max_regret": 0.0},
+            {"max_regret": 0.5},
+        )
+    ]
+    assert answers == [False, True, False, True]
+    two = optuna.create_study(directions=["minimize"] * 2, pruner=ReadoutPruner(max_regret=0.2))
+    with pytest.raises(ValueError, match=r"^`max_regret` must be None in a study with several ob"):
+        judged(two, 0.5)
+
+
+def test_a_report_says_what_readings_are_worth():
+    pruner = ReadoutPruner()
+    assert pruner.report(optuna.create_study()) == (
+        "0 of 0 trials that were read were pruned. None has completed: nothing is known of what "
+        "readings are worth."
+    )
+    study, _ = judged_at(0.05, pruner, lambda value: value)
+    study.tell(study.trials[-1].number, state=TrialState.PRUNED)
+    first, second, *steps = pruner.report(study).splitlines()
+    assert first == "1 of 25 trials that were read were pruned."
+    assert second == "Readings against the objective of completed trials:"
+    assert [line.split(":")[0] for line in steps] == ["  step 1", "  step 10"]
+    assert all("24 completed trials, ρ 1.00 (1.00 less" in line for line in steps)
 
 
 def test_the_studys_own_pruner_is_shown_the_readings():
@@ -111,7 +190,7 @@ def test_max_false_prune_holds_back_for_lack_of_evidence(alpha, pruned, rule):
 
 
 def test_max_false_prune_counts_trials_that_ended_well_despite_their_readings():
-    pruner = ReadoutPruner(max_false_prune=0.3)
+    pruner = ReadoutPruner(Median(), max_false_prune=0.3)
     study = optuna.create_study(directions=["maximize", "minimize"], pruner=pruner)
     for value in (0.2, 0.4, 0.6, 0.8, 0.9, 1.0):
         trial = study.ask()
@@ -163,7 +242,7 @@ def test_trials_of_one_architecture_are_not_told_apart_by_the_untrained_network(
 
 
 def test_trials_that_break_a_constraint_never_ended_well():
-    pruner = ReadoutPruner(max_false_prune=0.3)
+    pruner = ReadoutPruner(Median(), max_false_prune=0.3)
     study = optuna.create_study(direction="maximize", pruner=pruner)
     for value in (0.2, 0.4, 0.6, 0.8, 0.9, 1.0):
         trial = study.ask()
@@ -202,7 +281,7 @@ def test_one_nan_counts_for_no_one_and_can_be_an_error():
 def test_a_new_study_with_reused_ids_is_not_confused_with_the_old_one(tmp_path):
     storage = optuna.storages.get_storage(f"sqlite:///{tmp_path}/study.db")
     for values in ([0.2, 0.4, 0.6, 0.8, 0.9, 1.0], [1.2, 1.4, 1.6, 1.8, 1.9, 2.0]):
-        study = optuna.create_study(storage=storage, study_name="s", pruner=ReadoutPruner())
+        study = optuna.create_study(storage=storage, study_name="s", pruner=ReadoutPruner(Median()))
         filled(study, values)
         assert judged(study, 1.1) is (values[0] == 1.2)
         optuna.delete_study(study_name="s", storage=storage)
@@ -231,7 +310,7 @@ def test_pruners_compose():
     ("make", "message"),
     [
         (lambda: ReadoutPruner(MedianPruner), "`rule` must be .* got the class MedianPruner"),
-        (lambda: ReadoutPruner("median"), "`rule` must be Median.* got 'median'"),
+        (lambda: ReadoutPruner("median"), "`rule` must be Improvement.* got 'median'"),
         (lambda: ReadoutPruner(HyperbandPruner()), "`rule` must be Halving.* got HyperbandPruner"),
         (
             lambda: ReadoutPruner(patient(SuccessiveHalvingPruner())),
@@ -249,6 +328,11 @@ def test_pruners_compose():
         ),
         (lambda: ReadoutPruner(readouts=["entropie"]), ".* got 'entropie'"),
         (lambda: ReadoutPruner(on_nan="drop"), "`on_nan` must be .* raise, got 'drop'"),
+        (lambda: ReadoutPruner(max_regret=-1), "`max_regret` must be at least 0, got -1"),
+        (
+            lambda: ReadoutPruner(Median(), max_regret=0.2),
+            r"`max_regret` must be None with other rules than Improvement\(\), got 0.2",
+        ),
         (lambda: ReadoutPruner(max_false_prune=2), "`max_false_prune` must be .* got 2"),
         (
             lambda: Reader(FixedTrial({}), make_model(), INPUTS, ["entropie"]),
@@ -287,3 +371,34 @@ def test_a_pruner_of_readouts_that_are_not_read_is_refused():
         recorder.should_prune()
     with pytest.raises(ValueError, match=r"^`values` must have entropy, got none for entropy"):
         recorder.record(2, {"cot": 0.5})
+
+
+def test_a_metric_of_your_own_is_a_member_of_the_panel():
+    """It is given with each reading, and decides where the readout says nothing."""
+    for higher, quality, pruned in ((True, 0.05, True), (True, 0.99, False), (False, 0.99, True)):
+        metric = Readout(lambda head: math.nan, higher_is_better=higher)
+        readouts = {"sample_gradient": READOUTS["sample_gradient"], "accuracy": metric}
+        study = optuna.create_study(direction="maximize", pruner=ReadoutPruner(readouts=readouts))
+        for number in range(25):
+            trial, value = study.ask(), quality if number == 24 else (number * 7 % 24) / 24
+            recorder = Recorder(trial)
+            recorder.record(1, {"sample_gradient": 0.5, "accuracy": value})
+            answer = recorder.should_prune()
+            if number < 24:
+                study.tell(trial, value if higher else -value)
+        assert answer is pruned
+
+
+def test_a_reading_at_step_0_prunes_architectures_before_they_are_trained():
+    study = optuna.create_study(direction="maximize", pruner=ReadoutPruner())
+    widths = [1 + number * 7 % 20 for number in range(20)] + [1, 40]
+    answers = []
+    for width in widths:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(8, width), nn.ReLU(), nn.Linear(width, 3))
+        reader = Reader(study.ask(), model, INPUTS)
+        reader.read(0)
+        answers.append(reader.should_prune())
+        if not answers[-1]:
+            study.tell(len(answers) - 1, width)
+    assert answers[-2:] == [True, False]

@@ -68,7 +68,7 @@ def test_the_worse_half_is_stopped_whichever_way_a_readout_is_good():
     assert run(made, "poor", [result(2, 0.4)]) == ["STOP"]
     assert run(made, "good", [result(2, 0.6)]) == ["CONTINUE"]
     assert made.stopped == {"poor": 2}
-    assert "1 trials stopped" in made.debug_string()
+    assert "1 of 5 trials that were read were pruned" in made.debug_string()
 
 
 def test_the_searcher_keeps_the_objective():
@@ -122,9 +122,39 @@ def test_a_bound_on_false_prunes_looks_at_the_objective_in_its_mode():
             quality = number * 7 % 60 / 60
             made.on_trial_complete(None, as_trial(number), result(1, quality, accuracy=quality))
         assert (run(made, "poor", [result(1, 0.01)]) == ["STOP"]) == stops
-    made = ReadoutScheduler(max_false_prune=0.1)
-    with pytest.raises(ValueError, match=r"^`max_false_prune` must be None without .* got 0.1$"):
-        made.set_search_properties(None, None)
+    for made, bound in (
+        (ReadoutScheduler(Median(), max_false_prune=0.1), "max_false_prune"),
+        (ReadoutScheduler(max_regret=0.1), "max_regret"),
+    ):
+        with pytest.raises(ValueError, match=rf"^`{bound}` must be None without .* got 0.1$"):
+            made.set_search_properties(None, None)
+    assert ReadoutScheduler(max_false_prune=0.1).set_search_properties(None, None)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", None])
+def test_a_trial_is_stopped_that_is_unlikely_to_end_best(metric, caplog):
+    """Without a metric, what trials read last stands for how they end."""
+    for inverted in (False, True):
+        made = ReadoutScheduler(readouts=PANEL)
+        made.set_search_properties(metric, None if metric is None else "max")
+        for number in range(24):
+            quality = number * 7 % 24 / 24
+            made.on_trial_result(
+                None, as_trial(number), result(1, -quality if inverted else quality)
+            )
+            last = result(9, quality, accuracy=quality)
+            made.on_trial_complete(None, as_trial(number), last)
+        made.stopped.clear()
+        poor, good = ("good", "poor") if inverted else ("poor", "good")
+        assert run(made, poor, [result(1, -2.0)]) == ["CONTINUE" if inverted else "STOP"]
+        assert run(made, good, [result(1, 2.0)]) == ["CONTINUE"]
+        if metric is None:  # at the last step there is nothing more to learn
+            assert run(made, "late", [result(9, -2.0)]) == ["CONTINUE"]
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "ReadoutScheduler: step 1: 5 completed trials, ρ -1.00 (-1.00 less a standard error); readings "
+        "contradict how trials end, so none is pruned"
+    )
 
 
 def test_nan_is_the_worst():
@@ -238,7 +268,10 @@ def test_a_scheduler_is_small_when_pickled():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"rule": "median"}, "`rule` must be a Median or a Halving, got 'median'"),
+        (
+            {"rule": "median"},
+            "`rule` must be an Improvement, a Median or a Halving, got 'median'",
+        ),
         ({"max_t": 0}, "`max_t` must be at least 1, got 0"),
         ({"interval_steps": 0}, "`interval_steps` must be at least 1, got 0"),
         ({"readouts": ["entropie"]}, "`readouts` must .* got 'entropie'.*"),

@@ -19,6 +19,7 @@ from toy import BAD, make_task, mlp
 from prescreen import Candidate, Training, screen
 from prescreen.integrations.ray import (
     Halving,
+    Median,
     PrunedSearch,
     Reader,
     ReadoutCallback,
@@ -147,8 +148,8 @@ def test_a_custom_trainable_reports_readings(ray_session, tmp_path):
         def load_state_dict(self, state):
             self.last = state["last"]
 
-    scheduler = ReadoutScheduler(
-        readouts=["confidence"], n_startup_trials=2, n_warmup_steps=20, min_agreement=None
+    scheduler = ReadoutScheduler(  # two trials are no evidence for the default rule
+        Median(), ["confidence"], n_startup_trials=2, n_warmup_steps=20, min_agreement=None
     )
     results = fit(
         own,

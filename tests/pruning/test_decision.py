@@ -8,10 +8,18 @@ from pruning_oracle import Oracle
 from recordings import GUARDS, HEAD, KINDS, NETWORK, Direct, recording, replay
 
 from prescreen.panel import Panel
-from prescreen.pruning import Guard, Halving, Median, Population, decide
+from prescreen.pruning import Guard, Halving, Improvement, Median, Population, decide
 from prescreen.readouts import resolve_readouts
 
-RULES = [Median(), Median(25.0), Median(80.0), Halving(2, 2), Halving(1, 3)]
+RULES = [
+    Median(),
+    Median(25.0),
+    Median(80.0),
+    Halving(2, 2),
+    Halving(1, 3),
+    Improvement(),
+    Improvement(max_regret=0.1),
+]
 FREE = {"n_startup_trials": 0, "min_agreement": None}
 
 
@@ -34,7 +42,7 @@ def test_the_recordings_leave_something_to_decide():
     for kind in KINDS:
         for guard, settings in GUARDS.items():
             recorded = recording(kind, seed=0, trials=30)
-            for rule in (Median(), Halving(2, 2)):
+            for rule in (Median(), Halving(2, 2), Improvement(0.9)):
                 decisions = replay(recorded, Direct(rule, Guard(**settings), recorded.readouts))
                 assert 0 < sum(decisions.values()) < len(decisions), (kind, guard)
 

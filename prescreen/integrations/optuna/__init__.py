@@ -10,12 +10,13 @@ from prescreen.integrations.optuna.objective import objective
 from prescreen.integrations.optuna.pruner import ReadoutPruner
 from prescreen.integrations.optuna.reader import Reader
 from prescreen.integrations.optuna.recorder import Recorder
-from prescreen.pruning import Halving, Median
+from prescreen.pruning import Halving, Improvement, Median
 
 __all__ = [
     "AllOf",
     "AnyOf",
     "Halving",
+    "Improvement",
     "Median",
     "Reader",
     "ReadoutPruner",

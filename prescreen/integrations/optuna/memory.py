@@ -23,6 +23,10 @@ class Memory:
 
     Args:
         panel: the readouts that are kept; readings without one of them are left out.
+
+    Attributes:
+        population: the readings.
+        pruned: the number of trials that were read and pruned.
     """
 
     def __init__(self, panel: Panel) -> None:
@@ -30,14 +34,15 @@ class Memory:
         self.lock = threading.RLock()
         self._forget()
 
-    def update(self, study: Study, judged: FrozenTrial) -> Population:
+    def update(self, study: Study, judged: FrozenTrial | None = None) -> Population:
         """Take new readings from the storage.
 
         Args:
             study: the study of this memory.
             judged: the trial in question, which may have more readings than its copy in the storage.
         """
-        trials = [*study.get_trials(deepcopy=False), judged]
+        trials = study.get_trials(deepcopy=False)
+        trials = trials if judged is None else [*trials, judged]
         if any(self._is_another(trial) for trial in trials):
             self._forget()
         for trial in trials:
@@ -61,11 +66,14 @@ class Memory:
                     self.population.read(trial.number, step, reading["values"], architecture)
         if trial.state.is_finished():
             self._finished.add(trial.number)
+            pruned = trial.state is TrialState.PRUNED
+            self.pruned += pruned and bool(self.population.steps(trial.number))
         if trial.state is TrialState.COMPLETE:
             self.population.complete(trial.number, _objective(trial, directions))
 
     def _forget(self) -> None:
         self.population = Population(self.panel)
+        self.pruned = 0
         self._begun: dict[int, datetime | None] = {}
         self._attributes: dict[int, int] = {}
         self._finished: set[int] = set()

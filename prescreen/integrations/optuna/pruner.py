@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
@@ -17,8 +18,20 @@ from prescreen.integrations.optuna.composition import parts
 from prescreen.integrations.optuna.memory import memory_of
 from prescreen.integrations.optuna.stock import StudyOfReadings, decide_by, require_stock
 from prescreen.panel import DEFAULT_PANEL
-from prescreen.pruning import Guard, Median, Panel, Rule, decide
+from prescreen.pruning import (
+    Guard,
+    Improvement,
+    Panel,
+    Population,
+    Rule,
+    bounded,
+    contradiction,
+    decide,
+    report,
+)
 from prescreen.readouts import Readouts, resolve_readouts
+
+logger = logging.getLogger(__name__)
 
 OnNan = Literal["prune", "keep", "raise"]
 
@@ -40,12 +53,17 @@ class ReadoutPruner(BasePruner):
         n_startup_trials: completed trials that must have been read at the step.
         n_warmup_steps: trials are not pruned before this step.
         interval_steps: distance in steps between pruning checks.
-        min_agreement: how well the completed trials' order at this step must agree with their order
-            at the latest step that they share (Spearman's ρ less a standard error); None to prune
-            unchecked. In the first steps a readout's order may be meaningless or inverted.
-        max_false_prune: of the completed trials that the rule would have pruned at this step, the
-            largest share that may have ended in the best tenth (with several objectives: in the front).
-            α needs at least 1/α − 1 such trials before any trial is pruned.
+        min_agreement: for other rules than ``Improvement``: how well the completed trials' order at
+            this step must agree with their order at the latest step that they share (Spearman's ρ less
+            a standard error); None to prune unchecked. In the first steps a readout's order may be
+            meaningless or inverted.
+        max_false_prune: of the trials that would end best, the largest share that may be pruned. By
+            default 0.3 with ``Improvement``, and unbounded with other rules. These are bounded by the
+            completed trials that the rule would have pruned and that ended in the best tenth (with
+            several objectives: in the front); α needs at least 1/α − 1 completed trials that it would
+            have pruned.
+        max_regret: for ``Improvement`` in a study with one objective, and in its units: bounds instead
+            by how much the best trial that is kept may be expected to be worse.
         on_nan: what to do with a trial whose latest reading is NaN in all readouts of the trained
             network: ``"prune"``, ``"keep"`` or ``"raise"``. ``"raise"`` also applies to a single NaN in
             the panel. Otherwise a readout that is NaN for a trial is not defined for it, and tells no
@@ -57,7 +75,7 @@ class ReadoutPruner(BasePruner):
 
     def __init__(
         self,
-        rule: Rule | BasePruner = Median(),  # noqa: B008  # frozen
+        rule: Rule | BasePruner = Improvement(),  # noqa: B008  # frozen
         readouts: Readouts = DEFAULT_PANEL,
         *,
         n_startup_trials: int = 5,
@@ -65,11 +83,12 @@ class ReadoutPruner(BasePruner):
         interval_steps: int = 1,
         min_agreement: float | None = 0.5,
         max_false_prune: float | None = None,
+        max_regret: float | None = None,
         on_nan: OnNan = "prune",
     ) -> None:
         _require_rule(rule)
         require_one_of("on_nan", on_nan, get_args(OnNan))
-        self.rule = rule
+        self.rule = bounded(rule, max_false_prune, max_regret)
         self.readouts = resolve_readouts(readouts)
         self.panel = Panel.of(self.readouts)
         self.on_nan = on_nan
@@ -80,6 +99,7 @@ class ReadoutPruner(BasePruner):
             min_agreement=min_agreement,
             max_false_prune=max_false_prune,
         )
+        self._noted = False
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Whether the trial should end, as of its latest reading.
@@ -93,6 +113,7 @@ class ReadoutPruner(BasePruner):
         if step is None:
             return False
         self._check(readings[step], trial.number, step)
+        self._require_objective(study)
         if not self.guard.is_due(step, max((one for one in readings if one != step), default=None)):
             return False
         memory = memory_of(study, self.panel)
@@ -102,7 +123,17 @@ class ReadoutPruner(BasePruner):
                 return self.on_nan == "prune"
             if isinstance(self.rule, BasePruner):
                 return decide_by(self.rule, self.guard, population, study, trial)
-            return decide(self.rule, self.guard, population, trial.number, step)
+            if decide(self.rule, self.guard, population, trial.number, step):
+                return True
+            self._note(population, step)
+            return False
+
+    def report(self, study: Study) -> str:
+        """In a few lines, how well readings go with the objective, and how many trials were pruned."""
+        memory = memory_of(study, self.panel)
+        with memory.lock:
+            population = memory.update(study)
+            return report(population, self.guard, memory.pruned)
 
     def score(self, study: Study, trial: FrozenTrial) -> tuple[float, StudyDirection]:
         """One number for the latest reading, and which way it is good.
@@ -114,6 +145,22 @@ class ReadoutPruner(BasePruner):
             shown = StudyOfReadings(study, trial, memory.update(study, trial))
             scores = shown.twin(trial).intermediate_values
             return scores[max(scores)], shown.direction
+
+    def _require_objective(self, study: Study) -> None:
+        rule, count = self.rule, len(study.directions)
+        if isinstance(rule, Improvement) and rule.max_regret is not None and count > 1:
+            raise ValueError(
+                f"`max_regret` must be None in a study with several objectives, got {rule.max_regret} "
+                f"and {count} objectives"
+            )
+
+    def _note(self, population: Population, step: int) -> None:
+        """Say once that pruning is off because completed trials contradict the readings."""
+        if self._noted or not isinstance(self.rule, Improvement):
+            return
+        if line := contradiction(population, self.guard, step):
+            logger.warning("ReadoutPruner: %s", line)
+            self._noted = True
 
     def _check(self, values: Mapping[str, Any], number: int, step: int) -> None:
         if lacking := self.panel.lacking(values):
@@ -136,14 +183,15 @@ def _require_rule(rule: object) -> None:
     """Refuse a rule that cannot decide on readings.
 
     Raises:
-        ValueError: it is neither a Median or Halving nor a pruner that can be shown readings.
+        ValueError: it is neither one of ours nor a pruner that can be shown readings.
     """
     if isinstance(rule, Rule):
         return
     if not isinstance(rule, BasePruner):
         got = f"the class {rule.__name__}" if inspect.isclass(rule) else repr(rule)
         raise ValueError(
-            f"`rule` must be Median(), Halving(grace_period) or one of Optuna's pruners, got {got}"
+            f"`rule` must be Improvement(), Median(), Halving(grace_period) or one of Optuna's pruners, "
+            f"got {got}"
         )
     if any(isinstance(part, ReadoutPruner) for part in parts(rule)):
         raise ValueError("`rule` must not contain a ReadoutPruner, got one")

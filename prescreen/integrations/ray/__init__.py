@@ -17,10 +17,11 @@ from prescreen.integrations.ray.scheduler import ReadoutScheduler
 from prescreen.integrations.ray.searcher import PrunedSearch
 from prescreen.integrations.ray.stopper import ReadoutStopper
 from prescreen.integrations.ray.trainable import trainable
-from prescreen.pruning import Halving, Median
+from prescreen.pruning import Halving, Improvement, Median
 
 __all__ = [
     "Halving",
+    "Improvement",
     "Median",
     "PrunedSearch",
     "Reader",

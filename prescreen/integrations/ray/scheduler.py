@@ -11,7 +11,17 @@ from ray.tune.schedulers import FIFOScheduler
 from prescreen.checks import require_at_least
 from prescreen.integrations.ray.results import FAILURE, PREFIX, STEP, reading_in
 from prescreen.panel import DEFAULT_PANEL
-from prescreen.pruning import Guard, Median, Panel, Population, Rule, decide
+from prescreen.pruning import (
+    Guard,
+    Improvement,
+    Panel,
+    Population,
+    Rule,
+    bounded,
+    contradiction,
+    decide,
+    report,
+)
 from prescreen.readouts import Readouts, resolve_readouts
 from prescreen.text import named_line
 
@@ -21,26 +31,31 @@ logger = logging.getLogger(__name__)
 class ReadoutScheduler(FIFOScheduler):
     """Stop trials by their readings, ranked among those of other trials at the same step.
 
-    Readings come from ``Reader`` or ``trainable``. The metric and mode of ``TuneConfig`` are for the
-    objective and the searcher; here they only matter for ``max_false_prune``. The scheduler's state is
+    Readings come from ``Reader`` or ``trainable``. What they say of a trial's end is learnt from the
+    trials that ran to theirs: from the metric of ``TuneConfig`` in its mode or, if there is none, from
+    what their trained networks read last. The scheduler's state is
     lost on ``Tuner.restore`` unless ``ReadoutCallback(scheduler)`` saves it. Decisions are deterministic
     if results come in the same order.
 
     Args:
-        rule: ``Median(percentile=50.0)``, over trials that ran to their end, or
-            ``Halving(grace_period, reduction_factor=4)``, over all trials at a rung.
+        rule: ``Improvement()``, which stops trials that are unlikely to end better than the best;
+            ``Median(percentile=50.0)``, over trials that ran to their end; or ``Halving(grace_period,
+            reduction_factor=4)``, over all trials at a rung.
         readouts: the readouts to compare, by the mean of ranks: names or a mapping to ``Readout``.
         time_attr: the entry of a result that counts optimizer steps.
         max_t: trials end at this step and count as complete; None to leave this to the trainable.
         n_startup_trials: complete trials that must have been read at the step.
         n_warmup_steps: trials are not stopped before this step.
         interval_steps: distance in steps between the checks.
-        min_agreement: how well the complete trials' order at this step must agree with their order
-            at the latest step that they share (Spearman's ρ less a standard error); None to stop
-            trials unchecked.
-        max_false_prune: of the complete trials that the rule would have stopped at this step, the
-            largest share that may have ended in the best tenth of the objective. Needs
-            ``TuneConfig(metric=…, mode=…)``, and α needs at least 1/α − 1 such trials.
+        min_agreement: for other rules than ``Improvement``: how well the complete trials' order at this
+            step must agree with their order at the latest step that they share (Spearman's ρ less a
+            standard error); None to stop trials unchecked.
+        max_false_prune: of the trials that would end best, the largest share that may be stopped. By
+            default 0.3 with ``Improvement``, and unbounded with other rules. These are bounded by the
+            complete trials that the rule would have stopped and that ended in the best tenth of the
+            objective. They need ``TuneConfig(metric=…, mode=…)``, and α at least 1/α − 1 such trials.
+        max_regret: for ``Improvement`` with ``TuneConfig(metric=…, mode=…)``, and in units of the
+            metric: bounds instead by how much the best trial that ends may be expected to be worse.
 
     Raises:
         ValueError: an argument is not allowed.
@@ -54,7 +69,7 @@ class ReadoutScheduler(FIFOScheduler):
 
     def __init__(
         self,
-        rule: Rule = Median(),  # noqa: B008  # frozen
+        rule: Rule = Improvement(),  # noqa: B008  # frozen
         readouts: Readouts = DEFAULT_PANEL,
         *,
         time_attr: str = STEP,
@@ -64,13 +79,14 @@ class ReadoutScheduler(FIFOScheduler):
         interval_steps: int = 1,
         min_agreement: float | None = 0.5,
         max_false_prune: float | None = None,
+        max_regret: float | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(rule, Rule):
-            raise ValueError(f"`rule` must be a Median or a Halving, got {rule!r}")
+            raise ValueError(f"`rule` must be an Improvement, a Median or a Halving, got {rule!r}")
         if max_t is not None:
             require_at_least("max_t", max_t, 1)
-        self._rule = rule
+        self._rule: Rule = bounded(rule, max_false_prune, max_regret)
         self._guard = Guard(
             n_startup_trials=n_startup_trials,
             n_warmup_steps=n_warmup_steps,
@@ -88,15 +104,12 @@ class ReadoutScheduler(FIFOScheduler):
         """Take the objective; the searcher gets it as well.
 
         Raises:
-            ValueError: ``max_false_prune`` needs an objective, and there is none.
+            ValueError: a bound needs an objective, and there is none.
         """
         self._begin()  # drops the state of an earlier experiment
         self._objective = None if metric is None else (metric, -1.0 if mode == "min" else 1.0)
-        if self._objective is None and self._guard.max_false_prune is not None:
-            raise ValueError(
-                "`max_false_prune` must be None without TuneConfig(metric=…, mode=…), got "
-                f"{self._guard.max_false_prune}"
-            )
+        if self._objective is None:
+            self._require_no_bound()
         return True
 
     def on_trial_add(self, controller: Any, trial: Any) -> None:
@@ -119,8 +132,9 @@ class ReadoutScheduler(FIFOScheduler):
             self._note_once(f"{trial.trial_id} is left out of comparisons, {named_line(error)}")
 
     def debug_string(self) -> str:
-        """The line that Tune prints for the scheduler."""
-        return f"Using ReadoutScheduler: {len(self.stopped)} trials stopped by readings."
+        """What Tune prints for the scheduler: how well readings go with the objective so far."""
+        lines = report(self._population, self._guard, len(self.stopped))
+        return f"Using ReadoutScheduler: {lines}"
 
     def state_dict(self) -> dict[str, Any]:
         """All that decisions depend on, except settings."""
@@ -135,10 +149,23 @@ class ReadoutScheduler(FIFOScheduler):
         self._population, self._numbers = state["population"], state["numbers"]
         self.stopped = state["stopped"]
 
+    def _require_no_bound(self) -> None:
+        bounds = {"max_false_prune": self._guard.max_false_prune}
+        if isinstance(
+            self._rule, Improvement
+        ):  # it bounds false prunes without an objective as well
+            bounds = {"max_regret": self._rule.max_regret}
+        for name, value in bounds.items():
+            if value is not None:
+                raise ValueError(
+                    f"`{name}` must be None without TuneConfig(metric=…, mode=…), got {value}"
+                )
+
     def _begin(self) -> None:
         self._population = Population(self._panel)
         self._numbers = {}
-        self._noted = False
+        self._noted = False  # that a trial has no reading
+        self._off = False  # that readings contradict the objective
         self.stopped = {}
 
     def _decision(self, trial_id: str, result: Mapping[str, Any]) -> str:
@@ -149,6 +176,10 @@ class ReadoutScheduler(FIFOScheduler):
         if step is not None and decide(self._rule, self._guard, self._population, number, step):
             self.stopped[trial_id] = step
             return str(self.STOP)
+        if step is not None and not self._off and isinstance(self._rule, Improvement):
+            if line := contradiction(self._population, self._guard, step):
+                logger.warning("ReadoutScheduler: %s", line)
+            self._off = bool(line)
         at_end = self._max_t is not None and result.get(self._time_attr, 0) >= self._max_t
         return str(self.STOP if at_end else self.CONTINUE)
 

@@ -1,0 +1,60 @@
+"""Report: what a study has shown its readings to be worth, in a few plain lines."""
+
+from __future__ import annotations
+
+from prescreen.pruning.agreement import agreement, correlation
+from prescreen.pruning.ends import Ends
+from prescreen.pruning.guard import Guard
+from prescreen.pruning.outlook import Outlook
+from prescreen.pruning.population import Population
+
+# Lines of the report: steps are left out between the first and the last.
+_STEPS = 4
+
+
+def report(population: Population, guard: Guard, pruned: int) -> str:
+    """How well readings go with the ends of completed trials, and how many trials were pruned.
+
+    Args:
+        population: the readings.
+        guard: the number of completed trials that must have been read at a step.
+        pruned: the number of trials that were pruned.
+    """
+    ends, trials = population.ends(), len(population)
+    lines = [f"{pruned} of {trials} trials that were read were pruned."]
+    if ends is None:
+        return f"{lines[0]} None has completed: nothing is known of what readings are worth."
+    of = "the objective of completed trials"
+    if ends.until is not None:
+        of = "the last readings of completed trials, as no objective is known"
+    lines.append(f"Readings against {of}:")
+    steps = population.shared_steps()
+    every = max(1, -(-(len(steps) - 1) // (_STEPS - 1)))
+    for step in [*steps[:-1][::every], *steps[-1:]]:
+        if (seen := population.outlook(step)) is not None:
+            lines.append(f"  step {step}: {_worth(seen, ends, guard)}")
+    return "\n".join(lines)
+
+
+def contradiction(population: Population, guard: Guard, step: int) -> str:
+    """One line, if completed trials contradict the readings at a step: none is pruned there."""
+    seen, ends = population.outlook(step), population.ends()
+    if seen is None or ends is None or seen.slope > 0:
+        return ""
+    if not guard.has_started(len(seen.completed)):
+        return ""
+    return f"step {step}: {_worth(seen, ends, guard)}"
+
+
+def _worth(seen: Outlook, ends: Ends, guard: Guard) -> str:
+    count = len(seen.completed)
+    known = ends.scores[ends.trials.searchsorted(seen.trials[seen.completed])]
+    readings = seen.readings[seen.completed]
+    rho, sure = correlation(readings, known), agreement(readings, known)
+    if not guard.has_started(count):
+        belief = f"too few, {guard.n_startup_trials} are needed"
+    elif seen.slope <= 0:
+        belief = "readings contradict how trials end, so none is pruned"
+    else:
+        belief = f"an end is expected to follow {seen.slope:.2f} of a reading"
+    return f"{count} completed trials, ρ {rho:.2f} ({sure:.2f} less a standard error); {belief}"
