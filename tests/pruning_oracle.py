@@ -5,6 +5,7 @@ import math
 import numpy as np
 from scipy.stats import spearmanr
 
+from prescreen.comparison import compare
 from prescreen.pruning import Halving, Improvement
 from prescreen.pruning.ends import Ends
 from prescreen.pruning.outlook import outlook
@@ -50,7 +51,7 @@ class Oracle:
             if number in self.objectives or not self.diverged(row)
         ]
         undefined = np.isnan(rows).any(axis=0) if rows else np.zeros(len(self.names), bool)
-        kept = ~(undefined & self.of_network)
+        kept = self.kept = ~(undefined & self.of_network)
         return {
             number: {
                 step: self.worst(row, self.tied(number, row))[kept]
@@ -127,18 +128,22 @@ class Oracle:
         return (false + 1) / (len(would) + 1) <= self.guard.max_false_prune
 
     def is_unlikely(self, compared, number, step):
-        """The regression has a test of its own; here is told what it is given."""
+        """Comparison and regression have tests of their own; here is told what they are given."""
         standing = {}
         for other, rows in compared.items():
             until = [one for one in rows if one <= step]
             arrived = other in self.objectives or max(rows) >= step
             if until and arrived and not self.diverged(self.told[other][max(until)]):
                 standing[other] = rows[max(until)]
-        scores = [score(row, without(standing, other)) for other, row in standing.items()]
         if not self.objectives:
             return False
+        rows = np.array([*standing.values()])
+        rows = np.where(np.isnan(rows).any(axis=0), 0.0, rows)
+        known = [self.architectures[other] for other in standing]
+        names = ["" if one.startswith("unknown") else one for one in known]
+        scores = compare(rows, self.of_network[self.kept].tolist(), names).scores
         ends = Ends.of({other: (end,) for other, end in self.objectives.items()})
-        seen = outlook(np.array([*standing]), np.array(scores), ends)
+        seen = outlook(np.array([*standing]), scores, ends)
         if seen is None or len(seen.completed) < self.guard.n_startup_trials or seen.slope <= 0:
             return False
         chance, mean = seen.chances[[*seen.trials].index(number)], seen.chances.mean()

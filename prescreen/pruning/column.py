@@ -82,6 +82,11 @@ class Column:
         rows = self._rows()[[member in members for member in self.members]]
         return aggregate(np.where(np.isnan(rows).any(axis=0), 0.0, rows))
 
+    def defined(self) -> Floats:
+        """The members' readings, shape (trials, readouts); 0 where a readout is not defined for all."""
+        rows = self._rows()
+        return np.where(np.isnan(rows).any(axis=0), 0.0, rows)
+
     def _beaten(self, reading: Sequence[float]) -> float:
         wins = 0.0
         for rising, value in zip(self._rising, reading, strict=True):

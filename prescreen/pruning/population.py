@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from prescreen.comparison import compare
 from prescreen.panel import Panel
 from prescreen.pruning.agreement import lasting
 from prescreen.pruning.column import Column
@@ -18,6 +19,7 @@ from prescreen.pruning.outlook import Outlook, outlook
 from prescreen.pruning.rules import Halving
 from prescreen.pruning.rungs import Rungs
 from prescreen.pruning.ties import Ties
+from prescreen.ranks import Floats
 
 
 class Population:
@@ -156,9 +158,7 @@ class Population:
         return self._agreements[step]
 
     def outlook(self, step: int) -> Outlook | None:
-        """What the trials that have come to a step may be expected to do.
-
-        A trial is compared by its latest reading up to that step.
+        """What trials that have come to a step, with their latest readings, may be expected to do.
 
         Returns:
             None if no trial has completed or, without any objective, at the last step.
@@ -169,8 +169,13 @@ class Population:
         size = len(column), len(ends)
         if step not in self._outlooks or self._outlooks[step][0] != size:
             trials = np.array(column.members, dtype=np.int64)
-            self._outlooks[step] = size, outlook(trials, column.scores(), ends)
+            self._outlooks[step] = size, outlook(trials, self._compare_all(column), ends)
         return self._outlooks[step][1]
+
+    def _compare_all(self, column: Column) -> Floats:
+        """The scores of a column's members, as `rank` would give them."""
+        architectures = [self._trials[trial].architecture for trial in column.members]
+        return compare(column.defined(), self.panel.of_network, architectures).scores
 
     def ends(self) -> Ends | None:
         """How the completed trials ended; without any objective, what their networks read at last."""

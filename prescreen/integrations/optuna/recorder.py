@@ -15,7 +15,7 @@ from prescreen.integrations.optuna.attributes import latest_state, trajectory, w
 from prescreen.integrations.optuna.composition import parts
 from prescreen.integrations.optuna.pruner import ReadoutPruner
 from prescreen.panel import DEFAULT_PANEL
-from prescreen.pruning import Median
+from prescreen.pruning import Improvement
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts, resolve_readouts
 
@@ -123,7 +123,7 @@ class Recorder:
     def _judge(self) -> BasePruner:
         if self._pruner is not None and self._judges():
             return self._pruner
-        return ReadoutPruner(self._pruner or Median(), self.readouts)
+        return ReadoutPruner(self._pruner or Improvement(), self.readouts)
 
     def _judges(self) -> list[ReadoutPruner]:
         inside = [] if self._pruner is None else parts(self._pruner)

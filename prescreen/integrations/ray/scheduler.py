@@ -9,7 +9,7 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler
 
 from prescreen.checks import require_at_least
-from prescreen.integrations.ray.results import FAILURE, PREFIX, STEP, reading_in
+from prescreen.integrations.ray.results import FAILURE, PREFIX, STEP, reading_in, was_due
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.pruning import (
     Guard,
@@ -194,6 +194,8 @@ class ReadoutScheduler(FIFOScheduler):
     def _take_in(self, trial_id: str, result: Mapping[str, Any]) -> int | None:
         """Take a result's reading; returns its step, None if the reading is missing or incomplete."""
         reading = reading_in(result, self._time_attr)
+        if reading is None and not was_due(result):
+            return None
         lacking = self._panel.names if reading is None else self._panel.lacking(reading.values)
         if reading is None or lacking:
             self._note_once(
