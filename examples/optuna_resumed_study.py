@@ -23,7 +23,7 @@ def work(url: str, trials: int, seed: int) -> None:
         pruner=ReadoutPruner(),
     )
     search = objective(
-        "nas_bench_201", load_task("digits"), Training(steps=20), value="sample_gradient"
+        "nas_bench_201", load_task("digits"), Training(steps=20), value="ahead/expected_agreement"
     )
     study.optimize(search, n_trials=trials)
 

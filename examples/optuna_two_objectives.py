@@ -20,7 +20,7 @@ def main() -> None:
         "nas_bench_201",
         load_task("digits"),
         Training(steps=30),
-        value="sample_gradient",
+        value="ahead/expected_agreement",
         costs=["flops"],
         limits={"parameters": 50_000},
     )

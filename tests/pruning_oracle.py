@@ -141,7 +141,10 @@ class Oracle:
         rows = np.where(np.isnan(rows).any(axis=0), 0.0, rows)
         known = [self.architectures[other] for other in standing]
         names = ["" if one.startswith("unknown") else one for one in known]
-        scores = compare(rows, self.of_network[self.kept].tolist(), names).scores
+        flags = self.of_network[self.kept]
+        if step == 0 and flags.any():  # before training no head says anything
+            rows, flags = rows[:, flags], flags[flags]
+        scores = compare(rows, flags.tolist(), names).scores
         ends = Ends.of({other: (end,) for other, end in self.objectives.items()})
         seen = outlook(np.array([*standing]), scores, ends)
         if seen is None or len(seen.completed) < self.guard.n_startup_trials or seen.slope <= 0:

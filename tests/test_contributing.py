@@ -88,7 +88,7 @@ def test_a_space_is_ranked(tmp_path):
 
 def test_a_host_reads():
     report = run("host", unlabelled=make_task().probe, model=mlp(8))["report"]
-    assert set(report(10)) == {"sample_gradient", "isotropy", "synflow"}
+    assert set(report(10)) == {"ahead/expected_agreement", "isotropy", "flops"}
 
 
 def test_an_executor_changes_nothing():

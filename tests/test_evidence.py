@@ -9,7 +9,7 @@ import pytest
 from benchmarks.architectures import nas_bench_201, table
 from benchmarks.checkpoints import run, stopping, tables
 from benchmarks.checkpoints.scores import STABLE
-from benchmarks.common.metrics import METRICS, bootstrap, with_interval
+from benchmarks.common.metrics import METRICS, bootstrap, spearman, with_interval
 from benchmarks.common.readouts import PANEL
 from benchmarks.common.results import column, read
 from benchmarks.pruning import replay
@@ -62,12 +62,36 @@ def require_scores(quoted, names, metrics, rows):
             assert figure == with_interval(METRICS[metric], score.values, truth), (name, metric)
 
 
+RECORDED = {
+    "DARTS": "darts",
+    "Vision Transformers": "vit",
+    "NAS-Bench-101": "nas_bench_101",
+    "timm, all families": "timm",
+    "NAS-Bench-201": "nas_bench_201",
+}
+BASELINES = {"parameters": 1, "flops": 1, "synflow": 1, "validation_accuracy": 1, "tse_e": -1}
+
+
+def test_the_table_over_spaces_is_what_the_recordings_say():
+    quoted = cells(README, "| space | candidates | **default panel** |")
+    assert [line[0] for line in quoted] == [*RECORDED]
+    for space, count, default, *baselines in quoted:
+        rows = read(table.RESULTS / "recorded" / f"{RECORDED[space]}.csv")
+        last = [*{row["run"]: row for row in rows}.values()]
+        assert int(count) == len(last)
+        truth = column(last, "test_accuracy")
+        assert default == with_interval(spearman, column(last, "default"), truth), space
+        found = [sign * column(last, name) for name, sign in BASELINES.items()]
+        assert baselines == [f"{spearman(values, truth):.2f}" for values in found], space
+    assert quoted == sorted(quoted, key=lambda line: float(line[2].split()[0]))
+
+
 def test_the_ranking_table_is_what_the_results_say(rows):
-    require_scores(cells(README, "| score | labels | ρ |"), SCORES, QUOTED, rows)
+    require_scores(cells(EVIDENCE, "| score | labels | ρ | τ | ρ in"), SCORES, QUOTED, rows)
 
 
 def test_the_lead_over_the_best_baseline_is_what_the_results_say(rows):
-    (quoted,) = re.findall(r"\((ρ \+[^)]*\])\)", " ".join(README.split()))
+    (quoted,) = re.findall(r"significant \((ρ \+[^)]*\])\)", " ".join(EVIDENCE.split()))
     assert f"less az_nas: {quoted}" in table.lead(rows)
 
 

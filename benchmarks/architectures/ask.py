@@ -171,10 +171,14 @@ def _readings(one: Recording, names: Sequence[str], last: int) -> list[Reading]:
 
 
 def values(found: Recordings) -> list[Row]:
-    """One row a candidate and reading at which all was recorded: all readouts and baselines."""
+    """One row a candidate and reading at which all was recorded: all readouts and baselines.
+
+    The last one of a candidate has its score in `rank` among the others.
+    """
     names = [n for n, one in READOUTS.items() if one.needs != ("network",)]
+    names += [name for name in DEFAULT_PANEL if name not in READOUTS]
     rows: list[Row] = []
-    for one in found.found:
+    for one, ranked_score in zip(found.found, score(found, DEFAULT), strict=True):
         row: Row = {"run": one.name, "failure": one.failure and "failed", "number": one.number}
         row |= {"test_accuracy": one.truth, **found.untrained.get(one.name, {})}
         if one.failure:
@@ -186,6 +190,7 @@ def values(found: Recordings) -> list[Row]:
             step: Row = {"step": int(one.array("step")[reading])}
             of_step = {name: one.value(name, reading) for name in [*names, *BASELINES]}
             rows.append(row | step | of_step | fixed)
+        rows[-1][DEFAULT] = float(ranked_score)
     return rows
 
 

@@ -133,14 +133,11 @@ class Recording:
         if readout.of_before and self._before(reading) < 0:
             return math.nan
         if readout.ahead:
-            quarters = [self.quarter(number) for number in range(1, QUARTERS + 1)]
-            return extrapolated(
-                [
-                    (int(self.array("step")[at]), self.value(name.removeprefix(AHEAD), at))
-                    for at in quarters
-                    if at <= reading % self.readings
-                ]
-            )
+            last, steps = reading % self.readings, self.array("step")
+            quarters = {self.quarter(number) for number in range(1, QUARTERS + 1)}
+            plain = name.removeprefix(AHEAD)
+            at = sorted({at for at in quarters if at < last} | {last})
+            return extrapolated([(int(steps[one]), self.value(plain, one)) for one in at])
         view = name.partition("@")[2] or "shift"
         try:
             return readout(*(self._subject(need, view, reading) for need in readout.needs))

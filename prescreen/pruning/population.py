@@ -169,13 +169,16 @@ class Population:
         size = len(column), len(ends)
         if step not in self._outlooks or self._outlooks[step][0] != size:
             trials = np.array(column.members, dtype=np.int64)
-            self._outlooks[step] = size, outlook(trials, self._compare_all(column), ends)
+            self._outlooks[step] = size, outlook(trials, self._scores(column, step), ends)
         return self._outlooks[step][1]
 
-    def _compare_all(self, column: Column) -> Floats:
-        """The scores of a column's members, as `rank` would give them."""
+    def _scores(self, column: Column, step: int) -> Floats:
+        """The scores of a column's members in `rank`; before training no head says anything."""
+        rows, flags = column.defined(), np.array(self.panel.of_network, dtype=bool)
+        if step == 0 and flags.any():
+            rows, flags = rows[:, flags], flags[flags]
         architectures = [self._trials[trial].architecture for trial in column.members]
-        return compare(column.defined(), self.panel.of_network, architectures).scores
+        return compare(rows, flags.tolist(), architectures).scores
 
     def ends(self) -> Ends | None:
         """How the completed trials ended; without any objective, what their networks read at last."""

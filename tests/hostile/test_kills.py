@@ -52,7 +52,11 @@ def searched(folder):
         pruner=ReadoutPruner(n_startup_trials=2, min_agreement=None),
     )
     search = objective(
-        folder / "space.py", toy.make_task(), journals.TRAINING, value="sample_gradient", readings=2
+        folder / "space.py",
+        toy.make_task(),
+        journals.TRAINING,
+        value="ahead/expected_agreement",
+        readings=2,
     )
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)

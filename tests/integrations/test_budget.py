@@ -247,9 +247,9 @@ def slow_readouts(clock):
     """The default panel; measures of the untrained network take 20 seconds, a reading 5."""
 
     def slowed(readout, seconds):
-        def function(subject):
+        def function(*subjects):
             clock.passes(seconds)
-            return readout.function(subject)
+            return readout.function(*subjects)
 
         return Readout(function, readout.needs, readout.higher_is_better)
 
@@ -387,7 +387,7 @@ def test_a_network_is_measured_anew_where_inputs_have_no_digest():
 
 def test_a_step_without_a_reading_neither_prunes_nor_asks():
     study = optuna.create_study(pruner=ReadoutPruner(**FREE))
-    filled(study, [9.0] * 6)  # better than any reading
+    filled(study, [1e9] * 6)  # better than any reading
     reader = Reader(study.ask(), make_model(), INPUTS)
     assert reader.read(1) is not None
     assert reader.should_prune()

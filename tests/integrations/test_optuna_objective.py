@@ -102,7 +102,7 @@ def test_costs_are_returned_and_limits_are_constraints():
         space(),
         make_task(),
         BRIEF,
-        value="sample_gradient",
+        value="ahead/expected_agreement",
         costs=["parameters", "flops"],
         limits={"parameters": 300},
     )
@@ -155,7 +155,9 @@ def test_a_candidate_that_fails_is_pruned_and_says_why(limits):
             raise RuntimeError("no such layer")
         return mlp(config["width"])
 
-    function = objective(space(build), make_task(), BRIEF, value="sample_gradient", limits=limits)
+    function = objective(
+        space(build), make_task(), BRIEF, value="ahead/expected_agreement", limits=limits
+    )
     study = run(function, trials=6)
     for trial in study.trials:
         failed = trial.params["width"] == 8
@@ -185,7 +187,7 @@ def evaluate(model):
         return model(inputs).amax().item()
 
 
-@pytest.mark.parametrize("value", ["sample_gradient", evaluate])
+@pytest.mark.parametrize("value", ["ahead/expected_agreement", evaluate])
 def test_values_do_not_depend_on_n_jobs(value):
     """All threads share torch's generators and attention kernels."""
 
@@ -238,7 +240,7 @@ def test_arguments_are_checked_before_a_study_begins(changes, message):
         "space": space(),
         "task": make_task(),
         "training": BRIEF,
-        "value": "sample_gradient",
+        "value": "ahead/expected_agreement",
     }
     with pytest.raises(ValueError, match=f"^{message}"):
         objective(**{**arguments, **changes})

@@ -215,6 +215,7 @@ def test_a_run_folder_of_the_earlier_layout_opens(tmp_path, caplog):
         {**GOOD, **BAD},
         make_task(),
         training=TRAINING,
+        readouts=["sample_gradient", "isotropy", "synflow"],
         out=tmp_path / "run",
         progress=seen.append,
     )

@@ -123,8 +123,8 @@ def test_custom_measurements_join_the_readouts_and_change_nothing(tmp_path):
     readings = [event["reading"] for event in map(json.loads, lines) if event.get("reading")]
     assert len(readings) == 12
     assert all(reading["values"]["size"] > 0 for reading in readings)
-    with pytest.raises(ValueError, match="`extra` must have names that no readout has, got sam"):
-        rank(GOOD, make_task(), training=TRAINING, extra={"sample_gradient": unruly})
+    with pytest.raises(ValueError, match="`extra` must have names that no readout has, got ahead"):
+        rank(GOOD, make_task(), training=TRAINING, extra={DEFAULT_PANEL[0]: unruly})
 
 
 def test_progress_ends_at_one():

@@ -100,7 +100,7 @@ def test_the_cost_of_a_candidate_is_that_of_one_sequence(masked):
     study.enqueue_trial({"width": 8})  # a narrower one may predict one class, and then it is pruned
     training = Training(steps=20, batch_size=8)
     task = tokens(0, masked=masked)
-    search = objective(space(), task, training, value="sample_gradient", costs=["flops"])
+    search = objective(space(), task, training, value="ahead/expected_agreement", costs=["flops"])
     study.optimize(search, n_trials=1)
     (trial,) = study.trials
     width = 8
