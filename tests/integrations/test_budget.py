@@ -16,7 +16,7 @@ from prescreen.integrations.budget import Account, Meter
 from prescreen.integrations.optuna import Reader, ReadoutPruner, trajectory
 from prescreen.panel import DEFAULT_PANEL, Panel
 from prescreen.probe import Probe
-from prescreen.pruning import Population
+from prescreen.pruning import Median, Population
 from prescreen.readouts import READOUTS, Readout, resolve_readouts
 
 GRID = [
@@ -386,7 +386,7 @@ def test_a_network_is_measured_anew_where_inputs_have_no_digest():
 
 
 def test_a_step_without_a_reading_neither_prunes_nor_asks():
-    study = optuna.create_study(pruner=ReadoutPruner(**FREE))
+    study = optuna.create_study(pruner=ReadoutPruner(Median(), **FREE))
     filled(study, [1e9] * 6)  # better than any reading
     reader = Reader(study.ask(), make_model(), INPUTS)
     assert reader.read(1) is not None
