@@ -50,7 +50,7 @@ def outlook(trials: Integers, scores: Floats, ends: Ends) -> Outlook | None:
 
     Args:
         trials: the numbers of trials that have come to a step, completed, pruned and running ones.
-        scores: their mean ranks at that step, shape (N,).
+        scores: their scores at that step, shape (N,).
         ends: how the completed trials ended.
 
     Returns:

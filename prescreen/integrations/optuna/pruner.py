@@ -39,10 +39,10 @@ OnNan = Literal["prune", "keep", "raise"]
 class ReadoutPruner(BasePruner):
     """Prune by readings: a rule says which trial is poor, and a guard when to trust the rule.
 
-    The readings come from ``Reader``. They are ranked among those of other trials at the same step; a
-    trial's score is the mean of its ranks over the panel. The study's direction does not matter: it may
-    have several objectives. All state is in the storage: threads, processes and resumed studies agree,
-    and so does Ray's ``ReadoutScheduler``.
+    The readings come from ``Reader``. They are compared with those of other trials at the same step: a
+    trial's score is that of ``rank`` or, with other rules than `Improvement`, the mean of its ranks. The
+    study's direction does not matter: it may have several objectives. All state is in the storage:
+    threads, processes and resumed studies agree, and so does Ray's ``ReadoutScheduler``.
 
     Args:
         rule: ``Median(percentile=50.0)``, over trials that completed, ``Halving(grace_period,

@@ -41,7 +41,7 @@ class ReadoutScheduler(FIFOScheduler):
         rule: ``Improvement()``, which stops trials that are unlikely to end better than the best;
             ``Median(percentile=50.0)``, over trials that ran to their end; or ``Halving(grace_period,
             reduction_factor=4)``, over all trials at a rung.
-        readouts: the readouts to compare, by the mean of ranks: names or a mapping to ``Readout``.
+        readouts: the readouts to compare: names or a mapping to ``Readout``.
         time_attr: the entry of a result that counts optimizer steps.
         max_t: trials end at this step and count as complete; None to leave this to the trainable.
         n_startup_trials: complete trials that must have been read at the step.
