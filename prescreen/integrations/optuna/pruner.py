@@ -45,10 +45,11 @@ class ReadoutPruner(BasePruner):
     threads, processes and resumed studies agree, and so does Ray's ``ReadoutScheduler``.
 
     Args:
-        rule: ``Median(percentile=50.0)``, over trials that completed, ``Halving(grace_period,
-            reduction_factor=4)``, over all trials at a rung, or one of Optuna's pruners that do not
-            halve, such as ``PatientPruner``, ``ThresholdPruner`` or ``WilcoxonPruner``. These are shown
-            the scores or, with one readout, its values and direction.
+        rule: ``Improvement()``, over all trials that have come to the step, ``Median(percentile=50.0)``,
+            over trials that completed, ``Halving(grace_period, reduction_factor=4)``, over all trials
+            at a rung, or one of Optuna's pruners that do not halve, such as ``PatientPruner``,
+            ``ThresholdPruner`` or ``WilcoxonPruner``. These are shown the scores or, with one readout,
+            its values and direction.
         readouts: the readouts to compare: names or a mapping to ``Readout``.
         n_startup_trials: completed trials that must have been read at the step.
         n_warmup_steps: trials are not pruned before this step.
