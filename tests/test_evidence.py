@@ -86,6 +86,20 @@ def test_the_table_over_spaces_is_what_the_recordings_say():
     assert quoted == sorted(quoted, key=lambda line: float(line[2].split()[0]))
 
 
+def test_the_held_out_cells_are_what_the_recordings_say():
+    rows = read(table.RESULTS / "reported" / "nas_bench_101.csv")
+    last = [*{row["run"]: row for row in rows}.values()]
+    truth = column(last, "test_accuracy")
+    default = with_interval(spearman, column(last, "default"), truth)
+    flops, tse_e = (spearman(column(last, name), truth) for name in ("flops", "tse_e"))
+    text = " ".join(README.split())
+    assert f"{len(last)} NAS-Bench-101 cells were reported on so far: {default}, where" in text
+    assert f"FLOPs have {flops:.2f} and TSE-E {-tse_e:.2f}." in text
+    assert not {row["run"] for row in last} & {
+        row["run"] for row in read(table.RESULTS / "recorded" / "nas_bench_101.csv")
+    }
+
+
 def test_the_ranking_table_is_what_the_results_say(rows):
     require_scores(cells(EVIDENCE, "| score | labels | ρ | τ | ρ in"), SCORES, QUOTED, rows)
 
