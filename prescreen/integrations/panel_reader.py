@@ -19,6 +19,7 @@ from prescreen.readouts.network import structure
 from prescreen.tasks.rows import digest
 from prescreen.text import named_line
 from prescreen.trees import tensors_in
+from prescreen.views import ViewChoice
 
 OnError = Literal["warn", "raise"]
 
@@ -32,6 +33,7 @@ class PanelReader:
         readouts: the panel.
         account: what trials took so far in this process.
         budget: the share of time that reading may take; None to read whenever asked.
+        view: as in ``Probe``.
         who: the name of the trial in the warning.
         head: dotted name of the prediction head, if it is not found.
         link: how logits become predictions.
@@ -50,6 +52,7 @@ class PanelReader:
         *,
         account: Account,
         budget: float | None,
+        view: ViewChoice,
         who: str,
         head: str | None,
         link: Link,
@@ -66,6 +69,7 @@ class PanelReader:
         self._probe = Probe(
             inputs,
             readouts,
+            view=view,
             head=head,
             link=link,
             batch_statistics=batch_statistics,

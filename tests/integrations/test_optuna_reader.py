@@ -142,6 +142,13 @@ def test_a_fixed_trial_is_read_and_kept():
     assert len(trajectory(trial)) == 1
 
 
+@pytest.mark.parametrize("view", ["noise", lambda inputs: inputs.flip(-1), None])
+def test_a_view_is_that_of_a_probe(view):
+    model, panel = make_model(), ["expected_agreement"]
+    reader = Reader(FixedTrial({}), model, INPUTS, panel, view=view)
+    assert reader.read(1).values == Probe(INPUTS, panel, view=view).read(model, 1).values
+
+
 @pytest.mark.parametrize("step", [3, 2, -1, 4.5, True, None])
 def test_steps_must_rise(step):
     recorder = Recorder(optuna.create_study().ask())

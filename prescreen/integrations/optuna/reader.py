@@ -17,6 +17,7 @@ from prescreen.integrations.panel_reader import OnError, PanelReader
 from prescreen.predictions import Link
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
+from prescreen.views import ViewChoice
 
 
 class Reader:
@@ -50,6 +51,8 @@ class Reader:
             to read whenever asked.
         pruner: decides; by default the study's own pruner. If that is one of Optuna's, it is shown the
             readings: ``ReadoutPruner(study.pruner, readouts)``.
+        view: a function that changes inputs but not what they show, or the name of a view, as in
+            ``Probe``. By default images are shifted, and all else is read with noise in the weights.
         head: dotted name of the prediction head, if it is not found.
         link: how logits become predictions.
         batch_statistics: as in ``read``.
@@ -71,6 +74,7 @@ class Reader:
         *,
         budget: float | None = 0.02,
         pruner: BasePruner | None = None,
+        view: ViewChoice = None,
         head: str | None = None,
         link: Link = "softmax",
         batch_statistics: bool = True,
@@ -84,6 +88,7 @@ class Reader:
             self._recorder.readouts,
             account=_account_of(trial),
             budget=budget,
+            view=view,
             who=f"trial {trial.number}",
             head=head,
             link=link,

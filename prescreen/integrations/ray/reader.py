@@ -21,6 +21,7 @@ from prescreen.integrations.ray.results import (
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.predictions import Link
 from prescreen.readouts import Readouts, resolve_readouts
+from prescreen.views import ViewChoice
 
 # Of all trials of this process, which runs one at a time.
 _ACCOUNT = Account()
@@ -50,6 +51,8 @@ class Reader:
         readouts: names or a mapping, as in ``screen``; they must include those of the scheduler.
         budget: the share of the time of trials in this process that reading may take, with measures of
             untrained networks. The first of each kind is free. None to read whenever asked.
+        view: a function that changes inputs but not what they show, or the name of a view, as in
+            ``Probe``. By default images are shifted, and all else is read with noise in the weights.
         head: dotted name of the prediction head, if it is not found.
         link: how logits become predictions.
         batch_statistics: as in ``read``.
@@ -66,6 +69,7 @@ class Reader:
         readouts: Readouts = DEFAULT_PANEL,
         *,
         budget: float | None = 0.02,
+        view: ViewChoice = None,
         head: str | None = None,
         link: Link = "softmax",
         batch_statistics: bool = True,
@@ -81,6 +85,7 @@ class Reader:
             self._readouts,
             account=_ACCOUNT,
             budget=budget,
+            view=view,
             who="the trial",
             head=head,
             link=link,
