@@ -9,10 +9,12 @@ import pytest
 from benchmarks.common import results
 
 ROOT = Path(__file__).parent.parent
-COMMITTED = sorted(ROOT.glob("*/results/*.csv"))
+COMMITTED = sorted(ROOT.glob("*/results/**/*.csv"))
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: f"{path.parts[-3]}/{path.stem}")
+@pytest.mark.parametrize(
+    "path", COMMITTED, ids=lambda path: f"{path.parts[-3]}/{path.parts[-2]}/{path.stem}"
+)
 def test_committed_results_are_read_and_written_the_same(path, tmp_path):
     rows = results.read(path)
     assert all(isinstance(row["run"], str) for row in rows)
