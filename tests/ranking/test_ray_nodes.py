@@ -80,6 +80,7 @@ def nodes():
         cluster.shutdown()
 
 
+@pytest.mark.slow
 def test_a_node_killed_in_the_middle_costs_only_what_ran_on_it(nodes, tmp_path):
     driver = start(nodes, tmp_path)
     gated = [name for name in candidates(tmp_path) if name.startswith("gated")]
