@@ -28,7 +28,7 @@ def main() -> None:
     states = [trial.state.name for trial in study.trials]
     print(f"{states.count('COMPLETE')} trials completed, {states.count('PRUNED')} pruned")
     for trial in sorted(study.best_trials, key=lambda trial: trial.values[1]):
-        print(f"gradient {trial.values[0]:.3f}, {trial.values[1] / 1e6:.2f} MFLOPs")
+        print(f"agreement {trial.values[0]:.3f}, {trial.values[1] / 1e6:.2f} MFLOPs")
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ network, the chance that both are in both networks, given that both or neither a
 
 *Trust.* Among like networks, larger ones with better features learn more in each step (Kaplan et al.
 2020, arXiv 2001.08361, for size). Where the trained head says the opposite, training has not come far
-enough: its order is that of a race's first metres. The head counts by the correlation of its order
-with that of the untrained networks, and in full from ½ on.
+enough: its order only says who learns fast. The head counts by the correlation of its order with that
+of the untrained networks, and in full from ½ on.
 
 Both sources have equal weight where networks are alike and agree. No constant is fitted to a space; the
 two forms were chosen on tuning candidates of several (docs/evidence.md).
@@ -23,20 +23,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from prescreen.ranks import Floats, aggregate, ranks
+from prescreen.ranks import Floats, Integers, aggregate, ranks
 
 # The correlation of two fair measures of one quality, of ρ ≈ .7 each. It is also what is believed before
 # there are candidates, and weighs as much as the three that Fisher's transformation takes away.
 _FAIR, _PRIOR_SIZE = 0.5, 3
 
 _WORTH_SAYING = 0.95
-
-Integers = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def extrapolated(curve: Sequence[tuple[int, float]]) -> float:
         The last value itself if no reading, of at least one step, is as early as half of its steps.
 
     Raises:
-        IndexError: there is no reading.
+        IndexError: the curve is empty.
     """
     step, value = curve[-1]
     known = [(at, one) for at, one in curve if at >= 1 and math.isfinite(one)]

@@ -84,7 +84,11 @@ def main() -> None:
 def _title(found: Recordings, args: Namespace) -> str:
     kind = "reported on" if args.report else "for tuning"
     missing = f", {found.missing} more not recorded or without truth" if found.missing else ""
-    return f"\n{found.space}: {len(found.found)} candidates {kind}{missing}"
+    took = [float(one.array("train_seconds")) for one in found.found if not one.failure]
+    seconds = (
+        f"; {np.median(took):.0f} CPU seconds of training, at most {max(took):.0f}" if took else ""
+    )
+    return f"\n{found.space}: {len(found.found)} candidates {kind}{missing}{seconds}"
 
 
 def table(
@@ -184,6 +188,7 @@ def values(found: Recordings) -> list[Row]:
         if one.failure:
             rows.append(row)
             continue
+        row["train_seconds"] = float(one.array("train_seconds"))
         fixed = {n: one.value(n) for n, readout in READOUTS.items() if readout.of_network}
         every = one.readings // len(one.array("validation_accuracy"))
         for reading in range(every - 1, one.readings, every):

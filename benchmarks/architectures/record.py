@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -35,10 +34,10 @@ from benchmarks.common.options import command, need
 from prescreen import READOUTS, Candidate, CandidateFailed, Probe, Training, capture, load_task
 from prescreen.failures import failing_as
 from prescreen.files import replace_text
-from prescreen.heads.preserve import preserve
+from prescreen.heads.noise import weight_noise
 from prescreen.readouts.network import structure
 from prescreen.tasks import ImageTask
-from prescreen.tasks.images.views import shifted
+from prescreen.tasks.images.views import cropped, mirrored, shifted
 from prescreen.training.loop import BriefTraining
 
 PROBE, VALIDATION, TEST, SEEN = 1024, 1000, 5000, 512
@@ -54,9 +53,6 @@ class Extent:
 
 
 LIGHT = Extent(probe=512, readings=4, whole=4)
-
-# Relative size of the change of every weight, where inputs have no view.
-NOISE = 0.1
 
 RECORDED, FAILED = ".npz", ".txt"
 
@@ -181,7 +177,7 @@ def _read(
         return _halves(kept)
     kept["logits.eval"] = capture(model, task.probe, batch_statistics=False).logits
     kept["logits.seen"] = capture(model, seen).logits
-    with preserve(model), _changed(model):
+    with weight_noise(model):
         kept["logits.noise"] = capture(model, task.probe).logits
     inputs, labels = validation
     for batch_statistics in (False, True):
@@ -196,34 +192,11 @@ def _halves(tensors: dict[str, Tensor]) -> dict[str, np.ndarray[Any, Any]]:
     return {name: value.half().numpy() for name, value in tensors.items()}
 
 
-def _zoomed(images: Tensor) -> Tensor:
-    """The middle seven eighths, at the size of the whole."""
-    margin = max(1, images.shape[-1] // 16)
-    middle = images[..., margin:-margin, margin:-margin]
-    return nn.functional.interpolate(middle, images.shape[-2:], mode="bilinear")
-
-
 VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
     "shift": shifted,
-    "mirror": lambda images: images.flip(-1),
-    "zoom": _zoomed,
+    "mirror": mirrored,
+    "zoom": cropped,
 }
-
-
-@contextmanager
-def _changed(model: nn.Module) -> Iterator[None]:
-    """Weights plus noise of a tenth of their root mean square, without gradients."""
-    weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    before = [weight.detach().clone() for weight in weights]
-    generator = torch.Generator().manual_seed(0)
-    for weight in weights:
-        noise = torch.randn(weight.shape, generator=generator)
-        weight.add_(NOISE * weight.square().mean().sqrt() * noise)
-    try:
-        yield
-    finally:
-        for weight, same in zip(weights, before, strict=True):
-            weight.copy_(same)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parent / "results"
 
 # Fewer architectures say too little for intervals.
 MIN_RUNS = 20
-DEFAULT = "prescreen (default panel)"
+DEFAULT = "prescreen (first panel)"
 
 # Baselines whose column has another name.
 COLUMNS = {"training_loss": "last_loss"}
@@ -106,7 +106,7 @@ def score_table(rows: Sequence[Row], undefined: bool = False) -> tuple[str, list
 
 
 def lead(rows: Sequence[Row]) -> str:
-    """The lead of the default panel over the baseline with the highest ρ, on the same runs."""
+    """The lead of the first default panel over the baseline with the highest ρ, on the same runs."""
     truth, found = column(rows, "test_accuracy"), scores(rows)
     baselines = {name: s.values for (name, kind), s in found.items() if kind == "baseline"}
     best = max(baselines, key=lambda name: spearman(baselines[name], truth))

@@ -72,7 +72,7 @@ def test_the_table_from_results(tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert "21 candidates of 'timm', truth after 9 steps, brief 2" in printed
     lines = {line.split("  ")[0]: line for line in printed.splitlines()}
-    assert "1.00 [1.00, 1.00]" in lines["prescreen (default panel)"]
+    assert "1.00 [1.00, 1.00]" in lines["prescreen (first panel)"]
     assert lines["synflow"].split()[-1] == "2"  # n1 has no truth
     assert "naswot" in printed.partition("not defined for these candidates: ")[2]
     assert lines["sample gradient"].count("1.00 [") == len(table.SCALES)

@@ -76,8 +76,8 @@ def swap(
 
     The pattern of a unit, one place in one channel of a ReLU's feature map, has one bit for every
     sample: whether the unit is active. Counted are the distinct patterns of all units, so at most
-    2^samples and at most as many as there are units. Before each draw weights are redrawn from the
-    standard normal distribution, biases become 0 and normalizations have no effect of their own. NaN
+    2^samples and at most as many as there are units. For each draw all weights are taken from the
+    standard normal distribution, and biases are set to 0. Normalizations neither scale nor shift. NaN
     if weights of this size overflow.
 
     Reference: Peng et al. 2024, arXiv 2403.04161, definitions 3.2 and 3.3; samples and initialisation

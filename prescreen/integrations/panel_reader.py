@@ -128,7 +128,7 @@ class PanelReader:
         return True
 
     def _key(self, inputs: Any, head: str | None) -> Any:
-        """What measures of the untrained network are known by; None if inputs have no digest."""
+        """The key under which untrained measures are kept; None if inputs have no digest."""
         ids = tuple((name, id(one)) for name, one in self._of_network.items())
         with self.meter.preparing():
             try:

@@ -26,7 +26,7 @@ def agreement(now: Floats, later: Floats) -> float:
 
 
 def correlation(now: Floats, later: Floats) -> float:
-    """Spearman's ρ of two orders of trials; NaN if one of them is no order, as all are equal."""
+    """Spearman's ρ of the scores of trials at two times; NaN if all scores of one time are equal."""
     if len(now) < 2:
         return math.nan
     # Ranks of one readout: scores are never NaN, and ties share their mean rank.

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from prescreen.pruning.history import Values
-from prescreen.ranks import Floats, aggregate
-
-Integers = NDArray[np.integer[Any]]
+from prescreen.ranks import Floats, Integers, aggregate
 
 
 @dataclass(frozen=True)
@@ -63,8 +59,8 @@ class Ends:
 
         Args:
             rows: the last reading of every trial, as it is compared, at least one.
-            untrained: which of its values are measures of the untrained network. These say the same at
-                every step, and so count only if there are no others.
+            untrained: which of its values are measures of the untrained network. These are the same at
+                every step, so they count only if there are no others.
             until: the step of the last readings.
         """
         values = np.array([*rows.values()])

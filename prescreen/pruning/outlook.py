@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln, stdtr
 
-from prescreen.pruning.ends import Ends, Integers, normal_scores
-from prescreen.ranks import Floats
+from prescreen.pruning.ends import Ends, normal_scores
+from prescreen.ranks import Floats, Integers
 
 # What is believed before any trial has completed, worth as many trials: how far a trial's end follows
 # its reading, and the variance that the reading leaves.

@@ -36,7 +36,7 @@ def notes(
         return ("No intervals with one seed of this panel; 3 seeds (--seeds 3) give them.",)
     over = [f"{seeds} seeds"] if seeds > 1 else []
     over += [f"samples of the probe ({', '.join(varied)})"] if varied else []
-    training = " Noise of training is not in it: --seeds 3 adds it." if seeds == 1 else ""
+    training = " Training noise is not in it: --seeds 3 adds it." if seeds == 1 else ""
     lines = [f"±  95 % interval over {' and '.join(over)}.{training}"]
     if sure.tied.any():
         advice = f" {_advice(sure, seeds, samples)}" if sure.probe != 1 else ""

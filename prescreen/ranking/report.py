@@ -161,8 +161,9 @@ class Ranking:
         return text.getvalue()
 
     def __str__(self) -> str:
-        sure = [] if math.isnan(self.rows[0].score_low) else ["±", "="]
-        header = ["rank", "candidate", "score", *sure, *self.readouts, "params", "loss", "seconds"]
+        known = any(not math.isnan(row.score_low) for row in self.rows)
+        sure = ["±", "="] if known else []
+        header = ["rank", "candidate", "score", *sure, *self.readouts, "params", "loss", "sec"]
         good = [row for row in self.rows if row.rank is not None]
         cells = [
             [str(row.rank), row.name, f"{row.score:.3f}"]

@@ -36,7 +36,7 @@ def test_rank_prints_a_table_and_continues(space, capsys):
     assert header.split() == [
         *("rank", "candidate", "score", "±", "="),
         *DEFAULT_PANEL,
-        *("params", "loss", "seconds"),
+        *("params", "loss", "sec"),
     ]
     assert [row.split()[0] for row in rows] == ["1", "2", "3"]
     assert sorted(row.split()[1] for row in rows) == ["width=16", "width=4", "width=8"]

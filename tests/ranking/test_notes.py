@@ -34,7 +34,7 @@ def test_what_would_tell_the_first_two_apart(needed):
     probe, seeds, there = needed
     sure = Uncertainty(np.zeros(3), np.array([False, True, False]), probe, seeds)
     first, second = said(sure, seeds=there)
-    assert ("Noise of training is not in it" in first) == (there == 1)
+    assert ("Training noise is not in it" in first) == (there == 1)
     assert second.startswith("=  not told from the first by it." + " " * bool(ADVICE[needed]))
     assert ADVICE[needed] in second
     assert (" tell the first two apart" in second) == bool(ADVICE[needed])

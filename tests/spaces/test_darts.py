@@ -1,18 +1,16 @@
 """DARTS against its published sizes and a plain account of its cells."""
 
-import csv
 import re
-from pathlib import Path
 
 import pytest
 import torch
 from prescreen.search_spaces import darts
+from published_spaces import IMAGES, published_rows, with_gradients
 from torch import nn
 
 from prescreen import Training, load_task, rank
 from prescreen.spaces.candidate import as_candidates
 
-BENCHMARK = Path(__file__).parents[3] / "shared" / "data" / "darts" / "cifar10.csv"
 FULL = {"channels": 32, "cells": 8}
 
 
@@ -30,12 +28,7 @@ SKIPS = config([("skip_connect", source) for source in SOURCES])
 
 @pytest.fixture(scope="module")
 def published():
-    if not BENCHMARK.exists():
-        pytest.skip(f"needs the table {BENCHMARK.name} in shared/data/darts")
-    with BENCHMARK.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 362
-    return rows
+    return published_rows("darts", 362)
 
 
 def build(config, **sizes):
@@ -148,15 +141,9 @@ def test_name_of_one_genotype():
     )
 
 
-@pytest.mark.parametrize(
-    ("channels", "size"), [(1, (4, 4)), (1, (7, 30)), (3, (16, 16)), (4, (28, 28))]
-)
+@pytest.mark.parametrize(("channels", "size"), IMAGES)
 def test_every_image_size_trains(channels, size):
-    for candidate in as_candidates("darts", 2, 1):
-        network = candidate.model(num_classes=5, in_channels=channels, image_size=size)
-        logits = network(torch.randn(2, channels, *size))
-        assert logits.shape == (2, 5)
-        logits.sum().backward()
+    for network in with_gradients("darts", 2, 1, channels, size):
         assert network.classifier.weight.grad is not None
 
 

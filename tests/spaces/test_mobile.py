@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from prescreen.search_spaces import mobile
+from published_spaces import IMAGES, with_gradients
 from torch import nn
 
 from prescreen import Training, load_task, rank
@@ -121,15 +122,9 @@ def test_a_block_that_keeps_its_shape_has_a_skip():
         assert out.shape == (2, channels, 6 // stride, 6 // stride)
 
 
-@pytest.mark.parametrize(
-    ("channels", "size"), [(1, (1, 1)), (1, (7, 30)), (3, (16, 16)), (4, (28, 28))]
-)
+@pytest.mark.parametrize(("channels", "size"), [(1, (1, 1)), *IMAGES])
 def test_every_image_size_trains(channels, size):
-    for candidate in as_candidates("mobile", 4, 1):
-        network = candidate.model(num_classes=5, in_channels=channels, image_size=size)
-        logits = network(torch.randn(2, channels, *size))
-        assert logits.shape == (2, 5)
-        logits.sum().backward()
+    for network in with_gradients("mobile", 4, 1, channels, size):
         assert all(parameter.grad is not None for parameter in network.parameters())
 
 

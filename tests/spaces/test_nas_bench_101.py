@@ -1,18 +1,16 @@
 """NAS-Bench-101 against its published sizes and a plain account of its cells."""
 
-import csv
 import re
-from pathlib import Path
 
 import pytest
 import torch
 from prescreen.search_spaces import nas_bench_101
+from published_spaces import IMAGES, published_rows, with_gradients
 from torch import nn
 
 from prescreen import Training, load_task, rank
 from prescreen.spaces.candidate import as_candidates
 
-BENCHMARK = Path(__file__).parents[3] / "shared" / "data" / "nas_bench_101" / "cifar10.csv"
 FULL = {"channels": 128, "modules_per_stack": 3}
 THREE, ONE, POOL = nas_bench_101.OPERATIONS
 
@@ -28,12 +26,7 @@ DIRECT = cell("01/00")
 
 @pytest.fixture(scope="module")
 def published():
-    if not BENCHMARK.exists():
-        pytest.skip(f"needs the table {BENCHMARK.name} in shared/data/nas_bench_101")
-    with BENCHMARK.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 250
-    return rows
+    return published_rows("nas_bench_101", 250)
 
 
 def count(config, **sizes):
@@ -134,15 +127,9 @@ def test_vertices_on_no_path_do_not_matter():
     assert count(rich) == count(plain)
 
 
-@pytest.mark.parametrize(
-    ("channels", "size"), [(1, (1, 1)), (1, (7, 30)), (3, (16, 16)), (4, (28, 28))]
-)
+@pytest.mark.parametrize(("channels", "size"), [(1, (1, 1)), *IMAGES])
 def test_every_image_size_trains(channels, size):
-    for candidate in as_candidates("nas_bench_101", 4, 2):
-        network = candidate.model(num_classes=5, in_channels=channels, image_size=size)
-        logits = network(torch.randn(2, channels, *size))
-        assert logits.shape == (2, 5)
-        logits.sum().backward()
+    for network in with_gradients("nas_bench_101", 4, 2, channels, size):
         assert all(parameter.grad is not None for parameter in network.parameters())
 
 

@@ -2,10 +2,10 @@
 
 ::
 
-    {"step": 100, "prescreen": {"sample_gradient": 0.31, "isotropy": 2.3, "score": 0.31, …}}
+    {"step": 100, "prescreen": {"confidence": 0.31, "isotropy": 2.3, "score": 0.31, …}}
 
 Stoppers see results like this. Schedulers and searchers see them flattened, with
-``prescreen/sample_gradient`` as the key of a readout.
+``prescreen/confidence`` as the key of a readout.
 """
 
 from __future__ import annotations
