@@ -142,8 +142,8 @@ SPACES = {
     "mobile": Space(
         partial(drawn, "mobile", 24),
         tuning=12,
-        training=replace(SGD, steps=600),
+        training=replace(SGD, steps=300),
         image_size=16,
-        truth_steps=8000,
+        truth_steps=3200,
     ),
 }

@@ -111,7 +111,8 @@ def train(
         known: Curve = json.loads(finished.read_text())
         return known
     torch.manual_seed(training.seed)
-    model = candidate.model(**task.sizes)
+    # the same function; twice as fast for many networks on a CPU
+    model = candidate.model(**task.sizes).to(memory_format=torch.channels_last)
     curve: Curve = {"name": candidate.name, "step": [], "accuracy": [], "loss": []}
     curve["cpu_seconds"], state = 0.0, None
     if saved.exists():
