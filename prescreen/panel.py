@@ -88,13 +88,15 @@ class Panel:
             for name, higher in zip(self.names, self.higher_is_better, strict=True)
         )
 
-    def failed(self, oriented: tuple[float, ...], *, first: bool = False) -> bool:
+    def failed(self, oriented: tuple[float, ...], step: int, *, first: bool = False) -> bool:
         """Whether the model failed: NaN in all readouts of the trained network that it could have.
 
-        A single NaN is a readout that is not defined for this model.
+        A single NaN is a readout that is not defined for this model, and an untrained one, at step 0,
+        has not failed.
 
         Args:
             oriented: the panel's values.
+            step: at which it was read.
             first: whether it is the model's first reading.
         """
         none = (False,) * len(self)
@@ -105,7 +107,7 @@ class Panel:
             )
             if not untrained and not (first and follows)
         ]
-        return bool(trained) and all(map(math.isnan, trained))
+        return bool(step and trained) and all(map(math.isnan, trained))
 
     def published(self, oriented: tuple[float, ...]) -> float:
         """The value of a panel of one readout with its own sign again."""

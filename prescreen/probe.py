@@ -118,6 +118,11 @@ class Probe:
                     self._untrained[name] = self.readouts[name](network)
             self._architecture = structure(model)
 
+    @property
+    def before_training(self) -> Reading | None:
+        """What `read_untrained` found, as a reading at step 0: NaN for the head; None if nothing."""
+        return self._reading(0, {}) if self._untrained else None
+
     def read(self, model: nn.Module, step: int, look: Look | None = None) -> Reading:
         """Read a model.
 
@@ -147,8 +152,7 @@ class Probe:
             if self._on_diverged == "raise":
                 raise
             of_head = {}
-        values = {n: self._untrained.get(n, of_head.get(n, math.nan)) for n in self.readouts}
-        return Reading(step, values, architecture=self._architecture)
+        return self._reading(step, of_head)
 
     def state_dict(self) -> dict[str, Any]:
         """The state for ``load_state_dict``: tensors and plain values."""
@@ -166,6 +170,11 @@ class Probe:
         self._untrained = dict(state.get("untrained", {}))
         self._curves.known |= state.get("curves", {})
         self._architecture = str(state.get("architecture", ""))
+
+    def _reading(self, step: int, of_head: Mapping[str, float]) -> Reading:
+        known = {**of_head, **self._untrained}
+        values = {name: known.get(name, math.nan) for name in self.readouts}
+        return Reading(step, values, architecture=self._architecture)
 
     def _read_head(self, model: nn.Module, step: int, look: Look | None) -> dict[str, float]:
         subjects: dict[str, Any] = {}

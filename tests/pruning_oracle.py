@@ -144,10 +144,13 @@ class Oracle:
         flags = self.of_network[self.kept]
         if step == 0 and flags.any():  # before training no head says anything
             rows, flags = rows[:, flags], flags[flags]
-        scores = compare(rows, flags.tolist(), names).scores
+        told = {"all": compare(rows, flags.tolist(), names).scores}
+        if step > 0:
+            told |= {f"{n}": rows[:, n] for n in range(len(flags)) if not flags[n]}
         ends = Ends.of({other: (end,) for other, end in self.objectives.items()})
-        seen = outlook(np.array([*standing]), scores, ends)
-        if seen is None or len(seen.completed) < self.guard.n_startup_trials or seen.slope <= 0:
+        seen = outlook(np.array([*standing]), told, ends)
+        started = seen is not None and len(seen.completed) >= self.guard.n_startup_trials
+        if not started or seen.contradicted:
             return False
         chance, mean = seen.chances[[*seen.trials].index(number)], seen.chances.mean()
         if chance > 0.999999 * mean:

@@ -81,7 +81,7 @@ def main() -> None:
 
 def search(recordings: Recordings, order: list[int], way: Way) -> tuple[float, int, float]:
     """One search: its share of the steps, how many finish, and the regret."""
-    steps, truth = recordings.steps.tolist(), recordings.truth
+    steps, truth, known = recordings.steps.tolist(), recordings.truth, recordings.architectures
     population = Population(panel_of(way.names))
     spent, finished = 0, []
     for number, cell in enumerate(order):
@@ -89,7 +89,7 @@ def search(recordings: Recordings, order: list[int], way: Way) -> tuple[float, i
             values = reading(recordings, way.names, cell, index)
             if not values:
                 continue
-            population.read(number, step, values, f"{cell}")
+            population.read(number, step, values, known[cell] if known else f"{cell}")
             if index + 1 < len(steps) and decide(way.rule, way.guard, population, number, step):
                 break
         else:

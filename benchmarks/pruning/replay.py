@@ -63,11 +63,15 @@ STARTUPS = (5, 10)
 
 @dataclass(frozen=True)
 class Recordings:
-    """Published accuracies (C,), steps (T,) from 0 on, and recorded columns (C, T) by name."""
+    """Published accuracies (C,), steps (T,) from 0 on, and recorded columns (C, T) by name.
+
+    Architectures are as readings tell them; if empty, all candidates differ in theirs.
+    """
 
     truth: Floats
     steps: Integers
     columns: dict[str, Floats]
+    architectures: tuple[str, ...] = ()
 
 
 def main() -> None:

@@ -93,6 +93,10 @@ class PanelReader:
             torch.mps.synchronize()
         return self.meter.reading()
 
+    def before_training(self) -> Reading | None:
+        """What is known of the untrained network, at step 0; None if nothing was measured."""
+        return self._probe.before_training if self._measured else None
+
     def read(self, step: int) -> Reading | None:
         """The panel now, with NaN if the model has diverged; None if a readout failed."""
         if not self._measured:

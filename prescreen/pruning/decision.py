@@ -53,7 +53,7 @@ def _is_unlikely(
     rule: Improvement, guard: Guard, population: Population, trial: int, step: int
 ) -> bool:
     seen = population.outlook(step)
-    if seen is None or not guard.has_started(len(seen.completed)) or seen.slope <= 0:
+    if seen is None or not guard.has_started(len(seen.completed)) or seen.contradicted:
         return False
     return rule.prunes(float(seen.chances[seen.at(trial)]), float(seen.chances.mean()), seen.gain)
 

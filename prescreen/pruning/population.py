@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from prescreen.comparison import compare
 from prescreen.panel import Panel
 from prescreen.pruning.agreement import lasting
 from prescreen.pruning.column import Column
@@ -18,8 +17,8 @@ from prescreen.pruning.levels import Levels
 from prescreen.pruning.outlook import Outlook, outlook
 from prescreen.pruning.rules import Halving
 from prescreen.pruning.rungs import Rungs
+from prescreen.pruning.sources import sources
 from prescreen.pruning.ties import Ties
-from prescreen.ranks import Floats
 
 
 class Population:
@@ -169,16 +168,10 @@ class Population:
         size = len(column), len(ends)
         if step not in self._outlooks or self._outlooks[step][0] != size:
             trials = np.array(column.members, dtype=np.int64)
-            self._outlooks[step] = size, outlook(trials, self._scores(column, step), ends)
+            architectures = [self._trials[trial].architecture for trial in column.members]
+            told = sources(self.panel, column.defined(), architectures, step)
+            self._outlooks[step] = size, outlook(trials, told, ends)
         return self._outlooks[step][1]
-
-    def _scores(self, column: Column, step: int) -> Floats:
-        """The scores of a column's members in `rank`; before training no head says anything."""
-        rows, flags = column.defined(), np.array(self.panel.of_network, dtype=bool)
-        if step == 0 and flags.any():
-            rows, flags = rows[:, flags], flags[flags]
-        architectures = [self._trials[trial].architecture for trial in column.members]
-        return compare(rows, flags.tolist(), architectures).scores
 
     def ends(self) -> Ends | None:
         """How the completed trials ended; without any objective, what their networks read at last."""
@@ -221,7 +214,10 @@ class Population:
         return known, index
 
     def _failed(self, known: History, index: int) -> bool:
-        return self.panel.failed(known.row(index), first=index == 0)
+        first = index <= (
+            known.steps[0] == 0
+        )  # after that of the untrained network, if there is one
+        return self.panel.failed(known.row(index), known.steps[index], first=first)
 
     def _compared(self, known: History, index: int) -> Values:
         row = self._ties.tied(known.architecture, known.row(index))

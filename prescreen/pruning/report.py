@@ -39,7 +39,7 @@ def report(population: Population, guard: Guard, pruned: int) -> str:
 def contradiction(population: Population, guard: Guard, step: int) -> str:
     """One line, if completed trials contradict the readings at a step: none is pruned there."""
     seen, ends = population.outlook(step), population.ends()
-    if seen is None or ends is None or seen.slope > 0:
+    if seen is None or ends is None or not seen.contradicted:
         return ""
     if not guard.has_started(len(seen.completed)):
         return ""
@@ -49,12 +49,19 @@ def contradiction(population: Population, guard: Guard, step: int) -> str:
 def _worth(seen: Outlook, ends: Ends, guard: Guard) -> str:
     count = len(seen.completed)
     known = ends.scores[ends.trials.searchsorted(seen.trials[seen.completed])]
-    readings = seen.readings[seen.completed]
-    rho, sure = correlation(readings, known), agreement(readings, known)
+    alone = dict.fromkeys(seen.slopes, "a reading") if len(seen.slopes) == 1 else {}
+    told = []
+    for source, readings in seen.readings.items():
+        now, of = readings[seen.completed], "" if alone else f" of {source}"
+        rho, sure = correlation(now, known), agreement(now, known)
+        told.append(f"ρ {rho:.2f}{of} ({sure:.2f} less a standard error)")
+    slopes = [
+        f"{slope:.2f} of {alone.get(one, one)}" for one, slope in seen.slopes.items() if slope
+    ]
     if not guard.has_started(count):
         belief = f"too few, {guard.n_startup_trials} are needed"
-    elif seen.slope <= 0:
+    elif seen.contradicted:
         belief = "readings contradict how trials end, so none is pruned"
     else:
-        belief = f"an end is expected to follow {seen.slope:.2f} of a reading"
-    return f"{count} completed trials, ρ {rho:.2f} ({sure:.2f} less a standard error); {belief}"
+        belief = f"an end is expected to follow {' and '.join(slopes)}"
+    return f"{count} completed trials, {', '.join(told)}; {belief}"

@@ -34,7 +34,7 @@ class Improvement:
     Reference: Kushner 1964 (probability of improvement).
     """
 
-    max_false_prune: float = 0.3
+    max_false_prune: float = 0.6
     max_regret: float | None = None
 
     def __post_init__(self) -> None:

@@ -112,7 +112,7 @@ def _failed(
     return np.array(
         [
             [
-                panel.failed(panel.oriented(reading.values), first=is_first)
+                panel.failed(panel.oriented(reading.values), reading.step, first=is_first)
                 for reading, is_first in zip(run, first, strict=True)
             ]
             for run in runs

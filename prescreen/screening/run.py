@@ -75,15 +75,18 @@ class Screening:
     Args:
         candidate: the candidate to build.
         plan: how it is screened.
+        begins_untrained: whether a reading at step 0 comes first, if the panel has measures of the
+            untrained network; all else is NaN then. It cannot be saved there.
 
     Raises:
         CandidateFailed: as ``screen`` does.
         ValueError: ``candidate`` is not a Candidate.
     """
 
-    def __init__(self, candidate: Candidate, plan: Plan) -> None:
+    def __init__(self, candidate: Candidate, plan: Plan, *, begins_untrained: bool = False) -> None:
         require_kind("candidate", candidate, Candidate)
         self._candidate, self._plan = candidate, plan
+        self._begins_untrained = begins_untrained
         self._seconds = 0.0
         self._begin(None)
 
@@ -139,6 +142,10 @@ class Screening:
             parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         if state is None:
             self._read_untrained(model)
+            if self._begins_untrained and (reading := self._probe.before_training) is not None:
+                nan = dict.fromkeys((*plan.table, *plan.extra), math.nan)
+                values = {name: reading.values.get(name, none) for name, none in nan.items()}
+                yield replace(reading, values=values, parameters=parameters)
         self._steps = BriefTraining(model, plan.task, training)
         if state is not None:
             self._steps.load_state_dict(state["training"])

@@ -69,7 +69,7 @@ def test_survivors_are_trained_in_full_and_evaluated_by_the_users_function():
         sum(p.numel() for p in model.parameters()) for model in seen
     ]
     steps = [[reading.step for reading in trajectory(trial)] for trial in study.trials]
-    assert steps == [[2, 3, 5, 6, 12]] * 4
+    assert steps == [[0, 2, 3, 5, 6, 12]] * 4  # 0: the untrained network
     width = study.trials[0].params["width"]
     built = []
     candidate = Candidate("again", {}, lambda: built.append(mlp(width)) or built[0])

@@ -19,10 +19,11 @@ from optuna_studies import (
     panel,
 )
 
-from prescreen.integrations.optuna import Reader, ReadoutPruner, Recorder, trajectory
+from prescreen.integrations.optuna import AnyOf, Reader, ReadoutPruner, Recorder, trajectory
 from prescreen.integrations.optuna.attributes import latest_state
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.probe import Probe, read
+from prescreen.pruning import Median
 from prescreen.readouts import READOUTS, Network
 
 
@@ -188,3 +189,37 @@ def test_the_untrained_network_is_measured_before_training():
     assert {name: reading.values[name] for name in before} == before
     assert reading.values["ahead/expected_agreement"] == read(model, INPUTS)["expected_agreement"]
     assert {*reading.values} == {*DEFAULT_PANEL}
+
+
+@pytest.mark.parametrize(
+    ("pruner", "readouts", "steps"),
+    [
+        (ReadoutPruner(), None, [0, 1]),
+        (ReadoutPruner(on_nan="raise"), None, [0, 1]),
+        (ReadoutPruner(readouts=["confidence"]), None, [1]),  # nothing is known before training
+        (ReadoutPruner(Median()), None, [1]),
+        (optuna.pruners.MedianPruner(), None, [1]),
+        (AnyOf(ReadoutPruner()), None, [1]),
+    ],
+    ids=str,
+)
+def test_rules_that_learn_are_told_what_is_known_before_training(pruner, readouts, steps):
+    study = optuna.create_study(pruner=pruner)
+    trial = study.ask()
+    reader = Reader(trial, make_model(), INPUTS, readouts)
+    assert not reader.should_prune()
+    reader.read(1)
+    assert not reader.should_prune()
+    assert [reading.step for reading in trajectory(trial)] == steps
+    if steps[0] == 0:
+        first = next(iter(trajectory(trial)))
+        assert math.isnan(first.values["ahead/expected_agreement"])
+        assert first.values["flops"] > 0
+        assert first.architecture
+
+
+def test_a_trial_that_goes_on_from_an_earlier_reader_has_one_reading_of_each_step():
+    trial = optuna.create_study(pruner=ReadoutPruner()).ask()
+    for step in (1, 2):
+        Reader(trial, make_model(), INPUTS, budget=1.0).read(step)
+    assert [reading.step for reading in trajectory(trial)] == [0, 1, 2]

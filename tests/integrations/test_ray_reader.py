@@ -69,3 +69,16 @@ def test_a_result_says_whether_a_reading_failed():
         failed = reader.read(1)
     assert failed == {"step": 1}
     assert was_due(failed)
+
+
+def test_before_training_the_panel_says_what_is_known_of_the_untrained_network(clock):
+    reader = Reader(make_model(), INPUTS)
+    result = reader.read(0)
+    values = result["prescreen"]
+    assert result["step"] == 0
+    assert values["flops"] > 0
+    assert math.isnan(values["ahead/expected_agreement"])
+    assert math.isnan(values["score"])  # nothing has failed
+    assert reading_in(result).architecture
+    clock.now += 1.0
+    assert reader.read(1)["prescreen"]["flops"] == values["flops"]

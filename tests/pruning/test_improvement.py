@@ -1,5 +1,7 @@
 """The bound of ``Improvement``, held by simulated studies whose readings say much, nothing, or wrong."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -56,12 +58,12 @@ def simulate(studies, trials, correlation, rule, **kind):
 def test_at_most_the_allowed_share_of_the_best_is_lost(architectures, objectives):
     kind = {"architectures": architectures, "objectives": objectives}
     for correlation in CORRELATIONS[::2]:
-        lost, _ = simulate(5, 20, correlation, Improvement(), **kind)
+        lost, _ = simulate(5, 20, correlation, Improvement(0.3), **kind)
         assert lost <= 0.3, correlation  # far from the bound: no allowance for chance is needed
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bound", [0.1, 0.3, 0.5])
+@pytest.mark.parametrize("bound", [0.1, 0.3, 0.6])
 @pytest.mark.parametrize("objectives", [1, 2])
 @pytest.mark.parametrize("architectures", [True, False])
 def test_the_bound_holds_over_many_studies(architectures, objectives, bound):
@@ -113,3 +115,40 @@ def test_readings_at_uneven_steps_are_compared_with_what_others_read_before():
     population.read(21, 1, {"head": 30.0, "network": 0.0}, "one")
     assert len(population.outlook(4).trials) == 21  # it has not come so far
     assert len(population.outlook(1).trials) == 21
+
+
+def test_a_trial_that_was_only_read_untrained_is_compared_with_no_trained_one():
+    """At step 0 nothing is known of its head; that says nothing of the heads of others."""
+    population = Population(PANEL)
+    for number in range(20):
+        quality = float(number * 7 % 20)
+        population.read(number, 0, {"head": math.nan, "network": 0.0}, f"a{number}")
+        if number % 2:
+            population.read(number, 3, {"head": quality, "network": 0.0}, f"a{number}")
+        population.complete(number, (quality,))
+    assert not population.has_diverged(0, 0)
+    population.read(20, 3, {"head": -1.0, "network": 0.0}, "b")
+    assert len(population.outlook(3).trials) == 11
+    assert len(population.outlook(0).trials) == 20
+    assert decide(Improvement(), Guard(), population, 20, 3)
+
+
+def test_the_reading_after_that_of_the_untrained_network_is_the_first_of_the_trained_one():
+    panel = Panel(("change", "network"), (True, True), (False, True), (True, False))
+    population = Population(panel)
+    for step in (0, 5, 9):
+        population.read(0, step, {"change": math.nan, "network": 1.0}, "a")
+    assert [population.has_diverged(0, step) for step in (0, 5, 9)] == [False, False, True]
+
+
+def test_in_a_search_over_unlike_networks_the_head_decides_where_it_is_the_better_guide():
+    """Sizes say nothing of how trials end, and outvote the head in their scores."""
+    population, rng = Population(PANEL), np.random.default_rng(0)
+    for number, size in enumerate(rng.permutation(30)):
+        values = {"head": float(number * 7 % 30), "network": float(size)}
+        population.read(number, 1, values, f"a{number}")
+        population.complete(number, (values["head"],))
+    for number, (head, size) in enumerate([(-1.0, 40.0), (40.0, -1.0)], start=30):
+        population.read(number, 1, {"head": head, "network": size}, f"a{number}")
+    pruned = [decide(Improvement(0.3), Guard(), population, number, 1) for number in (30, 31)]
+    assert pruned == [True, False]

@@ -132,7 +132,8 @@ class Objective:
             costs = costs_of(candidate, self.plan.task, (*self.costs, *self.limits))
             if not set_limits(trial, costs, self.limits):
                 raise TrialPruned(f"over its limits: {costs}")
-            for reading in Screening(candidate, self.plan):
+            begins = recorder.begins_untrained
+            for reading in Screening(candidate, self.plan, begins_untrained=begins):
                 recorder.store(reading)
                 if recorder.should_prune():
                     raise TrialPruned(f"by its readings at step {reading.step}")

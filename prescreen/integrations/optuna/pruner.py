@@ -169,7 +169,7 @@ class ReadoutPruner(BasePruner):
                 f"`readouts` must be among those that trial {number} was read by at step {step} "
                 f"({', '.join(values)}), got {', '.join(lacking)}"
             )
-        if self.on_nan != "raise":
+        if self.on_nan != "raise" or step == 0:  # before training no head says anything
             return
         oriented = self.panel.oriented(values)
         nan = [n for n, v in zip(self.panel.names, oriented, strict=True) if math.isnan(v)]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -34,7 +37,9 @@ class Reader:
 
     ``read`` may be asked at every step. It decides by itself which steps are read: of the first ones at
     or after 1, 2, 3, 4, 6, 8, 12, 16, 24, … those that the budget covers, mostly the same in all trials.
-    Decisions then depend on time; ``budget=None`` is reproducible.
+    Decisions then depend on time; ``budget=None`` is reproducible. What the panel says of the untrained
+    network is stored when the reader is made, as a reading at step 0, for rules that learn what it is
+    worth: ``should_prune`` may end a trial before it is trained.
 
     It also works in studies with several objectives, where Optuna itself can neither report nor prune.
     In data-parallel training let one process read and ask, and broadcast the answer.
@@ -95,7 +100,10 @@ class Reader:
             batch_statistics=batch_statistics,
             on_error=on_error,
         )
-        self._has_read = False  # at the latest call
+        # How the time of the next decision is noted; None if there is nothing new to decide on.
+        self._noting: Callable[[], AbstractContextManager[None]] | None = None
+        if budget is not None and self._recorder.begins_untrained:
+            self._begin()
 
     @property
     def share(self) -> float:
@@ -108,7 +116,7 @@ class Reader:
         A model that has diverged gives NaN; the pruner's ``on_nan`` decides what follows.
 
         Args:
-            step: optimizer steps taken so far; higher than at the previous reading.
+            step: optimizer steps taken so far, from 1 on; higher than at the previous reading.
 
         Returns:
             The reading; None if none is due, or if it failed and ``on_error`` is ``"warn"``.
@@ -118,7 +126,6 @@ class Reader:
             RuntimeError: the trial has ended, or the storage cannot be written.
         """
         self._recorder.require_later(step)
-        self._has_read = False
         if not self._panel.meter.is_due(step):
             return None
         with self._panel.reading():
@@ -128,18 +135,29 @@ class Reader:
             overhead = self._panel.meter.overhead
             values, architecture = reading.values, reading.architecture
             reading = self._recorder.record(step, values, architecture, overhead=overhead)
-        self._has_read = True
+        self._noting = self._panel.meter.deciding
         return reading
 
     def should_prune(self) -> bool:
         """Whether the trial should end, as of its latest reading.
 
-        If nothing was read at the latest step, it continues, and the storage is not asked.
+        If nothing was read since the latest answer, it continues, and the storage is not asked.
         """
-        if not self._has_read:
+        noting, self._noting = self._noting, None
+        if noting is None:
             return False
-        with self._panel.meter.deciding():
+        with noting():
             return self._recorder.should_prune()
+
+    def _begin(self) -> None:
+        """Store what is known before training, as a reading at step 0."""
+        reading = self._panel.before_training()
+        if reading is None:
+            return
+        with self._panel.meter.preparing():
+            overhead = self._panel.meter.overhead
+            self._recorder.store(replace(reading, overhead=overhead))
+        self._noting = self._panel.meter.preparing
 
 
 _accounts: WeakKeyDictionary[Study, Account] = WeakKeyDictionary()

@@ -101,8 +101,18 @@ class Recorder:
             )
         write_reading(self._trial, reading)
         self._trajectory.append(reading)
-        if self._mirror:
+        if self._mirror and reading.step > 0:
             self._report(reading.step)
+
+    @property
+    def begins_untrained(self) -> bool:
+        """Whether a decision on what is known before training can be of use, and there is none yet.
+
+        Rules other than ``Improvement`` would take it for a reading of the trained network.
+        """
+        pruner = self._pruner
+        knows = isinstance(pruner, ReadoutPruner) and isinstance(pruner.rule, Improvement)
+        return knows and not len(self._trajectory)
 
     def should_prune(self) -> bool:
         """Whether the trial should end, as of its latest reading."""

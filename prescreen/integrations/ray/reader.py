@@ -77,6 +77,7 @@ class Reader:
     ) -> None:
         self._readouts = resolve_readouts(readouts)
         require_free_names(self._readouts)
+        self._asks = budget is None  # whenever it is asked
         self._first = True
         self._score = math.nan
         self._panel = PanelReader(
@@ -102,7 +103,8 @@ class Reader:
         """Read the model if it is worth it.
 
         A model that has diverged gives NaN, and −∞ as its score. A score of NaN is not defined for the
-        model.
+        model. At step 0, before training, the panel says what is known of the untrained network, which
+        needs no other reading; all else is NaN then.
 
         Args:
             step: optimizer steps taken so far.
@@ -115,6 +117,9 @@ class Reader:
             there is only the score, of the latest reading. If a readout failed and ``on_error`` is
             ``"warn"``, there is no ``"prescreen"``.
         """
+        start = self._panel.before_training() if step == 0 and not self._asks else None
+        if start is not None:
+            return as_result(start, self._readouts, first=False)
         if not self._panel.meter.is_due(step):
             return not_due(step, self._score)
         with self._panel.reading():

@@ -43,7 +43,7 @@ def as_result(reading: Reading, readouts: Mapping[str, Readout], *, first: bool)
     oriented = panel.oriented(values)
     # ASHA compares with "<", which is false for NaN: it would never stop a network that diverged, and
     # does not stop one for which the readout is not defined.
-    failed = math.isnan(oriented[0]) and panel.failed(oriented, first=first)
+    failed = math.isnan(oriented[0]) and panel.failed(oriented, reading.step, first=first)
     score = -math.inf if failed else oriented[0]
     architecture = {ARCHITECTURE: reading.architecture} if reading.architecture else {}
     overhead = {} if math.isnan(reading.overhead) else {OVERHEAD: reading.overhead}
