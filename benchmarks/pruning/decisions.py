@@ -79,10 +79,19 @@ def main() -> None:
         print(plain_table(["", "steps %", "finish", "regret", "lost %"], rows))
 
 
-def search(recordings: Recordings, order: list[int], way: Way) -> tuple[float, int, float]:
-    """One search: its share of the steps, how many finish, and the regret."""
+def search(
+    recordings: Recordings, order: list[int], way: Way, population: Population | None = None
+) -> tuple[float, int, float]:
+    """One search: its share of the steps, how many finish, and the regret.
+
+    Args:
+        recordings: of the candidates.
+        order: in which they are tried.
+        way: to prune.
+        population: an empty one that takes in what is read; a new one if None.
+    """
     steps, truth, known = recordings.steps.tolist(), recordings.truth, recordings.architectures
-    population = Population(panel_of(way.names))
+    population = Population(panel_of(way.names)) if population is None else population
     spent, finished = 0, []
     for number, cell in enumerate(order):
         for index, step in enumerate(steps):

@@ -8,8 +8,8 @@ that are reported on. They are read at the ends of the quarters of their brief t
 at step 0. If fewer are recorded than a search needs, it takes all of them, in another order each time.
 
 validation is accuracy on 1,000 labelled images in evaluation mode; spaces in which that was not
-recorded at every quarter are left out of its rows. The last table is the mean over spaces; there,
-validation has a figure only for those with such rows.
+recorded at every quarter are left out of its rows. Below each table is what the pruner reports at the
+end of one search. The last table is the mean over spaces, of those with such rows.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from benchmarks.architectures.recording import QUARTERS, Recording
 from benchmarks.architectures.recordings import load
 from benchmarks.architectures.spaces import SPACES
 from benchmarks.common.options import command, need
-from benchmarks.pruning.decisions import ASHA, UNGUARDED, Way, search, summary
+from benchmarks.pruning.decisions import ASHA, UNGUARDED, Way, panel_of, search, summary
 from benchmarks.pruning.replay import Recordings
 from prescreen import DEFAULT_PANEL
-from prescreen.pruning import Halving, Improvement, Median
+from prescreen.pruning import Halving, Improvement, Median, Population, report
 from prescreen.ranks import Floats
 from prescreen.text import plain_table
 
@@ -112,8 +112,17 @@ def replayed(recordings: Recordings, args: Namespace) -> dict[str, Floats]:
         if set(way.names) <= set(recordings.columns):
             found[name] = np.array([search(recordings, order, way) for order in orders])
     rows = [[name, *summary([*map(tuple, one)])] for name, one in found.items()]
-    print(plain_table(HEADER, rows), flush=True)
+    print(plain_table(HEADER, rows))
+    print(f"{next(iter(found))} in the first search: {told(recordings, orders[0])}", flush=True)
     return found
+
+
+def told(recordings: Recordings, order: list[int]) -> str:
+    """What the default way reports at the end of a search."""
+    way = next(iter(ways(int(recordings.steps[1])).values()))
+    population = Population(panel_of(way.names))
+    _, finished, _ = search(recordings, order, way, population)
+    return report(population, way.guard, len(order) - finished)
 
 
 def over_spaces(found: Mapping[str, Sequence[Floats]]) -> str:

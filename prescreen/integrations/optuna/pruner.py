@@ -59,7 +59,7 @@ class ReadoutPruner(BasePruner):
             a standard error); None to prune unchecked. In the first steps a readout's order may be
             meaningless or inverted.
         max_false_prune: of the trials that would end best, the largest share that may be pruned. By
-            default 0.3 with ``Improvement``, and unbounded with other rules. These are bounded by the
+            default 0.6 with ``Improvement``, and unbounded with other rules. These are bounded by the
             completed trials that the rule would have pruned and that ended in the best tenth (with
             several objectives: in the front); α needs at least 1/α − 1 completed trials that it would
             have pruned.

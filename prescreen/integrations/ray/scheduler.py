@@ -51,7 +51,7 @@ class ReadoutScheduler(FIFOScheduler):
             step must agree with their order at the latest step that they share (Spearman's ρ less a
             standard error); None to stop trials unchecked.
         max_false_prune: of the trials that would end best, the largest share that may be stopped. By
-            default 0.3 with ``Improvement``, and unbounded with other rules. These are bounded by the
+            default 0.6 with ``Improvement``, and unbounded with other rules. These are bounded by the
             complete trials that the rule would have stopped and that ended in the best tenth of the
             objective. They need ``TuneConfig(metric=…, mode=…)``, and α at least 1/α − 1 such trials.
         max_regret: for ``Improvement`` with ``TuneConfig(metric=…, mode=…)``, and in units of the
