@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common.readouts import HEAD
-from prescreen import READOUTS, Probe, Readout
+from prescreen import DEFAULT_PANEL, READOUTS, Probe, Readout
 from prescreen.captured import Capture
 from prescreen.heads.capturing import capture
 from prescreen.readouts import get_readout
@@ -56,15 +56,20 @@ CORRECTED = {
     for change, names in ((scaled, ("sample_gradient", *ROWWISE)), (rowwise, ROWWISE))
     for name in names
 }
-# READ is read from every candidate, its last readout with a mirrored view. GAPS are higher on training
-# inputs than on unseen ones, and 0 without memorisation.
-READ = HEAD | CORRECTED | {"mirror_agreement": READOUTS["agreement"]}
+# Of every candidate: HERE is read at one step, its last readout with a mirrored view; STABLE with
+# shifted images and at several steps, since some of it looks back, with the untrained measures of the
+# default panel. GAPS are higher on training inputs than on unseen ones, and 0 without memorisation.
+HERE = HEAD | CORRECTED | {"mirror_agreement": READOUTS["agreement"]}
+STABLE = {
+    name: get_readout(name) for name in (*DEFAULT_PANEL, "expected_agreement", "stable_information")
+}
+READ = HERE | STABLE
 GAPS = {f"gap.{name}": get_readout(f"gap/{name}") for name in ("confidence", "mutual_information")}
 
 
 def read(model: nn.Module, inputs: Tensor, seen: Tensor | None = None) -> dict[str, float]:
-    """All readouts, with gaps if there are training inputs to compare with."""
-    table = READ if seen is None else READ | GAPS
+    """All readouts but STABLE, with gaps if there are training inputs to compare with."""
+    table = HERE if seen is None else HERE | GAPS
     probe = Probe(inputs, table, view=lambda images: images.flip(3), seen=seen)
     return dict(probe.read(model, 0).values)
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from torch import Tensor, nn
 
 from benchmarks.baselines.curves import accuracy
 from benchmarks.common.training_sets import few, long_tail, with_samples, wrong_labels
-from benchmarks.failures.corrections import read, shifts
+from benchmarks.failures.corrections import STABLE, read, shifts
 from benchmarks.failures.data import PROBE, Data
 from benchmarks.failures.plans import Plan
-from prescreen import Reading
+from prescreen import Probe, Reading
 from prescreen.failures import CandidateFailed
 from prescreen.heads.capturing import capture
 from prescreen.tasks import ImageTask
@@ -42,15 +42,23 @@ def measure(data: Data, plan: Plan) -> list[Reading]:
     task, samples = _task(data, plan)
     long = plan.experiment in ("recipe", "imbalance")
     overfit = plan.experiment == "overfit"
-    steps, read_at = (OVERFIT, (0.25, 0.5, 1.0)) if overfit else (BRIEF, (1.0,))
+    steps, read_at = (OVERFIT, (0.25, 0.5, 1.0)) if overfit else (BRIEF, (0.5, 1.0))
     readings = []
+    probes = data.probes if plan.experiment == "shifted" else {"": task.probe}
+    stable = {name: Probe(inputs, STABLE, view="shift") for name, inputs in probes.items()}
+    for probe in stable.values():
+        probe.read_untrained(plan.recipe.build(plan.arch))
     for step, model in _trained(plan, task, steps, read_at):
+        read_stable = {name: probe.read(model, step).values for name, probe in stable.items()}
+        if step < steps and not overfit:
+            continue
         if step == steps and len(capture(model, task.probe).logits.argmax(1).unique()) == 1:
             raise CandidateFailed("collapsed", "predicts one class for all probe samples")
         if plan.experiment == "shifted":
-            values = _read_shifted(model, data, samples)
+            values = _read_shifted(model, data, samples, read_stable)
         else:
             values = read(model, task.probe, unaugmented(task, samples) if overfit else None)
+            values |= read_stable[""]
         if not long:
             values |= _truths(model, data)
         readings.append(Reading(step, values, time.perf_counter() - start))
@@ -91,9 +99,13 @@ def _trained(
             yield step.number, model
 
 
-def _read_shifted(model: nn.Module, data: Data, samples: InMemory) -> dict[str, float]:
+def _read_shifted(
+    model: nn.Module, data: Data, samples: InMemory, stable: Mapping[str, Mapping[str, float]]
+) -> dict[str, float]:
     seen = unaugmented(data.task, samples)
-    by_probe = {p: read(model, x) | shifts(model, seen, x) for p, x in data.probes.items()}
+    by_probe = {
+        p: read(model, x) | {**stable[p]} | shifts(model, seen, x) for p, x in data.probes.items()
+    }
     return {
         f"{p}: {name}": value for p, values in by_probe.items() for name, value in values.items()
     }

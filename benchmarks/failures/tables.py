@@ -12,6 +12,8 @@ from benchmarks.common.results import Row, column
 from benchmarks.failures.corrections import GAPS, READ, SHIFTS
 from benchmarks.failures.measure import TRUTHS
 from benchmarks.failures.plans import LEVELS
+from prescreen import DEFAULT_PANEL
+from prescreen.comparison import compare
 from prescreen.ranks import Floats
 from prescreen.tasks.images.probe_batch import SHIFT_LIMIT
 from prescreen.text import plain_table
@@ -26,6 +28,8 @@ CLEAN = ("clean 2", "clean 3")  # a shift is noticed if it exceeds that of other
 QUANTILE = 0.95
 
 TRUTH = TRUTHS[1]
+
+PANEL = "default panel"
 
 
 def recipe_table(rows: list[Row]) -> str:
@@ -108,11 +112,15 @@ def shifted_table(rows: list[Row]) -> str:
 
 def recorded(rows: list[Row]) -> list[str]:
     """The lines of a table: readouts newer than the results have none."""
-    return [name for name in READ if any(name in row for row in rows)]
+    read = [name for name in READ if any(name in row for row in rows)]
+    return [PANEL, *read] if set(DEFAULT_PANEL) <= set(read) else read
 
 
 def scores(rows: list[Row], name: str) -> Floats:
-    """A readout's values in all rows; higher is better."""
+    """A readout's values in all rows, or what `rank` orders by; higher is better."""
+    if name == PANEL:
+        values = np.stack([scores(rows, one) for one in DEFAULT_PANEL], axis=1)
+        return compare(values, [READ[one].of_network for one in DEFAULT_PANEL]).scores
     return (READ | GAPS)[name].score(1.0) * column(rows, name)
 
 
