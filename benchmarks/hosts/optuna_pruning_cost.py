@@ -23,10 +23,10 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from benchmarks.common.options import command
-from benchmarks.common.readouts import PANEL
 from prescreen import Reading
 from prescreen.integrations.optuna import Halving, Median, ReadoutPruner, Recorder
 from prescreen.integrations.optuna.attributes import latest_state
+from prescreen.panel import DEFAULT_PANEL as PANEL
 from prescreen.text import plain_table
 
 

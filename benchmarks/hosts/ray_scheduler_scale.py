@@ -37,10 +37,10 @@ CONCURRENT = 16
 TIMED = 10_000
 
 RULES = {
-    "improvement": lambda: ReadoutScheduler(),
-    "median": lambda: ReadoutScheduler(Median()),
-    "halving": lambda: ReadoutScheduler(Halving(grace_period=120)),  # at the first recorded step
-    "median, max_false_prune=0.05": lambda: ReadoutScheduler(Median(), max_false_prune=0.05),
+    "improvement": lambda: ReadoutScheduler(readouts=PANEL),
+    "median": lambda: ReadoutScheduler(Median(), PANEL),
+    "halving": lambda: ReadoutScheduler(Halving(120), PANEL),  # from the first recorded step on
+    "median, max_false_prune=0.05": lambda: ReadoutScheduler(Median(), PANEL, max_false_prune=0.05),
 }
 
 

@@ -17,12 +17,13 @@ on the machine changes them little. DATA holds cifar10/ and nas_bench_201/.
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -35,14 +36,16 @@ from benchmarks.baselines.curves import accuracy
 from benchmarks.common.images import Labelled, labelled_images, open_test, published_cells
 from benchmarks.common.journalled import Work, journalled
 from benchmarks.common.options import command
-from benchmarks.common.readouts import HEAD_PANEL, PANEL
-from prescreen import Probe, Reading, Training, load_task
+from benchmarks.common.readouts import HEAD_PANEL
+from prescreen import DEFAULT_PANEL, Probe, Reading, Training, load_task
 from prescreen.integrations.optuna import Halving, Median, ReadoutPruner, Recorder
+from prescreen.readouts import get_readout
 from prescreen.spaces.space import resolve_space
 from prescreen.tasks import ImageTask
 from prescreen.text import plain_table
 from prescreen.training import brief_training
 
+UNTRAINED = "seconds.untrained"
 EVAL, BATCH = "validation_accuracy", "validation_accuracy_batch_statistics"
 VALIDATION, VALIDATION_BATCH = 1000, 250
 
@@ -52,7 +55,7 @@ unchecked = partial(median, min_agreement=None)
 of_heads = partial(median, readouts=HEAD_PANEL)
 
 # What a row looks at -> the panel that is read.
-PANELS = {"readouts": PANEL, "head": HEAD_PANEL}
+PANELS = {"readouts": DEFAULT_PANEL, "head": HEAD_PANEL}
 
 
 @dataclass(frozen=True)
@@ -126,13 +129,29 @@ def record(args: Namespace) -> list[Cell]:
     published = published_cells(args.data / "nas_bench_201" / "cifar10.csv", args.seed)
     cells = [Cell(row["arch"], float(row["test_accuracy"])) for row in published[: args.cells]]
     training = Training(steps=args.steps, batch_size=args.batch_size, lr=args.lr, seed=args.seed)
-    settings = {**training.to_json(), "interval": args.interval, "readouts": [*PANEL, *HEAD_PANEL]}
+    settings = {
+        **training.to_json(),
+        "interval": args.interval,
+        "readouts": [*DEFAULT_PANEL, *HEAD_PANEL],
+    }
     measure = partial(record_cell, training=training, interval=args.interval)
     work = Work(measure, load, (args.data / "cifar10", args.seed), args.workers)
     records = journalled(args.out, settings, cells, work)
     if failed := [name for name, one in records.items() if one.status != "finished"]:
         raise SystemExit(f"{failed[0]} could not be recorded: {records[failed[0]].reason}")
-    return [Cell(c.name, c.accuracy, list(records[c.name].trajectory)) for c in cells]
+    known = [[*records[cell.name].trajectory] for cell in cells]
+    return [
+        replace(cell, readings=[before_training(readings[0]), *readings])
+        for cell, readings in zip(cells, known, strict=True)
+    ]
+
+
+def before_training(first: Reading) -> Reading:
+    """What was known at step 0, and its cost, from the first reading."""
+    of = {name: get_readout(name).of_network for name in DEFAULT_PANEL}
+    values = {name: first.values[name] if known else math.nan for name, known in of.items()}
+    cost = {"seconds.readouts": first.values[UNTRAINED]}
+    return Reading(0, {**values, **cost}, 0.0, architecture=first.architecture)
 
 
 def load(data: Path, seed: int) -> tuple[ImageTask, Labelled]:
@@ -163,7 +182,7 @@ def record_cell(
     for step in brief_training(model, task, training):
         if step.number % interval:
             continue
-        values: dict[str, float] = {}
+        values = {UNTRAINED: untrained}
         moments = [time.process_time()]
         spent += moments[0] - start
         for probe in probes.values():
@@ -176,8 +195,6 @@ def record_cell(
             moments.append(time.process_time())
         for name, (begin, end) in zip((*probes, EVAL, BATCH), pairwise(moments), strict=True):
             values[f"seconds.{name}"] = end - begin
-        values["seconds.readouts"] += untrained
-        untrained = 0.0
         readings.append(Reading(step.number, values, spent, architecture=architecture))
         start = time.process_time()
     return readings
@@ -207,8 +224,13 @@ def replay(arm: Arm, cells: list[Cell], seed: int) -> tuple[int, float, int, flo
         nonlocal steps, seconds
         cell = cells[trial.suggest_int("cell", 0, len(cells) - 1)]
         recorder = Recorder(trial)
-        for reading in cell.readings:
-            seconds += arm.seconds(reading)
+        # Only rules that learn what it is worth look at what is known before training; all pay for it.
+        before, *readings = cell.readings
+        if arm.looks_at == "readouts":
+            seconds += arm.seconds(before)
+            readings = [before, *readings] if recorder.begins_untrained else readings
+        for reading in readings:
+            seconds += arm.seconds(reading) if reading.step else 0.0
             if pruned := arm.should_prune(trial, recorder, reading):
                 break
         steps += reading.step
