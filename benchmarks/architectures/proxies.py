@@ -1,4 +1,4 @@
-"""The peers' proxies at initialisation of all candidates of a space, beside its recordings.
+"""The peers' proxies at initialisation of the recorded candidates of a space, beside their recordings.
 
     python -m benchmarks.architectures.proxies darts --data DATA --truths TRUTHS
 
@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.architectures.measure import score_untrained
-from benchmarks.architectures.record import PROBE
+from benchmarks.architectures.record import PROBE, RECORDED
 from benchmarks.architectures.spaces import SPACES
 from benchmarks.common.options import command, need
 from benchmarks.common.results import write
@@ -25,7 +25,7 @@ PUBLISHED_SIZE = 32
 
 
 def main() -> None:
-    """Measure all candidates of a space, or the first --limit of them."""
+    """Measure what `record` has recorded, or the first --limit of these."""
     options = {"data": Path, "truths": Path, "workers": 2, "limit": int, "full": False}
     parser = command(__doc__, space=tuple(SPACES), **options, out=Path("prescreen-runs/recordings"))
     args = parser.parse_args()
@@ -33,7 +33,9 @@ def main() -> None:
     need(args, "data")
     space, folder = SPACES[args.space], args.out / args.space
     size = PUBLISHED_SIZE if args.full else space.image_size
-    candidates = space.candidates(args.truths)[: args.limit]
+    recorded = {path.stem for path in folder.glob(f"seed-*/*{RECORDED}")}
+    numbered = enumerate(space.candidates(args.truths))
+    candidates = [one for number, one in numbered if f"{number:04d}" in recorded][: args.limit]
     if args.full:
         candidates = [replace(c, build=partial(c.build, **space.full)) for c in candidates]
     task = load_task(args.data, probe_size=PROBE, image_size=size)
