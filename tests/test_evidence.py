@@ -12,6 +12,9 @@ from benchmarks.checkpoints.scores import STABLE
 from benchmarks.common.metrics import METRICS, bootstrap, spearman, with_interval
 from benchmarks.common.readouts import PANEL
 from benchmarks.common.results import column, read
+from benchmarks.failures import run as failures
+from benchmarks.failures import tables as failing
+from benchmarks.failures.tables import TRUTH as TRUTH_OF_RUNS
 from benchmarks.pruning import replay
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +63,17 @@ def require_scores(quoted, names, metrics, rows):
         assert labels == score.labels
         for metric, figure in zip(metrics, figures, strict=True):
             assert figure == with_interval(METRICS[metric], score.values, truth), (name, metric)
+
+
+def test_the_table_of_overfitting_is_what_was_measured():
+    rows = read(failures.RESULTS / "overfit.csv")
+    half, end = ([row for row in rows if row["step"] == step] for step in (300, 600))
+    truth = column(end, TRUTH_OF_RUNS)
+    quoted = cells(EVIDENCE, "| read | after 300 steps | at the end |")
+    assert len(quoted) == 6
+    for name, *figures in quoted:
+        found = [with_interval(spearman, failing.scores(at, name), truth) for at in (half, end)]
+        assert figures == found, name
 
 
 RECORDED = {
