@@ -214,9 +214,8 @@ class Population:
         return known, index
 
     def _failed(self, known: History, index: int) -> bool:
-        first = index <= (
-            known.steps[0] == 0
-        )  # after that of the untrained network, if there is one
+        # That of the trained network, which may come after one at step 0.
+        first = index <= (known.steps[0] == 0)
         return self.panel.failed(known.row(index), known.steps[index], first=first)
 
     def _compared(self, known: History, index: int) -> Values:
