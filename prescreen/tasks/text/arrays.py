@@ -41,44 +41,39 @@ def read_archive(path: Path, probe: Path | None = None) -> dict[str, Any]:
         ValueError: the file is damaged, or has no ids.
     """
     archive = _loaded(path)
-    keys = [*getattr(archive, "files", [])]
-    key = next((one for one in _IDS if one in keys), None)
+    if not isinstance(archive, dict):
+        raise ValueError(f"`data` must be an .npz archive, got a single array in {shown(path)}")
+    key = next((one for one in _IDS if one in archive), None)
     if key is None:
-        got = short(", ".join(keys)) or "no keys"
+        got = short(", ".join(archive)) or "no keys"
         raise ValueError(
             f"`data` must have one of the keys {', '.join(_IDS)}, got {got} in {shown(path)}"
         )
-    held = probe_role(map(role, keys))
-    own = next((one for one in keys if held and role(one) == held), None)
-    mask = next((one for one in _MASKS if one in keys), None)
-    found: dict[str, Any] = {"ids": _member(archive, key, path)}
+    held = probe_role(map(role, archive))
+    own = next((one for one in archive if held and role(one) == held), None)
+    mask = next((one for one in _MASKS if one in archive), None)
+    found: dict[str, Any] = {"ids": _as_ids(archive[key], path)}
     if mask is not None:
-        found["mask"] = _member(archive, mask, path)
+        found["mask"] = _as_ids(archive[mask], path)
     if probe is not None:
         found["probe"] = read_ids(probe)
     elif own is not None:
-        found["probe"] = _member(archive, own, path)
+        found["probe"] = _as_ids(archive[own], path)
     return found
 
 
 def _loaded(path: Path) -> Any:
+    """The array of an .npy file, or a dict of those in an archive."""
     try:
-        return np.load(path, allow_pickle=False)
+        # NumPy does not close a file that it opened itself and cannot read.
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
     # NumPy and zipfile raise errors of any kind for damaged files.
     except Exception as error:
         raise ValueError(
             f"`data` must be a readable file of ids, got {shown(path)}: {reason(error)}"
         ) from error
-
-
-def _member(archive: Any, key: str, path: Path) -> Tensor:
-    try:
-        values = archive[key]
-    except Exception as error:
-        raise ValueError(
-            f"`data` must be a readable file of ids, got {key} in {shown(path)}: {reason(error)}"
-        ) from error
-    return _as_ids(values, path)
 
 
 def _raw(path: Path) -> np.ndarray[Any, Any]:

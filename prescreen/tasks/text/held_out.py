@@ -32,7 +32,8 @@ def checked(
             raise ValueError(
                 f"`{marks}` must be a tensor {tuple(ids.shape)} as ids are, got {_form(given)}"
             )
-        require(marks, "None for a stream of tokens", given, given is None or ids.ndim == 2)
+        got = _form(given)
+        require(marks, "None for a stream of tokens", got, given is None or ids.ndim == 2)
     real = None if mask is None else mask != 0
     if padding_id is not None:
         require("padding_id", "None for a stream of tokens", padding_id, ids.ndim == 2)
@@ -78,12 +79,14 @@ def drawn(
     train = data if data.ids.ndim == 2 else _cut(data.ids, length, ahead)
     held = probe if probe.ids.ndim == 2 else _cut(probe.ids, length, ahead)
     for name, least, part in (("ids", 1, train), ("probe", 2, held)):
-        got = f"{len(part)} sequences"
-        require(name, f"at least {least} of {length + ahead} tokens", got, len(part) >= least)
+        allowed = f"at least {least} sequences of {length + ahead} tokens"
+        require(name, allowed, len(part), len(part) >= least)
     like = (train.ids.shape[1], train.real is None, train.wanted is None)
     alike = (held.ids.shape[1], held.real is None, held.wanted is None)
-    got = f"{tuple(held.ids.shape)}"
-    require("probe", f"(N, {like[0]}), with the masks that ids have", got, like == alike)
+    if like != alike:
+        raise ValueError(
+            f"`probe` must be (N, {like[0]}), with the masks that ids have, got {_form(held.ids)}"
+        )
     return train, _some(held, size, generator)
 
 
