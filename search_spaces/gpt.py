@@ -83,7 +83,7 @@ class GPT(nn.Module):
         max_length: int,
     ) -> None:
         super().__init__()
-        self.tokens = nn.Embedding(vocab_size, width)
+        self.embedding = nn.Embedding(vocab_size, width)
         self.positions = nn.Parameter(torch.empty(max_length, width))
         self.layers = nn.Sequential(
             *(Layer(width, heads, mlp_ratio, norm == "pre", context) for _ in range(depth))
@@ -92,7 +92,7 @@ class GPT(nn.Module):
         self.head = nn.Linear(width, vocab_size, bias=False)
         self._initialise()
         if tied:
-            self.head.weight = self.tokens.weight
+            self.head.weight = self.embedding.weight
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Map ids (B, L) to logits (B, L, K) of the next tokens.
@@ -100,7 +100,7 @@ class GPT(nn.Module):
         Padding is taken to be at the ends of sequences, which no token before attends to: the mask is
         not used.
         """
-        embedded = self.tokens(input_ids) + self.positions[: input_ids.shape[1]]
+        embedded = self.embedding(input_ids) + self.positions[: input_ids.shape[1]]
         logits: Tensor = self.head(self.norm(self.layers(embedded)))
         return logits
 

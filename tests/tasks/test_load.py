@@ -41,6 +41,11 @@ def test_other_names_with_a_colon_are_those_of_paths(tmp_path):
         load_task("txt:a")
 
 
+def test_an_empty_path_is_not_the_working_directory(text):
+    with pytest.raises(ValueError, match="`data` must be a text file, .*, got nothing there: "):
+        load_task("text:")
+
+
 def test_the_command_line_ranks_models_of_text(text, capsys):
     code = run(
         ["rank", "gpt", "--data", text, "--samples", "2", "--steps", "8", "--batch-size", "4"]

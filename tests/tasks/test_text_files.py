@@ -178,6 +178,7 @@ def test_tokenizers_of_hugging_face(tmp_path):
     ("name", "content", "message"),
     [
         ("none.txt", None, r"`data` must be a text file, .*, got nothing there: .*none.txt$"),
+        ("a.txt", b"\xff\xfe", "`data` must be UTF-8 text, got byte 0xff at 0 in .*a.txt$"),
         ("folder", "", "`data` must be a text file, .*, got a folder without: .*folder$"),
         ("a.txt", b"caf\xe9 \n" * 90, "`data` must be UTF-8 text, got byte 0xe9 at 3 in .*a.txt$"),
         ("a.txt", b"", "`ids` must be a tensor of integers"),

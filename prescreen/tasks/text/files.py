@@ -53,8 +53,8 @@ def open_corpus(
     Raises:
         ValueError: the files do not exist or cannot be read.
     """
-    source = Path(os.path.expanduser(path))
-    held = [] if probe is None else _files(Path(os.path.expanduser(probe)))
+    source = _path(path)
+    held = [] if probe is None else _files(_path(probe))
     if source.suffix.lower() == ".npz" and source.is_file():
         return Corpus(**read_archive(source, held[0] if held else None))
     train, own = _split(_files(source), source, seed, hold_out=probe is None)
@@ -89,6 +89,11 @@ def _with_ends(parts: list[Tensor], end: int | None) -> Tensor:
     after = [] if end is None else [torch.tensor([end], dtype=torch.int32)]
     every = [tensor for part in parts for tensor in (*after, part)][len(after) :]
     return torch.cat(every) if every else torch.empty(0, dtype=torch.int32)
+
+
+def _path(given: str | Path) -> Path:
+    """A path; an empty one is not the working directory, and names nothing."""
+    return Path(os.path.expanduser(given) or "nothing given")
 
 
 def _files(source: Path) -> list[Path]:

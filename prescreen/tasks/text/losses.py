@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -38,7 +40,7 @@ def held_out_loss(
         with torch.no_grad():
             for start in range(0, len(targets), step):
                 part = slice(start, start + step)
-                batch = (map_tensors(probe, lambda one, part=part: one[part]), targets[part])
+                batch = (map_tensors(probe, itemgetter(part)), targets[part])
                 total += token_losses(model, to_device(batch, weight.device), "sum").item()
     finally:
         for module, mode in modes.items():
