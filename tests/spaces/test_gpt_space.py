@@ -143,8 +143,8 @@ def task():
 
 def test_the_default_panel_ranks_models_and_a_killed_run_is_resumed(task, tmp_path):
     options = {
-        "samples": 2,
-        "training": Training(steps=24, batch_size=8, optimizer="adamw"),
+        **{"samples": 2, "seed": 32},  # small ones
+        "training": Training(steps=24, batch_size=8, optimizer="adamw", lr=0.01),
         "extra": {"held_out_loss": task.held_out_loss},
     }
     first = rank("gpt", task, out=tmp_path, **options)
