@@ -17,6 +17,10 @@ Link = Literal["softmax", "sigmoid", "identity"]
 # The label of positions without a class, such as padding; torch's cross-entropy ignores it by default.
 IGNORED = -100
 
+# The keyword of inputs that marks the positions (B, L) whose predictions the loss uses, with 1 or True.
+# It says what is read; models are called without it.
+LOSS_MASK = "loss_mask"
+
 # The largest block of predictions, in elements (16 MiB in float32). Larger matrices are computed block
 # by block: a vocabulary of 100,000 classes then needs no second (N, K) matrix.
 BLOCK_ELEMENTS = 1 << 22

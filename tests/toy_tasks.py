@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from prescreen.tasks import ImageTask, MultilabelTask, RegressionTask, TokenTask
+from prescreen.tasks import ImageTask, LanguageTask, MultilabelTask, RegressionTask, TokenTask
 
 ROWS, CLASSES = 160, 4
 
@@ -66,6 +66,23 @@ def masked_tokens(seed, name="tokens"):
     return tokens(seed, name, masked=True)
 
 
+def chain(seed, length=ROWS * 25):
+    """Tokens of which three in four are one more than the one before."""
+    steps = torch.randint(8, (length,), generator=randoms(seed))
+    return torch.where(steps < 6, 1, steps).cumsum(0) % CLASSES
+
+
+def language(seed, name="language"):
+    return LanguageTask(chain(seed), context=24, probe_size=32, name=name)
+
+
+def masked_language(seed, name="language"):
+    ids = chain(seed)[: ROWS * 24].view(ROWS, 24).clamp(max=CLASSES - 2)
+    mask = torch.ones_like(ids)
+    mask[:, 20:] = 0
+    return LanguageTask(ids, mask=mask, objective="masked", probe_size=32, name=name)
+
+
 class Spots(NamedTuple):
     """Inputs (B, 8), and for each the numbers of all classes that it shows."""
 
@@ -111,6 +128,8 @@ TASKS = {
     "multilabel": multilabel,
     "tokens": tokens,
     "masked tokens": masked_tokens,
+    "language": language,
+    "masked language": masked_language,
     "spots": SpotTask,
 }
 
@@ -152,6 +171,18 @@ def perceptron(width, *, num_classes, in_features=64):
     return nn.Sequential(nn.Flatten(), first, nn.ReLU(), nn.Linear(width, num_classes))
 
 
+class Causal(Tagger):
+    """Sees a token and the one before."""
+
+    def forward(self, input_ids, attention_mask=None):
+        embedded = self.embed(input_ids).movedim(-1, 1)
+        return self.head(self.mix(functional.pad(embedded, (1, 0)))[..., :-1].movedim(1, -1).relu())
+
+
+def causal(width, *, vocab_size):
+    return Causal(width, vocab_size, vocab_size)
+
+
 def tagger(width, *, vocab_size, num_classes):
     return Tagger(width, vocab_size, num_classes)
 
@@ -161,7 +192,11 @@ def spotter(width, *, num_classes):
 
 
 # Builders of networks of some width, by the name of their task.
-NETWORKS = {"tokens": tagger, "masked tokens": tagger, "spots": spotter}
+NETWORKS = {
+    **dict.fromkeys(("tokens", "masked tokens", "masked language"), tagger),
+    "language": causal,
+    "spots": spotter,
+}
 
 
 def network(kind):

@@ -52,7 +52,8 @@ def capture(
         batch_statistics: normalise every BatchNorm with this batch's statistics instead of its
             running ones, which are useless until training is far along.
         max_positions: the most samples, tokens or pixels; of more, this many are drawn with a fixed
-            seed.
+            seed, spread evenly, and fewer of more than 16,384 classes: at most 2²⁶ logits are read.
+            ``positions`` of the capture says which.
 
     Raises:
         ValueError: the model cannot take the inputs, its logits are not linear in features, or its

@@ -13,6 +13,9 @@ from torch.nn import functional
 
 from prescreen.heads.find import CONVOLUTIONS
 
+# The most logits that are read, N·K (256 MiB in float32): of 50,257 classes 1,335 positions.
+MOST_LOGITS = 1 << 26
+
 
 @dataclass(frozen=True, eq=False)
 class LinearMap:
@@ -68,34 +71,30 @@ class Call(NamedTuple):
     outputs: Tensor
 
 
-def flatten_calls(
-    head: LinearMap, calls: Sequence[Call], max_positions: int, kept: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Features (N, D) and logits (N, K) at the positions of all calls of one layer.
+def flatten_calls(head: LinearMap, calls: Sequence[Call], drawn: Tensor) -> tuple[Tensor, Tensor]:
+    """Features (N, D) and logits (N, K) at some positions of all calls of one layer.
 
-    A position is a sample or token of a linear layer, or a pixel of a convolution. If there are more
-    than ``max_positions``, that many are drawn with a fixed seed, spread evenly over calls and samples.
-    They are drawn before anything is unfolded, as D is C·k·k for a k×k convolution.
+    A position is a sample or token of a linear layer, or a pixel of a convolution. They are drawn
+    before anything is unfolded, as D is C·k·k for a k×k convolution.
 
     Args:
         head: what the layer computes.
         calls: its executions.
-        max_positions: the most rows.
-        kept: numbers of the positions that count, in the order in which they are wanted; None for all.
+        drawn: numbers of the positions, in the order in which they are wanted.
     """
     outputs = [head.channels_last(call.outputs) for call in calls]
     sizes = [prod(output.shape[:-1]) for output in outputs]
-    drawn = draw(sum(sizes) if kept is None else len(kept), max_positions)
-    drawn = drawn if kept is None else kept.cpu()[drawn]
+    every = torch.equal(drawn, torch.arange(sum(sizes)))
     features, logits, start = [], [], 0
     for call, output, size in zip(calls, outputs, sizes, strict=True):
         check_fit(head, call)
         rows = drawn[(drawn >= start) & (drawn < start + size)] - start
         start += size
-        every = kept is None and len(rows) == size
-        at = rows.to(output.device)
-        logits.append(output.flatten(0, -2) if every else output[_unravel(at, output.shape[:-1])])
-        features.append(features_at(head, call.inputs, output.shape[:-1], None if every else at))
+        at = None if every else rows.to(output.device)
+        logits.append(
+            output.flatten(0, -2) if at is None else output[_unravel(at, output.shape[:-1])]
+        )
+        features.append(features_at(head, call.inputs, output.shape[:-1], at))
     if len(calls) == 1:
         return features[0], logits[0]
     return torch.cat(features), torch.cat(logits)
@@ -119,8 +118,17 @@ def features_at(
     return inputs.flatten(0, -2) if rows is None else inputs[_unravel(rows, shape)]
 
 
-def draw(total: int, maximum: int) -> Tensor:
-    """At most ``maximum`` of ``total`` positions, in order: one at random from each equal part."""
+def draw(total: int, max_positions: int, classes: int) -> Tensor:
+    """Numbers of the positions that are read of ``total``, in order: one from each equal part.
+
+    The draw from a part has a fixed seed.
+
+    Args:
+        total: how many there are.
+        max_positions: the most that are read; of many classes fewer are, but two.
+        classes: K; no more than ``MOST_LOGITS`` logits are read.
+    """
+    maximum = min(max_positions, max(2, MOST_LOGITS // classes))
     if total <= maximum:
         return torch.arange(total)
     edges = torch.arange(maximum + 1) * total // maximum

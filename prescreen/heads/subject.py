@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -31,15 +32,18 @@ class Subject(NamedTuple):
     link: Link
     max_positions: int
 
-    def rows(self, shape: Sequence[int], rows: Tensor | None = None) -> Tensor | None:
-        """Which of some rows count, by the masks in the inputs; None if all do.
+    def rows(self, shape: Sequence[int]) -> Tensor:
+        """Numbers of the rows that count, by the masks in the inputs.
 
         Args:
             shape: that of the rows of the logits.
-            rows: their numbers where they come from; None if they are all, in order.
         """
         keep = counted(self.model, self.inputs, shape)
-        return keep if rows is None else rows if keep is None else rows[keep]
+        return torch.arange(prod(shape)) if keep is None else keep
+
+    def read(self, rows: Tensor, classes: int) -> Tensor:
+        """Those of the rows that count that are read; they are drawn if there are too many."""
+        return rows[draw(len(rows), self.max_positions, classes)]
 
     def retraced(self, wanted: Wanted, head: Whole | None = None) -> Trace | None:
         """A traced run; None if the model cannot be followed."""
@@ -66,13 +70,15 @@ def seen(subject: Subject, run: Run, logits: Tensor) -> tuple[str, Capture] | No
         if view is None or not _is_plain(execution, effective):
             continue
         call = execution.unchanged()
-        rows, classes, lying = view
-        rows = subject.rows(lying.shape[:-1], rows)
-        features, made = flatten_calls(effective, [call], subject.max_positions, rows)
+        places, classes, lying = view
+        rows = subject.read(subject.rows(lying.shape[:-1]), len(effective.weight))
+        at = rows if places is None else places[rows]
+        features, made = flatten_calls(effective, [call], at)
         bias = None if effective.bias is None else effective.bias[classes]
         weight = effective.flat_weight[classes]
         try:
-            return head.name, Capture(features, made[:, classes], weight, bias, subject.link)
+            found = Capture(features, made[:, classes], weight, bias, subject.link, rows)
+            return head.name, found
         except NotLinearError:  # changed in place where torch does not count that
             return None
     return None
@@ -117,14 +123,11 @@ def layer(subject: Subject, run: Run, head: Head) -> Capture:
     shapes = [effective.channels_last(call.outputs).shape[:-1] for call in calls]
     kept, start = [], 0
     for shape in shapes:
-        rows = subject.rows(shape)
-        kept.append((torch.arange(shape.numel()) if rows is None else rows) + start)
+        kept.append(subject.rows(shape) + start)
         start += shape.numel()
-    rows = torch.cat(kept)
-    features, logits = flatten_calls(
-        effective, calls, subject.max_positions, None if len(rows) == start else rows
-    )
-    return Capture(features, logits, effective.flat_weight, effective.bias, subject.link)
+    rows = subject.read(torch.cat(kept), len(effective.weight))
+    features, logits = flatten_calls(effective, calls, rows)
+    return Capture(features, logits, effective.flat_weight, effective.bias, subject.link, rows)
 
 
 def require_executed(run: Run, heads: Sequence[Head]) -> list[Head]:
@@ -161,9 +164,7 @@ def _tails(made: Trace) -> list[tuple[Tensor, list[Tail]]]:
 
 def _wanted(subject: Subject, lying: Tensor) -> Tensor:
     """Numbers of the rows to read, no more than are allowed."""
-    rows = subject.rows(lying.shape[:-1])
-    rows = torch.arange(lying[..., 0].numel()) if rows is None else rows
-    return rows[draw(len(rows), subject.max_positions)]
+    return subject.read(subject.rows(lying.shape[:-1]), lying.shape[-1])
 
 
 def _is_plain(execution: Execution, effective: LinearMap) -> bool:
