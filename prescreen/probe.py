@@ -24,7 +24,7 @@ from prescreen.readouts.network import structure
 from prescreen.readouts.others import of_one_model
 from prescreen.text import named_line
 from prescreen.trees import tensors_in
-from prescreen.views import Noisy, ViewChoice, default_view, view_of
+from prescreen.views import Moved, Noisy, ViewChoice, default_view, view_of
 
 OnDiverged = Literal["raise", "nan"]
 Look = Callable[[Mapping[str, Any]], None]
@@ -51,8 +51,8 @@ class Probe:
             among them say which tokens are read (docs/tasks.md).
         readouts: names, or a mapping from your own names to ``Readout``.
         seen: inputs that the model is trained on; for readouts that need them, such as ``"gap/..."``.
-        view: for readouts that need one, a function that changes inputs but not what they show, or
-            ``"shift"``, ``"mirror"``, ``"crop"``, ``"tokens"`` or ``"noise"`` (docs/readouts.md). By
+        view: for readouts that need one, a function that changes inputs but not what they show (and
+            may say how dense predictions go back: ``prescreen.views.Moved``), or ``"shift"``, ``"mirror"``, ``"crop"``, ``"tokens"`` or ``"noise"`` (docs/readouts.md). By
             default images are shifted, and all else is read with noise in the weights.
         head: dotted name of the prediction head, if it is not found.
         link: how logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``.
@@ -85,7 +85,6 @@ class Probe:
         if "seen" in needs and seen is None:
             raise ValueError(f"`seen` must be given for the readout {needs['seen']!r}, got None")
         chosen = view_of(inputs, view) if "view" in needs else None
-        self._has_chosen_view = chosen is not None
         if "view" in needs and chosen is None:
             chosen = default_view(inputs)
         self._inputs = {"head": inputs, "seen": seen, "view": chosen}
@@ -194,9 +193,9 @@ class Probe:
         return self._curves.ahead(step, values)
 
     def _view_beside(self, head: Capture | None) -> Any:
-        """The view; by default noise if predictions are dense, as a shift would move their pixels."""
+        """The view; noise if it would move the places of dense predictions, and not back."""
         view = self._inputs["view"]
-        if head is None or self._has_chosen_view or isinstance(view, Noisy):
+        if head is None or not isinstance(view, Moved) or view.back is not None:
             return view
         is_dense = head.num_samples > len(next(tensors_in(view)))
         return Noisy(self._inputs["head"]) if is_dense else view
@@ -205,9 +204,15 @@ class Probe:
         if isinstance(inputs, Noisy):
             with weight_noise(model):
                 return self._capture(model, inputs.inputs)
-        inputs, link = on_device_of(model, inputs), self._link
-        batch = self._batch_statistics
-        return capture(model, inputs, head=self._head, link=link, batch_statistics=batch)
+        inputs, back = inputs if isinstance(inputs, Moved) else (inputs, None)
+        return capture(
+            model,
+            on_device_of(model, inputs),
+            head=self._head,
+            link=self._link,
+            batch_statistics=self._batch_statistics,
+            places=back,
+        )
 
     def _before(self, step: int, now: Capture) -> Logits | None:
         """Predictions at the nearest earlier step, None if there is none; remembers the present ones."""
