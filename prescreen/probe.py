@@ -51,8 +51,9 @@ class Probe:
             among them say which tokens are read (docs/tasks.md).
         readouts: names, or a mapping from your own names to ``Readout``.
         seen: inputs that the model is trained on; for readouts that need them, such as ``"gap/..."``.
-        view: for readouts that need one, a function that changes inputs but not what they show (and
-            may say how dense predictions go back: ``prescreen.views.Moved``), or ``"shift"``, ``"mirror"``, ``"crop"``, ``"tokens"`` or ``"noise"`` (docs/readouts.md). By
+        view: for readouts that need one, a function that changes inputs but not what they show (what
+            it returns may say how dense predictions go back: ``prescreen.views.Moved``), or
+            ``"shift"``, ``"mirror"``, ``"crop"``, ``"tokens"`` or ``"noise"`` (docs/readouts.md). By
             default images are shifted, and all else is read with noise in the weights.
         head: dotted name of the prediction head, if it is not found.
         link: how logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``.

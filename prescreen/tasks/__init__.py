@@ -5,6 +5,15 @@ from prescreen.tasks.images.named import load_task
 from prescreen.tasks.images.task import ImageTask
 from prescreen.tasks.multilabel import MultilabelTask
 from prescreen.tasks.regression import RegressionTask
+from prescreen.tasks.segmentation import SegmentationTask
 from prescreen.tasks.tokens import TokenTask
 
-__all__ = ["ImageTask", "MultilabelTask", "RegressionTask", "Task", "TokenTask", "load_task"]
+__all__ = [
+    "ImageTask",
+    "MultilabelTask",
+    "RegressionTask",
+    "SegmentationTask",
+    "Task",
+    "TokenTask",
+    "load_task",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from prescreen.tasks.images.splits import Splits, list_parquet
 from prescreen.tasks.images.task import Augment, ImageTask
 from prescreen.tasks.images.unlabelled import is_unlabelled, open_images, unlabelled_task
 from prescreen.tasks.images.walk import short
+from prescreen.tasks.load import open_kind
 from prescreen.text import first_line
 
 _CACHE = Path("~/.cache/prescreen")
@@ -81,8 +83,8 @@ def load_task(
     preprocess: str | None = None,
     probe: str | Path | None = None,
     num_classes: int | None = None,
-) -> ImageTask:
-    """A classification task from the name of a data set or from a path.
+) -> Any:
+    """A task from the name of a data set or from a path: an ``ImageTask``, of classes of images.
 
     Names come before paths (``./digits`` is a folder); case does not matter. They are ``digits``
     (8×8 grey, part of scikit-learn) and those of torchvision, such as ``cifar10``, ``mnist``, ``svhn``,
@@ -102,6 +104,10 @@ def load_task(
     standardised with the mean and deviation of the training images per channel, unless others are
     given, and resized to one size; grey images become RGB if others are. Up to 4 GiB of them are held
     in memory.
+
+    ``masks:PATH``, and ``instances:PATH`` where masks number objects, are a ``SegmentationTask`` from a
+    folder of images beside one of masks (docs/tasks.md). It has the options that its ``from_folder``
+    has, and no others.
 
     Args:
         data: a name or a path.
@@ -125,6 +131,9 @@ def load_task(
         ValueError: the data do not exist, cannot be read, or have too few images.
         ImportError: the `images` extra is missing.
     """
+    options = {name: value for name, value in locals().items() if name != "data"}
+    if (opened := open_kind(data, options, inspect.signature(load_task))) is not None:
+        return opened
     name = str(data)
     splits = _named(name, root) if isinstance(data, str) else None
     held: Any = None if probe is None else _open_probe(probe)
