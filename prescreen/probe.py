@@ -19,7 +19,7 @@ from prescreen.panel import DEFAULT_PANEL, LONE_PANEL
 from prescreen.predictions import Link, Logits, check_link
 from prescreen.random_state import ONE_AT_A_TIME
 from prescreen.reading import Reading
-from prescreen.readouts import Network, Readouts, resolve_readouts
+from prescreen.readouts import Network, Readouts, require_defined, resolve_readouts
 from prescreen.readouts.network import structure
 from prescreen.readouts.others import of_one_model
 from prescreen.text import named_line
@@ -63,7 +63,8 @@ class Probe:
             ``"nan"`` for all readouts of the head.
 
     Raises:
-        ValueError: an unknown readout or view, or a readout that needs ``seen``.
+        ValueError: an unknown readout or view, or a readout that needs ``seen`` or that the link does
+            not have.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Probe:
         check_link(link)
         require_one_of("on_diverged", on_diverged, get_args(OnDiverged))
         self.readouts = of_one_model(resolve_readouts(readouts))
+        require_defined(self.readouts, link)
         self._of_network = [name for name, one in self.readouts.items() if one.of_network]
         needs = {need: name for name, one in self.readouts.items() for need in one.needs}
         if "seen" in needs and seen is None:
