@@ -148,7 +148,9 @@ def _print(ranking: Ranking, as_json: bool, as_csv: bool) -> None:
 def _run_folder(space: str, data: str, settings: str) -> Path:
     """The folder of these settings; the same command finds its own journal."""
     digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
-    return Path("prescreen-runs") / f"{Path(space).stem}-{Path(data).stem}-{digest}"
+    return (
+        Path("prescreen-runs") / f"{Path(space).stem}-{Path(data.rpartition(':')[2]).stem}-{digest}"
+    )
 
 
 @contextmanager

@@ -121,7 +121,9 @@ def require_link(part: str, capture: Capture, *allowed: str) -> None:
         UndefinedError: the link is not one of ``allowed``.
     """
     if capture.link not in allowed:
-        raise UndefinedError(f"`link` must be {' or '.join(allowed)} for {part}, got {capture.link!r}")
+        raise UndefinedError(
+            f"`link` must be {' or '.join(allowed)} for {part}, got {capture.link!r}"
+        )
 
 
 def _paired(name: str, capture: Capture, other: Predictions) -> Predictions:
