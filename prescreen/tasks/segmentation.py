@@ -87,8 +87,6 @@ class SegmentationTask:
         self.name, self.num_classes, self.ignore_index = name, num_classes, ignore_index
         self.link: Link = "sigmoid" if num_classes == 1 else "softmax"
         self.probe = moments.normalize(data.probe)
-        if probe is not None and preparation == Preparation():  # else it is of the same images
-            warn_of_shift(self.probe)
         self.batches = MaskBatches(data, moments, augment)
         self.sizes: Mapping[str, Any] = {"num_classes": num_classes, **input_sizes(images)}
         self._view = mirrored_and_back if view is None else view
@@ -142,7 +140,7 @@ class SegmentationTask:
             seed=seed,
             image_size=image_size,
         )
-        return cls(
+        task = cls(
             read.images,
             read.masks,
             num_classes=read.num_classes,
@@ -154,6 +152,9 @@ class SegmentationTask:
             std=std,
             name=str(path) if name is None else name,
         )
+        if read.apart and mean is None:
+            warn_of_shift(task.probe)
+        return task
 
     @cached_property
     def fingerprint(self) -> str:

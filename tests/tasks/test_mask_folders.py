@@ -24,7 +24,7 @@ def picture_of(mask, number=0):
     """An image that shows its mask: RGB, red for the class."""
     pixels = np.zeros((*mask.shape, 3), np.uint8)
     pixels[..., 0] = mask * 40
-    pixels[..., 2] = number
+    pixels[..., 2] = np.random.default_rng(number).integers(0, 256, mask.shape)
     return Image.fromarray(pixels)
 
 
@@ -80,6 +80,15 @@ def test_of_several_splits_validation_is_the_probe(tmp_path):
     assert len(load_task(f"masks:{tmp_path}").probe) == 4
     assert len(load_task(f"masks:{tmp_path}", probe_size=2).probe) == 2
     assert len(load_task(f"masks:{tmp_path}", probe=tmp_path / "test" / "images").probe) == 3
+
+
+def test_a_probe_unlike_the_images_is_noticed(tmp_path):
+    write(tmp_path / "train" / "images", tmp_path / "train" / "masks")
+    (tmp_path / "val").mkdir()
+    for number in range(3):
+        picture_of(classes_of(number) + 3, number).save(tmp_path / "val" / f"{number}.png")
+    with pytest.warns(UserWarning, match="`probe` must be images like those of training"):
+        load_task(f"masks:{tmp_path}")
 
 
 def test_what_has_no_counterpart_is_left_out_and_logged(tmp_path, caplog):

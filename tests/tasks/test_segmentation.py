@@ -137,11 +137,6 @@ def test_given_statistics_are_of_values_from_0_to_1():
     torch.testing.assert_close(made.probe, (bytes_[:3] / 255 - 0.5) / scale)
 
 
-def test_a_probe_unlike_the_images_is_noticed():
-    with pytest.warns(UserWarning, match="`probe` must be images like those of training"):
-        task(probe=IMAGES[:5] + 3)
-
-
 def paired(**options):
     """Images that show their masks: what is done to one must be done to the other."""
     masks = torch.arange(16 * 24).view(1, 16, 24) + torch.arange(6).view(6, 1, 1)

@@ -38,12 +38,16 @@ class Pairs(NamedTuple):
 
 
 class Masked(NamedTuple):
-    """Images (n, C, H, W) with masks (n, H, W), and probe images (N, C, H, W) of the same form."""
+    """Images (n, C, H, W) with masks (n, H, W), and probe images (N, C, H, W) of the same form.
+
+    ``apart`` says whether the probe is from other files, and not held out.
+    """
 
     images: Tensor
     masks: Tensor
     num_classes: int | None
     probe: Tensor
+    apart: bool
 
 
 def read_folder(
@@ -82,7 +86,9 @@ def read_folder(
     )
     files, paths = ([of[row] for row in rows.tolist()] for of in (pairs.masks, pairs.images.paths))
     masks = read_masks(files, paths, (layout.height, layout.width), instances=instances)
-    return Masked(pixels, *number_masks(masks, num_classes, ignore_index), unlabelled)
+    return Masked(
+        pixels, *number_masks(masks, num_classes, ignore_index), unlabelled, held is not None
+    )
 
 
 def open_pairs(folder: Path) -> Pairs:
