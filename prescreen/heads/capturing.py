@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -103,7 +103,9 @@ def _read(
     subject = Subject(root, inputs, link, max_positions, places)
     with preserve(root, batch_statistics=batch_statistics):
         run = execute(root, inputs, known or layers_of(root), None if known else WINDOW)
-        logits = logits_in(run.output)
+        # The maps of torchvision's segmentation models are enlarged, what leaves their heads is not.
+        enlarged = known and isinstance(run.output, Mapping) and "logits" not in run.output
+        logits = None if enlarged else logits_in(run.output)
         if head is not None:
             return {known[0].name: named(subject, run, known[0], logits)}
         if logits is None or (apart and len(known) > 1):

@@ -26,7 +26,7 @@ from prescreen.tasks.tensors import TensorData, input_sizes
 class SegmentationTask:
     """One of K classes for every pixel; training minimises the mean cross-entropy of annotated pixels.
 
-    Models return logits (B, K, h, w) of any resolution, alone, as ``.logits``, or in a dict under
+    Models return logits (B, K, h, w) of any resolution, alone, as ``.logits``, or in a dict as
     ``"logits"`` or ``"out"``. With K = 1, one logit says whether a pixel is foreground: the link is then
     sigmoid, and the loss binary cross-entropy. Builders may accept ``num_classes`` (K), ``in_channels``
     and ``image_size``. For readouts every place of the logits of the probe is a sample. The view is
@@ -174,7 +174,7 @@ class SegmentationTask:
         models of different strides would be of different pixels.
         """
         images, masks = batch
-        logits = dense_logits(model(images))
+        logits = model_logits(model(images))
         if logits.ndim != 4 or logits.shape[:2] != (len(images), self.num_classes):
             raise ValueError(
                 f"`model` must return logits of shape ({len(images)}, {self.num_classes}, h, w), "
@@ -197,10 +197,3 @@ class SegmentationTask:
     def views(self, inputs: Tensor) -> Any | None:
         """The images mirrored, with maps of predictions mirrored back, or as the given view has them."""
         return self._view(inputs)
-
-
-def dense_logits(output: Any) -> Tensor:
-    """The logits in a model's output: as ``model_logits``, or in a dict under ``"out"``."""
-    if isinstance(output, Mapping) and "logits" not in output and "out" in output:
-        output = output["out"]
-    return model_logits(output)
