@@ -137,12 +137,12 @@ class Time(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.half = width // 2
+        self.frequencies = width // 2
         self.layer = nn.Sequential(nn.Linear(width, width), nn.SiLU())
 
     def forward(self, times: Tensor) -> Tensor:
         """Map (N,) to (N, width)."""
-        steps = torch.arange(self.half, device=times.device) / self.half
+        steps = torch.arange(self.frequencies, device=times.device) / self.frequencies
         angles = times[:, None] * torch.exp(-math.log(10_000) * steps)
         out: Tensor = self.layer(torch.cat([angles.sin(), angles.cos()], 1))
         return out

@@ -42,6 +42,7 @@ class LinearMap:
         bias = bias.detach() if isinstance(bias, Tensor) else None
         if not isinstance(layer, CONVOLUTIONS):
             return cls(layer.weight.detach(), bias)
+        geometry: tuple[Any, ...]
         if isinstance(layer, TRANSPOSED):
             geometry = (layer.stride, layer.padding, layer.output_padding, layer.dilation)
             return cls.transposed(layer.weight.detach(), bias, *geometry)
@@ -178,7 +179,8 @@ def _patches(layer: LinearMap, inputs: Tensor, index: Sequence[Tensor]) -> Tenso
 def _padded(layer: LinearMap, inputs: Tensor) -> Tensor:
     if any(step > 1 for step in layer.spacing):
         spread = inputs.new_zeros(*inputs.shape[:2], *_spread(layer, inputs.shape[2:]))
-        spread[(..., *(slice(None, None, step) for step in layer.spacing))] = inputs
+        places = [slice(None, None, step) for step in layer.spacing]
+        spread[(slice(None), slice(None), *places)] = inputs
         inputs = spread
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     # functional.pad counts from the last dimension.

@@ -31,7 +31,7 @@ def require_defined(readouts: Mapping[str, Readout], link: Link) -> None:
 
 
 def _is_defined(readout: Readout, link: Link) -> bool:
-    if not (_OF_HEAD >= set(readout.needs) and _is_ours(readout.function)):
+    if not (set(readout.needs) <= _OF_HEAD and _is_ours(readout.function)):
         return True
     head = _head(link)
     try:

@@ -41,13 +41,14 @@ class SegmentationTask:
         num_classes: K; by default one more than the largest index, and at least 2. 1 for a single logit
             a pixel, with masks of 0 and 1.
         ignore_index: pixels of this value are left out of the loss; None if there are none.
-        probe: unlabelled images (N, C, H, W) that training does not use, in the form of `images`; None to
-            hold `probe_size` of them out.
+        probe: unlabelled images (N, C, H, W) that training does not use, in the form of `images`; None
+            to hold `probe_size` of them out.
         probe_size: N, if the probe is held out.
         seed: of the draw of the probe.
         augment: True shifts images by up to an eighth of their size (what comes in is reflected) and
             mirrors them from left to right at random, with their masks; ``"crop"`` does not mirror.
-        mean: of each channel or of all, of values from 0 to 1: images of 8 bits are divided by 255 first.
+        mean: of each channel or of all, of values from 0 to 1: images of 8 bits are divided by 255
+            first.
         std: deviation, likewise.
         view: a function that changes images but not what they show, instead of mirroring them.
         name: the task's name.

@@ -248,12 +248,12 @@ def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, change, message):
 )
 def test_options_that_do_not_fit_are_refused(tmp_path, options, message):
     write(tmp_path / "images", tmp_path / "masks")
-    with pytest.raises(ValueError, match=f"^{message}"):
+    with pytest.raises(ValueError, match=rf"^{message}"):
         load_task(f"masks:{tmp_path}", **options)
 
 
 def test_a_path_that_is_not_there():
-    with pytest.raises(ValueError, match="^`data` must be a folder, got nowhere$"):
+    with pytest.raises(ValueError, match=r"^`data` must be a folder, got nowhere$"):
         load_task("masks:nowhere")
     with pytest.raises(
         ValueError, match=r"^`data` must be a folder, a .parquet or .* got 'mask:x'"
@@ -264,7 +264,7 @@ def test_a_path_that_is_not_there():
 def test_images_that_need_too_much_memory_are_refused(tmp_path, monkeypatch):
     write(tmp_path / "images", tmp_path / "masks")
     monkeypatch.setattr("prescreen.tasks.images.dataset.MEMORY_LIMIT", 1000)
-    with pytest.raises(ValueError, match="^`image_size` must be such that 6 images take at most"):
+    with pytest.raises(ValueError, match=r"^`image_size` must be such that 6 images take at most"):
         load_task(f"masks:{tmp_path}")
 
 

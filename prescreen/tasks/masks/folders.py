@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from prescreen.checks import require_at_least
 from prescreen.tasks.images import dataset as images
 from prescreen.tasks.images.folders import ImageFiles, say_left_out
+from prescreen.tasks.images.layouts import held_dtype
 from prescreen.tasks.images.probe_batch import choose_probe
 from prescreen.tasks.images.splits import probe_role, role
 from prescreen.tasks.images.unlabelled import open_images
@@ -75,7 +76,7 @@ def read_folder(
     source, chosen, rows = choose_probe(pairs.images, held, size, Generator().manual_seed(seed))
     layout = images.common_layout(pairs.images, rows, image_size)
     taken = layout.channels * layout.height * layout.width * (len(rows) + len(chosen))
-    if taken * images.held_dtype(layout.dtype).itemsize > images.MEMORY_LIMIT:
+    if taken * held_dtype(layout.dtype).itemsize > images.MEMORY_LIMIT:
         raise ValueError(
             f"`image_size` must be such that {len(rows)} images take at most 4 GiB, got "
             f"{layout.height}×{layout.width} pixels"
