@@ -51,8 +51,7 @@ class Probe:
             among them say which tokens are read (docs/tasks.md).
         readouts: names, or a mapping from your own names to ``Readout``.
         seen: inputs that the model is trained on; for readouts that need them, such as ``"gap/..."``.
-        view: for readouts that need one, a function that changes inputs but not what they show (what
-            it returns may say how dense predictions go back: ``prescreen.views.Moved``), or
+        view: for readouts that need one, a function that changes inputs but not what they show, or
             ``"shift"``, ``"mirror"``, ``"crop"``, ``"tokens"`` or ``"noise"`` (docs/readouts.md). By
             default images are shifted, and all else is read with noise in the weights.
         head: dotted name of the prediction head, if it is not found.
@@ -63,8 +62,7 @@ class Probe:
             ``"nan"`` for all readouts of the head.
 
     Raises:
-        ValueError: an unknown readout or view, or a readout that needs ``seen`` or that the link does
-            not have.
+        ValueError: an unknown readout or view, or a readout that needs ``seen`` or another link.
     """
 
     def __init__(
@@ -207,15 +205,10 @@ class Probe:
         if isinstance(inputs, Noisy):
             with weight_noise(model):
                 return self._capture(model, inputs.inputs)
-        inputs, back = inputs if isinstance(inputs, Moved) else (inputs, None)
-        return capture(
-            model,
-            on_device_of(model, inputs),
-            head=self._head,
-            link=self._link,
-            batch_statistics=self._batch_statistics,
-            places=back,
-        )
+        inputs, places = inputs if isinstance(inputs, Moved) else (inputs, None)
+        inputs, head, link = on_device_of(model, inputs), self._head, self._link
+        batch = self._batch_statistics
+        return capture(model, inputs, head=head, link=link, batch_statistics=batch, places=places)
 
     def _before(self, step: int, now: Capture) -> Logits | None:
         """Predictions at the nearest earlier step, None if there is none; remembers the present ones."""

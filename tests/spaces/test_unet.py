@@ -136,7 +136,7 @@ def test_times_are_told_to_every_block():
     assert (made.logits.shape, made.features.shape) == ((128, 3), (128, 4))
 
 
-def test_the_head_and_the_network_are_measured():
+def test_the_head_and_the_network_are_measured(monkeypatch):
     torch.manual_seed(0)
     model, images = unet.build(PLAIN, in_channels=1), torch.randn(4, 1, 8, 8)
     made = capture(model, images, max_positions=10_000)
@@ -155,7 +155,13 @@ def test_the_head_and_the_network_are_measured():
         if isinstance(module, nn.Conv2d)
     )
     assert get_readout("flops")(network) == count
-    assert 0 < get_readout("isotropy")(network) <= math.log(4)
+    every = get_readout("isotropy")(network)
+    assert 0 < every <= math.log(4)
+    # Of very many places some are drawn.
+    monkeypatch.setattr("prescreen.readouts.network.features._MOST", 100)
+    drawn = get_readout("isotropy")(network)
+    assert drawn == pytest.approx(every, abs=0.2)
+    assert drawn != every
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ REFUSED = {
         without_masks,
         "`data` must hold a folder of images and one of masks.*got images in",
     ),
-    "colours": (colours, r"got .*masks/3.png: a mask must have integers in one channel, not RGB$"),
+    "colours": (colours, r"got .*masks/3.png: a mask must have integers in one channel, got RGB$"),
     "another size": (
         smaller,
         "masks as large as their images, 16×24 pixels, got 8×24 in .*/3.png$",

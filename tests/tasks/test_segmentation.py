@@ -1,5 +1,7 @@
 """A class for every pixel: the loss, augmentation, preparation and what is refused."""
 
+import math
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +9,7 @@ import torch
 from toy_tasks import masks as toy_masks
 from torch import nn
 
-from prescreen import Candidate, CandidateFailed, Training, screen
+from prescreen import Candidate, CandidateFailed, Training, capture, rank, screen
 from prescreen.tasks import SegmentationTask
 from prescreen.tasks.images.views import Moved
 
@@ -88,6 +90,23 @@ def test_logits_are_found_in_usual_outputs(form):
     made = task()
     batch = next(made.batches(8, 0))
     assert made.loss(Fixed(logits(3), form), batch) == made.loss(Fixed(logits(3)), batch)
+
+
+class Formed(nn.Module):
+    def __init__(self, form):
+        super().__init__()
+        self.head, self.unused, self.form = nn.Conv2d(2, 3, 1), nn.Conv2d(2, 3, 1), form
+
+    def forward(self, images):
+        return self.form(self.head(images))
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_heads_are_found_behind_usual_outputs(form):
+    model = Formed(form)
+    made = capture(model, IMAGES, max_positions=10_000)
+    torch.testing.assert_close(made.logits, model.head(IMAGES).movedim(1, -1).flatten(0, 2))
+    assert made.weight.data_ptr() == model.head.weight.data_ptr()
 
 
 @pytest.mark.parametrize("classes", [1, 2])
@@ -229,7 +248,19 @@ def test_wrong_arguments_are_refused_in_one_line(changes, message):
     assert "\n" not in str(caught.value)
 
 
-# -- collapse
+# -- ranking
+
+
+def test_networks_with_a_single_logit_are_ranked():
+    made = task(masks=MASKS.clamp(max=1), num_classes=1)
+    networks = {k: partial(nn.Conv2d, 2, 1, k, padding=k // 2) for k in (1, 3)}
+    candidates = [
+        Candidate(f"{k}", {}, lambda num_classes, build=build: build())
+        for k, build in networks.items()
+    ]
+    ranking = rank(candidates, made, training=Training(steps=4, batch_size=4))
+    assert [row.status for row in ranking] == ["ok", "ok"]
+    assert all(math.isfinite(value) for row in ranking for value in row.values.values())
 
 
 def test_one_class_for_all_pixels_is_no_failure_unless_the_task_says_so():

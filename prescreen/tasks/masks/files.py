@@ -87,5 +87,5 @@ def _indices(image: Any) -> Tensor:
     if values.ndim == 3 and (values[..., :3] == values[..., :1]).all():
         values = values[..., 0]  # grey, saved as RGB
     if values.ndim != 2 or values.dtype.kind not in "biu":
-        raise ValueError(f"a mask must have integers in one channel, not {image.mode}")
+        raise ValueError(f"a mask must have integers in one channel, got {image.mode}")
     return torch.from_numpy(values.astype(np.int32))
