@@ -36,7 +36,8 @@ def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
     """
     root = unwrap(model)
     with ONE_AT_A_TIME, _outputs(root) as outputs:
-        features = capture(model, inputs, head=head).features
+        # Features are the same for every link, and a head of one class has no softmax.
+        features = capture(model, inputs, head=head, link="identity").features
     width, most = features.shape[1], features.numel()
     for output in outputs:
         if width in output.shape[1:] and output.numel() >= most and _varies(output):
