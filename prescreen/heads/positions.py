@@ -42,7 +42,7 @@ class LinearMap:
         bias = bias.detach() if isinstance(bias, Tensor) else None
         if not isinstance(layer, CONVOLUTIONS):
             return cls(layer.weight.detach(), bias)
-        geometry: tuple[Any, ...]
+        geometry: Any
         if isinstance(layer, TRANSPOSED):
             geometry = (layer.stride, layer.padding, layer.output_padding, layer.dilation)
             return cls.transposed(layer.weight.detach(), bias, *geometry)
