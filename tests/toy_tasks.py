@@ -8,7 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from prescreen.tasks import ImageTask, LanguageTask, MultilabelTask, RegressionTask, TokenTask
+from prescreen.tasks import (
+    ImageTask,
+    LanguageTask,
+    MultilabelTask,
+    RegressionTask,
+    SegmentationTask,
+    TokenTask,
+)
 
 ROWS, CLASSES = 160, 4
 
@@ -83,6 +90,15 @@ def masked_language(seed, name="language"):
     return LanguageTask(ids, mask=mask, objective="masked", probe_size=32, name=name)
 
 
+def masks(seed, name="masks"):
+    """A class for each pixel: whether it and the mean of its neighbours are positive."""
+    pixels = torch.randn(ROWS, 1, 8, 8, generator=randoms(seed))
+    around = functional.avg_pool2d(pixels, 3, 1, 1)
+    labels = ((pixels > 0).long() + 2 * (around > 0))[:, 0]
+    labels[:, 0] = 255
+    return SegmentationTask(pixels, labels, probe_size=32, name=name)
+
+
 class Spots(NamedTuple):
     """Inputs (B, 8), and for each the numbers of all classes that it shows."""
 
@@ -130,6 +146,7 @@ TASKS = {
     "masked tokens": masked_tokens,
     "language": language,
     "masked language": masked_language,
+    "masks": masks,
     "spots": SpotTask,
 }
 
@@ -191,10 +208,16 @@ def spotter(width, *, num_classes):
     return Spotter(width, num_classes)
 
 
+def pixelwise(width, *, num_classes, in_channels):
+    first = nn.Conv2d(in_channels, width, 3, padding=1)
+    return nn.Sequential(first, nn.ReLU(), nn.Conv2d(width, num_classes, 1))
+
+
 # Builders of networks of some width, by the name of their task.
 NETWORKS = {
     **dict.fromkeys(("tokens", "masked tokens", "masked language"), tagger),
     "language": causal,
+    "masks": pixelwise,
     "spots": spotter,
 }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 
 DATA = typer.Option(
-    help="digits, a torchvision data set, an image or parquet folder, an .npz file, or text:PATH."
+    help="digits, a torchvision data set, an image or parquet folder, an .npz file, or KIND:PATH "
+    "(docs/tasks.md), such as text:PATH or masks:PATH."
 )
 HEAD = typer.Option(help="Dotted name of the head, if it is not found.")
 PROBE = typer.Option(

@@ -67,6 +67,26 @@ def _convolution(dimensions: int) -> Callable[..., Applied | None]:
     return form
 
 
+def _transposed(dimensions: int) -> Callable[..., Applied | None]:
+    def form(
+        is_data: IsData,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        dilation: Any = 1,
+    ) -> Applied | None:
+        if _any(is_data, weight, bias) or groups != 1:
+            return None
+        geometry = (_each(v, dimensions) for v in (stride, padding, output_padding, dilation))
+        return Applied(input, LinearMap.transposed(_plain(weight), _plain(bias), *geometry))
+
+    return form
+
+
 def _matmul(is_data: IsData, input: Tensor, other: Tensor) -> Applied | None:
     if not is_data(other) and other.ndim == 2:
         return Applied(input, LinearMap(_plain(other).T))
@@ -136,6 +156,8 @@ _FORMS: dict[Any, Callable[..., Applied | None]] = {
     **dict.fromkeys((torch.conv1d, functional.conv1d), _convolution(1)),
     **dict.fromkeys((torch.conv2d, functional.conv2d), _convolution(2)),
     **dict.fromkeys((torch.conv3d, functional.conv3d), _convolution(3)),
+    **{getattr(torch, f"conv_transpose{n}d"): _transposed(n) for n in (1, 2, 3)},
+    **{getattr(functional, f"conv_transpose{n}d"): _transposed(n) for n in (1, 2, 3)},
     **dict.fromkeys((torch.matmul, Tensor.matmul, Tensor.__matmul__), _matmul),
     **dict.fromkeys((torch.mm, Tensor.mm, torch.mv, Tensor.mv), _matmul),
     **dict.fromkeys((torch.addmm, Tensor.addmm), _addmm),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from prescreen.heads.execute import WINDOW, Run, execute
 from prescreen.heads.find import Head, known_heads, layers_of, unwrap
 from prescreen.heads.preserve import preserve
 from prescreen.heads.subject import (
+    Places,
     Subject,
     behind,
     layer,
@@ -34,6 +35,7 @@ def capture(
     link: Link = "softmax",
     batch_statistics: bool = True,
     max_positions: int = 4096,
+    places: Places | None = None,
 ) -> Capture:
     """What enters and leaves the prediction head; the model stays as it was.
 
@@ -54,13 +56,16 @@ def capture(
         max_positions: the most samples, tokens or pixels; of more, this many are drawn with a fixed
             seed, spread evenly, and fewer of more than 16,384 classes: at most 2²⁶ logits are read.
             ``positions`` of the capture says which.
+        places: brings maps (N, K, h, w) of predictions on these inputs to the places of other ones,
+            such as ``lambda maps: maps.flip(-1)`` for mirrored images; it may only rearrange them. Rows
+            are then those of the other inputs.
 
     Raises:
         ValueError: the model cannot take the inputs, its logits are not linear in features, or its
             output does not say which they are.
         NonFiniteError: features, logits or weights are NaN or infinite.
     """
-    captures = _read(model, inputs, head, link, batch_statistics, max_positions)
+    captures = _read(model, inputs, head, link, batch_statistics, max_positions, places)
     if len(captures) > 1:
         raise _several(list(captures))
     return next(iter(captures.values()))
@@ -74,9 +79,11 @@ def capture_heads(
     link: Link = "softmax",
     batch_statistics: bool = True,
     max_positions: int = 4096,
+    places: Places | None = None,
 ) -> dict[str, Capture]:
     """Like ``capture``, but for every head separately, by its path in the unwrapped model."""
-    return _read(model, inputs, head, link, batch_statistics, max_positions, apart=True)
+    options = (head, link, batch_statistics, max_positions, places)
+    return _read(model, inputs, *options, apart=True)
 
 
 def _read(
@@ -86,6 +93,7 @@ def _read(
     link: Link,
     batch_statistics: bool,
     max_positions: int,
+    places: Places | None,
     *,
     apart: bool = False,
 ) -> dict[str, Capture]:
@@ -93,10 +101,12 @@ def _read(
     known = known_heads(model, head)
     root = unwrap(model)
     _check_arguments(root, inputs, max_positions)
-    subject = Subject(root, inputs, link, max_positions)
+    subject = Subject(root, inputs, link, max_positions, places)
     with preserve(root, batch_statistics=batch_statistics):
         run = execute(root, inputs, known or layers_of(root), None if known else WINDOW)
-        logits = logits_in(run.output)
+        # The maps of torchvision's segmentation models are enlarged, what leaves their heads is not.
+        enlarged = known and isinstance(run.output, Mapping) and "logits" not in run.output
+        logits = None if enlarged else logits_in(run.output)
         if head is not None:
             return {known[0].name: named(subject, run, known[0], logits)}
         if logits is None or (apart and len(known) > 1):

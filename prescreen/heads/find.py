@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from prescreen.heads.wrappers import require_whole
 from prescreen.heads.wrappers import unwrap as unwrap
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
 
 # Where each library keeps its heads. The first row that leads to a layer is used; the names in a row
 # belong together.
@@ -74,8 +75,8 @@ def find_heads(model: nn.Module, head: str | nn.Module | None = None) -> tuple[H
     Args:
         model: any model, also wrapped by torch.compile or DataParallel.
         head: the layer itself or its path. If None, heads are looked for where timm, transformers and
-            torchvision keep theirs; failing that, the linear layer or convolution registered last is
-            the head.
+            torchvision keep theirs; failing that, the linear layer or convolution (also a transposed
+            one) registered last is the head.
 
     Raises:
         ValueError: ``head`` is not such a layer of the model, or the model has none.
@@ -161,7 +162,7 @@ def layers_of(model: nn.Module) -> tuple[Head, ...]:
 
 
 def is_layer(module: nn.Module) -> bool:
-    """Whether a module is a linear map: nn.Linear, nn.Conv1d to 3d, or one that looks like a Linear."""
+    """Whether a module is a linear map: nn.Linear, a convolution, or one that looks like a Linear."""
     if isinstance(module, (nn.Linear, *CONVOLUTIONS)):
         return True
     sizes = [getattr(module, name, None) for name in ("out_features", "in_features")]

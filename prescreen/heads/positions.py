@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from prescreen.heads.find import CONVOLUTIONS
+from prescreen.heads.find import CONVOLUTIONS, TRANSPOSED
 
 # The most logits that are read, N·K (256 MiB in float32): of 50,257 classes 1,335 positions.
 MOST_LOGITS = 1 << 26
@@ -24,15 +24,19 @@ class LinearMap:
     Args:
         weight: (K, D), or (K, C, ...) of a convolution.
         bias: (K,), or None.
-        stride, padding, dilation, padding_mode: of a convolution.
+        stride, padding, dilation, padding_mode: of a convolution; padding may be pairs of what comes
+            before and after.
+        spacing: the step between inputs, which zeros fill, in each spatial dimension of a transposed
+            convolution; empty for none.
     """
 
     weight: Tensor
     bias: Tensor | None = None
     stride: Sequence[int] = ()
-    padding: str | Sequence[int] = ()
+    padding: str | Sequence[int] | Sequence[tuple[int, int]] = ()
     dilation: Sequence[int] = ()
     padding_mode: str = "zeros"
+    spacing: Sequence[int] = ()
 
     @classmethod
     def of(cls, layer: Any) -> LinearMap:
@@ -41,8 +45,30 @@ class LinearMap:
         bias = bias.detach() if isinstance(bias, Tensor) else None
         if not isinstance(layer, CONVOLUTIONS):
             return cls(layer.weight.detach(), bias)
+        geometry: Any
+        if isinstance(layer, TRANSPOSED):
+            geometry = (layer.stride, layer.padding, layer.output_padding, layer.dilation)
+            return cls.transposed(layer.weight.detach(), bias, *geometry)
         geometry = (layer.stride, layer.padding, layer.dilation, layer.padding_mode)
         return cls(layer.weight.detach(), bias, *geometry)
+
+    @classmethod
+    def transposed(
+        cls,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        output_padding: Sequence[int],
+        dilation: Sequence[int],
+    ) -> LinearMap:
+        """A transposed convolution, weight (C, K, ...): a convolution of inputs with zeros between."""
+        turned = weight.transpose(0, 1).flip([*range(2, weight.ndim)])
+        before = [
+            d * (k - 1) - p for d, k, p in zip(dilation, weight.shape[2:], padding, strict=True)
+        ]
+        sides = [(b, b + more) for b, more in zip(before, output_padding, strict=True)]
+        return cls(turned, bias, (1,) * len(sides), sides, dilation, spacing=tuple(stride))
 
     @property
     def kernel_size(self) -> tuple[int, ...]:
@@ -159,6 +185,11 @@ def _patches(layer: LinearMap, inputs: Tensor, index: Sequence[Tensor]) -> Tenso
 
 
 def _padded(layer: LinearMap, inputs: Tensor) -> Tensor:
+    if any(step > 1 for step in layer.spacing):
+        spread = inputs.new_zeros(*inputs.shape[:2], *_spread(layer, inputs.shape[2:]))
+        places = [slice(None, None, step) for step in layer.spacing]
+        spread[(slice(None), slice(None), *places)] = inputs
+        inputs = spread
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     # functional.pad counts from the last dimension.
     amounts = [amount for sides in reversed(_padding(layer)) for amount in sides]
@@ -172,7 +203,14 @@ def _padding(layer: LinearMap) -> list[tuple[int, int]]:
     if layer.padding == "same":
         totals = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
         return [(total // 2, total - total // 2) for total in totals]
-    return [(int(amount), int(amount)) for amount in layer.padding]
+    pairs = (side if isinstance(side, tuple) else (side, side) for side in layer.padding)
+    return [(int(before), int(after)) for before, after in pairs]
+
+
+def _spread(layer: LinearMap, size: Sequence[int]) -> list[int]:
+    """The size of inputs with zeros between them."""
+    steps = layer.spacing or (1,) * len(size)
+    return [(length - 1) * step + 1 for length, step in zip(size, steps, strict=True)]
 
 
 def check_fit(head: LinearMap, call: Call) -> None:
@@ -200,6 +238,6 @@ def _output_size(layer: LinearMap, size: Sequence[int]) -> list[int]:
     return [
         (length + before + after - extent) // stride + 1
         for length, (before, after), extent, stride in zip(
-            size, _padding(layer), reach, layer.stride, strict=True
+            _spread(layer, size), _padding(layer), reach, layer.stride, strict=True
         )
     ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from prescreen.predictions import Link, model_logits
 
 _LAYERS = (nn.Linear, *CONVOLUTIONS)
 
+# A rearrangement of maps (N, K, h, w).
+Places: TypeAlias = Callable[[Tensor], Tensor]
+
 
 class Subject(NamedTuple):
     """An unwrapped model in evaluation, what it is called with, and how it is read."""
@@ -31,19 +34,27 @@ class Subject(NamedTuple):
     inputs: Any
     link: Link
     max_positions: int
+    places: Places | None = None
 
     def rows(self, shape: Sequence[int]) -> Tensor:
-        """Numbers of the rows that count, by the masks in the inputs.
+        """Numbers of the rows that count, by the masks in the inputs, in the order of their places.
 
         Args:
             shape: that of the rows of the logits.
         """
-        keep = counted(self.model, self.inputs, shape)
+        keep = counted(self.model, self.inputs, shape) if len(shape) < 3 else self._places_of(shape)
         return torch.arange(prod(shape)) if keep is None else keep
 
     def read(self, rows: Tensor, classes: int) -> Tensor:
         """Those of the rows that count that are read; they are drawn if there are too many."""
         return rows[draw(len(rows), self.max_positions, classes)]
+
+    def _places_of(self, shape: Sequence[int]) -> Tensor | None:
+        """The rows of maps (N, h, w), in the order of the places that they are brought to."""
+        if self.places is None:
+            return None
+        numbers = torch.arange(prod(shape)).view(shape[0], 1, *shape[1:])
+        return self.places(numbers).flatten()
 
     def retraced(self, wanted: Wanted, head: Whole | None = None) -> Trace | None:
         """A traced run; None if the model cannot be followed."""
@@ -171,7 +182,13 @@ def _is_plain(execution: Execution, effective: LinearMap) -> bool:
     """Whether a layer computes what its weight says, bit for bit, as an adapter would not."""
     layer = execution.head.module
     kind = next((kind for kind in _LAYERS if isinstance(layer, kind)), None)
-    if kind is not None and type(layer).forward is kind.forward and "forward" not in vars(layer):
+    # How far a transposed convolution reaches is up to its caller.
+    if (
+        kind is not None
+        and not effective.spacing
+        and type(layer).forward is kind.forward
+        and "forward" not in vars(layer)
+    ):
         return True
     return torch.equal(_applied(execution, effective, kind), execution.call.outputs)
 

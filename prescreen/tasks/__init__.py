@@ -6,6 +6,7 @@ from prescreen.tasks.language import LanguageTask
 from prescreen.tasks.load import load_task
 from prescreen.tasks.multilabel import MultilabelTask
 from prescreen.tasks.regression import RegressionTask
+from prescreen.tasks.segmentation import SegmentationTask
 from prescreen.tasks.tokens import TokenTask
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "LanguageTask",
     "MultilabelTask",
     "RegressionTask",
+    "SegmentationTask",
     "Task",
     "TokenTask",
     "load_task",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,19 @@ from prescreen.tasks.images.named import load_images
 from prescreen.tasks.images.preparation import Statistics
 from prescreen.tasks.images.task import Augment
 from prescreen.tasks.language import LanguageTask
+from prescreen.tasks.multilabel import MultilabelTask
+from prescreen.tasks.regression import RegressionTask
+from prescreen.tasks.segmentation import SegmentationTask
 
 # KIND of ``KIND:PATH`` to what opens the path: a function of it and of those options of ``load_task``
 # that it names.
-KINDS: dict[str, Callable[..., Task]] = {"text": LanguageTask.from_files}
+KINDS: dict[str, Callable[..., Task]] = {
+    "text": LanguageTask.from_files,
+    "masks": SegmentationTask.from_folder,
+    "instances": partial(SegmentationTask.from_folder, instances=True),
+    "regression": RegressionTask.from_file,
+    "multilabel": MultilabelTask.from_file,
+}
 
 
 def load_task(
@@ -53,8 +63,11 @@ def load_task(
     given, and resized to one size; grey images become RGB if others are. Up to 4 GiB of them are held
     in memory.
 
-    ``KIND:PATH`` is another task than classification of images: ``text:PATH`` is a `LanguageTask` of
-    characters or of token ids. The name of another kind as a path is ``./KIND:PATH``.
+    ``KIND:PATH`` is another task than classification of images (docs/tasks.md). ``text:PATH`` is a
+    `LanguageTask` of characters or of token ids. ``masks:PATH``, and ``instances:PATH`` where masks
+    number objects, are a `SegmentationTask` of a folder of images beside one of masks.
+    ``regression:PATH`` and ``multilabel:PATH`` are of a table, or of an archive. A path that begins so
+    is ``./KIND:PATH``. They have those of the options below that their tasks have, and no others.
 
     Args:
         data: a name, a path, or ``KIND:PATH``.
@@ -91,4 +104,5 @@ def load_task(
     for name, value in options.items():
         if name not in named and value != known[name]:
             raise ValueError(f"`{name}` must be left out for {kind}:PATH, got {value!r}")
-    return opener(path, **{name: value for name, value in options.items() if name in named})
+    taken = {name: value for name, value in options.items() if name in named}
+    return opener(path, name=data, **taken)

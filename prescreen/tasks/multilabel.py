@@ -67,6 +67,7 @@ class MultilabelTask:
         probe_size: int = 256,
         seed: int = 0,
         image_size: int | None = None,
+        name: str | None = None,
     ) -> MultilabelTask:
         """The task of a CSV, TSV or parquet file or an .npz archive; inputs are standardised.
 
@@ -75,12 +76,13 @@ class MultilabelTask:
             probe_size: N, rows that are held out as the probe.
             seed: of the draw of the probe.
             image_size: of images, in pixels; by default that of the first one.
+            name: the task's name; by default the path.
 
         Raises:
             ValueError: the file cannot be read, is not of numbers, or has other labels than 0 and 1.
         """
         inputs, targets, _ = open_table(data, image_size)
-        name = Path(str(data)).name
+        name = str(data) if name is None else name
         return cls(inputs, targets, probe_size=probe_size, seed=seed, name=name)
 
     @cached_property

@@ -67,6 +67,7 @@ class RegressionTask:
         probe_size: int = 256,
         seed: int = 0,
         image_size: int | None = None,
+        name: str | None = None,
     ) -> RegressionTask:
         """The task of a CSV, TSV or parquet file or an .npz archive; inputs and targets standardised.
 
@@ -75,12 +76,13 @@ class RegressionTask:
             probe_size: N, rows that are held out as the probe.
             seed: of the draw of the probe.
             image_size: of images, in pixels; by default that of the first one.
+            name: the task's name; by default the path.
 
         Raises:
             ValueError: the file cannot be read, or is not of numbers.
         """
         table = open_table(data, image_size)
-        targets, name = standardised(table.targets), Path(str(data)).name
+        targets, name = standardised(table.targets), str(data) if name is None else name
         return cls(table.inputs, targets, probe_size=probe_size, seed=seed, name=name)
 
     @cached_property
