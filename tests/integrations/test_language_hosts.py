@@ -11,8 +11,13 @@ from prescreen.screening import Plan
 from prescreen.spaces.space import resolve_space
 
 CONFIG = {
-    **{"depth": 1, "width": 32, "heads": 1, "mlp_ratio": 1},
-    **{"norm": "pre", "tied": True, "context": 8},
+    "depth": 1,
+    "width": 32,
+    "heads": 1,
+    "mlp_ratio": 1,
+    "norm": "pre",
+    "tied": True,
+    "context": 8,
 }
 BRIEF = Training(steps=16, batch_size=16, optimizer="adamw", lr=0.01)
 

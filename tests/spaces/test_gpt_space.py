@@ -16,8 +16,13 @@ from prescreen.readouts.network import flops, isotropy, synflow
 from prescreen.tasks import LanguageTask
 
 SMALL = {
-    **{"depth": 2, "width": 32, "heads": 4, "mlp_ratio": 2},
-    **{"norm": "pre", "tied": False, "context": 8},
+    "depth": 2,
+    "width": 32,
+    "heads": 4,
+    "mlp_ratio": 2,
+    "norm": "pre",
+    "tied": False,
+    "context": 8,
 }
 IDS = torch.randint(11, (3, 20), generator=torch.Generator().manual_seed(0))
 
@@ -143,7 +148,8 @@ def task():
 
 def test_the_default_panel_ranks_models_and_a_killed_run_is_resumed(task, tmp_path):
     options = {
-        **{"samples": 2, "seed": 32},  # small ones
+        "samples": 2,
+        "seed": 32,  # small ones
         "training": Training(steps=24, batch_size=8, optimizer="adamw", lr=0.01),
         "extra": {"held_out_loss": task.held_out_loss},
     }

@@ -32,25 +32,23 @@ def test_a_path_of_text_is_a_language_task(text):
 
 
 def test_options_of_images_are_refused(text):
-    with pytest.raises(ValueError, match="^`image_size` must be left out for text:PATH, got 12$"):
+    with pytest.raises(ValueError, match=r"^`image_size` must be left out for text:PATH, got 12$"):
         load_task(text, image_size=12)
 
 
 def test_other_names_with_a_colon_are_those_of_paths(tmp_path):
-    with pytest.raises(ValueError, match="`data` must be a folder, .*got 'txt:a'"):
+    with pytest.raises(ValueError, match=r"`data` must be a folder, .*got 'txt:a'"):
         load_task("txt:a")
 
 
 def test_an_empty_path_is_not_the_working_directory(text):
-    with pytest.raises(ValueError, match="`data` must be a text file, .*, got nothing there: "):
+    with pytest.raises(ValueError, match=r"`data` must be a text file, .*, got nothing there: "):
         load_task("text:")
 
 
 def test_the_command_line_ranks_models_of_text(text, capsys):
-    code = run(
-        ["rank", "gpt", "--data", text, "--samples", "2", "--steps", "8", "--batch-size", "4"]
-        + ["--probe-size", "8", "--on", "here", "--json", "--optimizer", "adamw"]
-    )
+    options = "--samples 2 --steps 8 --batch-size 4 --probe-size 8 --on here --json"
+    code = run(["rank", "gpt", "--data", text, *options.split(), "--optimizer", "adamw"])
     printed = capsys.readouterr()
     assert code == 0, printed.err
     assert '"flops"' in printed.out
