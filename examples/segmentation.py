@@ -51,10 +51,10 @@ def main() -> None:
             break
     model.load_state_dict(selector.load())
     predicted = model.eval()(task.probe).argmax(1)
-    both = [((predicted == k) & (truth == k)).sum().item() for k in (1, 2)]
-    size = [(predicted == k).sum().item() + (truth == k).sum().item() for k in (1, 2)]
-    dice = [f"{2 * b / s:.2f}" for b, s in zip(both, size, strict=True)]
-    print(f"Dice of discs and squares with {best}: {' and '.join(dice)}")
+    for k, shape in enumerate(["discs", "squares"], start=1):
+        ours, true = predicted == k, truth == k
+        dice = 2 * (ours & true).sum() / (ours.sum() + true.sum())
+        print(f"Dice of {shape} with {best}: {dice:.2f}")
 
 
 if __name__ == "__main__":
