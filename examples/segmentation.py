@@ -37,24 +37,21 @@ def main() -> None:
     ranking = rank(networks, task, training=Training(steps=30, batch_size=16))
     print(ranking)
 
-    best = ranking.rows[0].name
-    model = networks[best](**task.sizes)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    torch.manual_seed(1)
+    model = networks[ranking.rows[0].name](**task.sizes)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     monitor, selector = Monitor(task.probe, view=task.views), CheckpointSelector("best-unet")
-    for step, batch in enumerate(task.batches(16, 0), start=1):
+    for step, batch in zip(range(1, 101), task.batches(16, 0), strict=False):
         optimizer.zero_grad()
         task.loss(model, batch).backward()
         optimizer.step()
         if step % 20 == 0:
             selector.update(monitor.read(model, step), model)
-        if step == 80:
-            break
     model.load_state_dict(selector.load())
     predicted = model.eval()(task.probe).argmax(1)
-    both = [((predicted == k) & (truth == k)).sum().item() for k in (1, 2)]
-    size = [(predicted == k).sum().item() + (truth == k).sum().item() for k in (1, 2)]
-    dice = [f"{2 * b / s:.2f}" for b, s in zip(both, size, strict=True)]
-    print(f"Dice of discs and squares with {best}: {' and '.join(dice)}")
+    for k, shape in ((1, "discs"), (2, "squares")):
+        ours, true = predicted == k, truth == k
+        print(f"IoU of {shape}: {(ours & true).sum() / (ours | true).sum():.2f}")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from toy_tasks import masks as toy_masks
 from torch import nn
+from toy_tasks import masks as toy_masks
 
 from prescreen import Candidate, CandidateFailed, Training, capture, rank, screen
 from prescreen.tasks import SegmentationTask
