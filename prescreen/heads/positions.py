@@ -144,7 +144,7 @@ def features_at(
     return inputs.flatten(0, -2) if rows is None else inputs[_unravel(rows, shape)]
 
 
-def draw(total: int, max_positions: int, classes: int) -> Tensor:
+def draw(total: int, max_positions: int, classes: int = 1) -> Tensor:
     """Numbers of the positions that are read of ``total``, in order: one from each equal part.
 
     The draw from a part has a fixed seed.

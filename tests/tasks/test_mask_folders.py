@@ -237,7 +237,10 @@ def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, change, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"preprocess": "timm:resnet18"}, "`preprocess` must be left out for masks:PATH, got 'timm:"),
+        (
+            {"preprocess": "timm:resnet18"},
+            "`preprocess` must be left out for masks:PATH, got 'timm:",
+        ),
         ({"root": "."}, "`root` must be left out for masks:PATH, got '.'"),
         ({"probe_size": 1}, "`probe_size` must be at least 2, got 1"),
         ({"image_size": 0}, "`image_size` must be at least 1, got 0"),
