@@ -36,8 +36,7 @@ def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
     """
     root = unwrap(model)
     with ONE_AT_A_TIME, _outputs(root) as outputs:
-        # Features are the same for every link, and a head of one class has no softmax.
-        features = capture(model, inputs, head=head, link="identity").features
+        features = _captured(model, inputs, head)
     width, most = features.shape[1], features.numel()
     for output in outputs:
         if width in output.shape[1:] and output.numel() >= most and _varies(output):
@@ -59,6 +58,14 @@ def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
     variances = torch.linalg.eigvalsh(covariance).clamp(min=0)
     shares = variances / variances.sum()
     return -torch.special.xlogy(shares, shares).sum().item()
+
+
+def _captured(model: nn.Module, inputs: Any, head: str | None) -> Tensor:
+    """What enters the head. Behind one of several classes a log_softmax may stand; one has no softmax."""
+    try:
+        return capture(model, inputs, head=head).features
+    except ValueError:
+        return capture(model, inputs, head=head, link="identity").features
 
 
 def _varies(output: Tensor) -> bool:
