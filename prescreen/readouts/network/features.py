@@ -61,7 +61,7 @@ def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
 
 
 def _captured(model: nn.Module, inputs: Any, head: str | None) -> Tensor:
-    """What enters the head. Behind one of several classes a log_softmax may stand; one has no softmax."""
+    """What enters the head. Behind one of several classes a log_softmax may stand; one has none."""
     try:
         return capture(model, inputs, head=head).features
     except ValueError:
