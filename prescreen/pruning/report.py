@@ -49,7 +49,8 @@ def contradiction(population: Population, guard: Guard, step: int) -> str:
 def _worth(seen: Outlook, ends: Ends, guard: Guard) -> str:
     count = len(seen.completed)
     known = ends.scores[ends.trials.searchsorted(seen.trials[seen.completed])]
-    told, several = [], len(seen.readings) > 1
+    told: list[str] = []
+    several = len(seen.readings) > 1
     for source, readings in seen.readings.items():
         now = readings[seen.completed]
         rho, sure = correlation(now, known), agreement(now, known)
