@@ -6,7 +6,6 @@ import numpy as np
 
 from prescreen.panel import Panel
 from prescreen.pruning import Population, decide
-from prescreen.pruning.rules import bounded
 from prescreen.readouts import resolve_readouts
 
 HEAD = ("confidence", "entropy")  # higher is better, lower is better
@@ -121,8 +120,7 @@ class Direct:
     """No host at all: a population and the decision."""
 
     def __init__(self, rule, guard, readouts):
-        # A host gives the bound of its guard to a rule that has one of its own.
-        self.rule, self.guard = bounded(rule, guard.max_false_prune, None), guard
+        self.rule, self.guard = rule, guard
         self.population = Population(Panel.of(resolve_readouts(readouts)))
 
     def begin(self, number):

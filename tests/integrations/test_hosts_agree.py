@@ -13,6 +13,7 @@ from recordings import GUARDS, HEAD, KINDS, NETWORK, Direct, Recorded, Recording
 
 from prescreen.integrations.optuna import ReadoutPruner, Recorder
 from prescreen.pruning import Guard, Halving, Improvement, Median
+from prescreen.pruning.rules import bounded
 
 pytest.importorskip("ray")
 
@@ -100,7 +101,13 @@ class Ray:
 @functools.cache
 def _decisions(kind, guard, rule, seed):
     recorded = recording(kind, seed)
-    return replay(recorded, Direct(rule, Guard(**GUARDS[guard]), recorded.readouts))
+    return replay(recorded, direct(rule, guard, recorded))
+
+
+def direct(rule, guard, recorded):
+    """The decision with the settings of a host, which gives a bound to a rule that has its own."""
+    settings = Guard(**GUARDS[guard])
+    return Direct(bounded(rule, settings.max_false_prune, None), settings, recorded.readouts)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
@@ -123,7 +130,7 @@ def test_every_decision_of_both_hosts_is_the_same(kind, guard, rule):
 def test_storage_and_process_do_not_matter(host, storage, rule, tmp_path):
     recorded = recording("some architectures", seed=4, trials=20)
     guard = "agreement"
-    expected = replay(recorded, Direct(rule, Guard(**GUARDS[guard]), recorded.readouts))
+    expected = replay(recorded, direct(rule, guard, recorded))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study = optuna.create_study(
