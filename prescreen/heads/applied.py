@@ -67,6 +67,27 @@ def _convolution(dimensions: int) -> Callable[..., Applied | None]:
     return form
 
 
+def _transposed_convolution(dimensions: int) -> Callable[..., Applied | None]:
+    def form(
+        is_data: IsData,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        dilation: Any = 1,
+    ) -> Applied | None:
+        if _any(is_data, weight, bias) or groups != 1:
+            return None
+        geometry = tuple(_each(one, dimensions) for one in (stride, padding, dilation))
+        effective = _plain(weight).transpose(0, 1)
+        return Applied(input, LinearMap(effective, _plain(bias), *geometry, transposed=True))
+
+    return form
+
+
 def _matmul(is_data: IsData, input: Tensor, other: Tensor) -> Applied | None:
     if not is_data(other) and other.ndim == 2:
         return Applied(input, LinearMap(_plain(other).T))
@@ -136,6 +157,15 @@ _FORMS: dict[Any, Callable[..., Applied | None]] = {
     **dict.fromkeys((torch.conv1d, functional.conv1d), _convolution(1)),
     **dict.fromkeys((torch.conv2d, functional.conv2d), _convolution(2)),
     **dict.fromkeys((torch.conv3d, functional.conv3d), _convolution(3)),
+    **dict.fromkeys(
+        (torch.conv_transpose1d, functional.conv_transpose1d), _transposed_convolution(1)
+    ),
+    **dict.fromkeys(
+        (torch.conv_transpose2d, functional.conv_transpose2d), _transposed_convolution(2)
+    ),
+    **dict.fromkeys(
+        (torch.conv_transpose3d, functional.conv_transpose3d), _transposed_convolution(3)
+    ),
     **dict.fromkeys((torch.matmul, Tensor.matmul, Tensor.__matmul__), _matmul),
     **dict.fromkeys((torch.mm, Tensor.mm, torch.mv, Tensor.mv), _matmul),
     **dict.fromkeys((torch.addmm, Tensor.addmm), _addmm),

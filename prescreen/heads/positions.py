@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from prescreen.heads.find import CONVOLUTIONS
+from prescreen.heads.find import CONVOLUTIONS, TRANSPOSED
+from prescreen.heads.transposed import output_size, windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,9 +20,10 @@ class LinearMap:
     """What a linear layer or convolution computes, with its effective weight.
 
     Args:
-        weight: (K, D), or (K, C, ...) of a convolution.
+        weight: (K, D), or (K, C, ...) of a convolution, also of a transposed one.
         bias: (K,), or None.
         stride, padding, dilation, padding_mode: of a convolution.
+        transposed: whether it is a transposed one.
     """
 
     weight: Tensor
@@ -30,16 +32,19 @@ class LinearMap:
     padding: str | Sequence[int] = ()
     dilation: Sequence[int] = ()
     padding_mode: str = "zeros"
+    transposed: bool = False
 
     @classmethod
     def of(cls, layer: Any) -> LinearMap:
         """That of a layer as its attributes say."""
         bias = getattr(layer, "bias", None)
         bias = bias.detach() if isinstance(bias, Tensor) else None
-        if not isinstance(layer, CONVOLUTIONS):
+        if not isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED)):
             return cls(layer.weight.detach(), bias)
-        geometry = (layer.stride, layer.padding, layer.dilation, layer.padding_mode)
-        return cls(layer.weight.detach(), bias, *geometry)
+        transposed = isinstance(layer, TRANSPOSED)
+        weight = layer.weight.detach()
+        geometry = (layer.stride, layer.padding, layer.dilation, layer.padding_mode, transposed)
+        return cls(weight.transpose(0, 1) if transposed else weight, bias, *geometry)
 
     @property
     def kernel_size(self) -> tuple[int, ...]:
@@ -48,7 +53,7 @@ class LinearMap:
 
     @property
     def flat_weight(self) -> Tensor:
-        """The weight as (K, D): a view, not a copy."""
+        """The weight as (K, D): a view, not a copy, unless of a transposed convolution."""
         return self.weight.flatten(1)
 
     def with_sample_dimension(self, tensor: Tensor) -> Tensor:
@@ -115,7 +120,10 @@ def features_at(
     inputs = head.with_sample_dimension(inputs)
     if head.kernel_size:
         rows = torch.arange(prod(shape), device=inputs.device) if rows is None else rows
-        return _patches(head, inputs, _unravel(rows, shape))
+        index = _unravel(rows, shape)
+        if head.transposed:
+            return windows(inputs, index, *_geometry(head))
+        return _patches(head, inputs, index)
     return inputs.flatten(0, -2) if rows is None else inputs[_unravel(rows, shape)]
 
 
@@ -135,6 +143,11 @@ def _unravel(rows: Tensor, shape: Sequence[int]) -> tuple[Tensor, ...]:
         index.insert(0, rows % size)
         rows = rows // size
     return tuple(index)
+
+
+def _geometry(layer: LinearMap) -> tuple[Sequence[int], ...]:
+    assert not isinstance(layer.padding, str)  # torch has no such transposed convolutions
+    return layer.kernel_size, layer.stride, layer.padding, layer.dilation
 
 
 def _patches(layer: LinearMap, inputs: Tensor, index: Sequence[Tensor]) -> Tensor:
@@ -176,7 +189,10 @@ def check_fit(head: LinearMap, call: Call) -> None:
     entered = tuple(head.with_sample_dimension(call.inputs).shape)
     left = tuple(head.with_sample_dimension(call.outputs).shape)
     classes = head.weight.shape[0]
-    if head.kernel_size:
+    if head.transposed:
+        sizes = output_size(left[2:], entered[2:], *_geometry(head))
+        expected: tuple[int, ...] = (entered[0], classes, *sizes)
+    elif head.kernel_size:
         expected = (entered[0], classes, *_output_size(head, entered[2:]))
     else:
         expected = (*entered[:-1], classes)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from prescreen.captured import Capture, NonFiniteError, NotLinearError
 from prescreen.heads.execute import Execution, Run
 from prescreen.heads.explaining import explained, own
-from prescreen.heads.find import CONVOLUTIONS, Head
+from prescreen.heads.find import CONVOLUTIONS, TRANSPOSED, Head
 from prescreen.heads.masks import counted
 from prescreen.heads.positions import LinearMap, check_fit, draw, flatten_calls
 from prescreen.heads.tails import Tail, tails
@@ -20,7 +20,8 @@ from prescreen.heads.tracing import Trace, Wanted, Whole, trace
 from prescreen.heads.views import class_views, rows_of_view
 from prescreen.predictions import Link, model_logits
 
-_LAYERS = (nn.Linear, *CONVOLUTIONS)
+_CONVOLUTIONS = (*CONVOLUTIONS, *TRANSPOSED)
+_LAYERS = (nn.Linear, *_CONVOLUTIONS)
 
 
 class Subject(NamedTuple):
@@ -101,7 +102,7 @@ def named(subject: Subject, run: Run, head: Head, logits: Tensor | None) -> Capt
         return layer(subject, run, head)
     if len(run.executions) == 1 and (direct := seen(subject, run, logits)):
         return direct[1]
-    made = subject.retraced(lambda _: False, (head.module, _effective(run.executions[-1])))
+    made = subject.retraced(lambda _: False, (head.module, effective_map(run.executions[-1])))
     for lying, found in [] if made is None else _tails(made):
         rows = _wanted(subject, lying)
         if (capture := own(found, rows, lying[..., 0].numel(), subject.link)) is not None:
@@ -113,7 +114,7 @@ def layer(subject: Subject, run: Run, head: Head) -> Capture:
     """A layer at all positions at which it ran and that count."""
     executions = [execution for execution in run.executions if execution.head == head]
     calls = [execution.unchanged() for execution in executions]
-    effective = _effective(executions[-1])
+    effective = effective_map(executions[-1])
     shapes = [effective.channels_last(call.outputs).shape[:-1] for call in calls]
     kept, start = [], 0
     for shape in shapes:
@@ -176,13 +177,13 @@ def _is_plain(execution: Execution, effective: LinearMap) -> bool:
 
 
 def _applied(execution: Execution, effective: LinearMap, kind: Any) -> Tensor:
-    if kind in CONVOLUTIONS:
+    if kind in _CONVOLUTIONS:
         made: Tensor = kind.forward(execution.head.module, execution.call.inputs)
         return made
     return functional.linear(execution.call.inputs, effective.weight, effective.bias)
 
 
-def _effective(execution: Execution) -> LinearMap:
+def effective_map(execution: Execution) -> LinearMap:
     """What a layer computes; if its weight does not say, its answers to unit vectors do."""
     layer: nn.Module = execution.head.module
     stated = LinearMap.of(layer)
