@@ -81,9 +81,10 @@ def _transposed_convolution(dimensions: int) -> Callable[..., Applied | None]:
     ) -> Applied | None:
         if _any(is_data, weight, bias) or groups != 1:
             return None
-        geometry = tuple(_each(one, dimensions) for one in (stride, padding, dilation))
-        effective = _plain(weight).transpose(0, 1)
-        return Applied(input, LinearMap(effective, _plain(bias), *geometry, transposed=True))
+        stride, padding, dilation = (_each(one, dimensions) for one in (stride, padding, dilation))
+        effective, added = _plain(weight).transpose(0, 1), _plain(bias)
+        head = LinearMap(effective, added, stride, padding, dilation, transposed=True)
+        return Applied(input, head)
 
     return form
 

@@ -11,19 +11,20 @@ from torch.nn.parameter import is_lazy
 from prescreen.captured import Capture
 from prescreen.checks import require_at_least
 from prescreen.heads.execute import WINDOW, Run, execute
-from prescreen.heads.find import Head, known_heads, layers_of, row_with, unwrap
+from prescreen.heads.find import known_heads, row_with
+from prescreen.heads.layers import Head, layers_of
 from prescreen.heads.predicting import predicting
 from prescreen.heads.preserve import preserve
 from prescreen.heads.roles import Role, Row, require_rows, row_of
 from prescreen.heads.subject import (
     Subject,
     behind,
-    layer,
     logits_in,
     named,
     require_executed,
     seen,
 )
+from prescreen.heads.wrappers import unwrap
 from prescreen.predictions import Link
 from prescreen.trees import tensors_in
 

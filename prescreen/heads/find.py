@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import get_args
 
-from torch import Tensor, nn
+from torch import nn
 
+from prescreen.heads.layers import Head, is_layer, layers_of
 from prescreen.heads.roles import Role, Row, row_of
-from prescreen.heads.wrappers import require_whole
-from prescreen.heads.wrappers import unwrap as unwrap
-
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+from prescreen.heads.wrappers import require_whole, unwrap
 
 # Where most models of a library keep their heads; the others are in roles.py. The first row that leads
 # to a layer is used; the names in a row belong together.
@@ -34,34 +30,6 @@ TORCHVISION = (
     ("heads",),
     ("head",),
 )
-
-
-@dataclass(frozen=True)
-class Head:
-    """A linear layer or convolution whose output is the model's prediction.
-
-    Args:
-        name: its path in the unwrapped model.
-        module: the layer.
-
-    Raises:
-        ValueError: the module is not a linear map of its input, or is a grouped convolution.
-    """
-
-    name: str
-    module: nn.Module
-
-    def __post_init__(self) -> None:
-        if not is_layer(self.module):
-            raise ValueError(
-                f"`head` must be a Linear, or a Conv or ConvTranspose of 1d, 2d or 3d, got {self.name!r}, "
-                f"which is {type(self.module).__name__}"
-            )
-        groups = getattr(self.module, "groups", 1)
-        if groups != 1:
-            raise ValueError(
-                f"`head` must be a convolution with groups=1, got {self.name!r} with groups={groups}"
-            )
 
 
 def find_heads(
@@ -176,26 +144,6 @@ FINDERS: tuple[Callable[[nn.Module], list[nn.Module]], ...] = (
     transformers_heads,
     torchvision_heads,
 )
-
-
-def layers_of(model: nn.Module) -> tuple[Head, ...]:
-    """All linear layers and ungrouped convolutions of a model, as registered."""
-    return tuple(
-        Head(name, module)
-        for name, module in model.named_modules()
-        if is_layer(module) and getattr(module, "groups", 1) == 1
-    )
-
-
-def is_layer(module: nn.Module) -> bool:
-    """Whether a module is nn.Linear, a convolution, also a transposed one, or looks like a Linear."""
-    if isinstance(module, (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)):
-        return True
-    sizes = [getattr(module, name, None) for name in ("out_features", "in_features")]
-    if None in sizes or unwrap(module) is not module:
-        return False
-    weight = getattr(module, "weight", None)
-    return isinstance(weight, Tensor) and list(weight.shape) == sizes
 
 
 def _named_by_user(model: nn.Module, head: str | nn.Module) -> Head:

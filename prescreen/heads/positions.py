@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from prescreen.heads.find import CONVOLUTIONS, TRANSPOSED
+from prescreen.heads.layers import CONVOLUTIONS, TRANSPOSED
 from prescreen.heads.transposed import output_size, windows
 
 

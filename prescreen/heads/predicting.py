@@ -10,7 +10,7 @@ from torch import Tensor
 
 from prescreen.captured import Capture
 from prescreen.heads.execute import Execution, Run
-from prescreen.heads.find import Head
+from prescreen.heads.layers import Head
 from prescreen.heads.parts import sum_of
 from prescreen.heads.positions import LinearMap, check_fit, draw, features_at
 from prescreen.heads.roles import Row

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from torch import nn
 
@@ -23,7 +23,7 @@ class Row:
     """The layers of one role, and how they make predictions.
 
     Args:
-        layers: their paths. Of a module that is no layer, its last one is meant; of a list, that of each.
+        layers: their paths. Of a module that is no layer the last one is meant, of a list that of each.
         outputs: how many outputs one prediction has, or the path of an attribute that says it. A layer
             of A times as many predicts for A anchors at each place. None if one prediction has all.
         summed: one prediction is the sum of all layers' outputs.
@@ -52,7 +52,11 @@ def _one(*layers: str, **options: bool) -> Row:
 
 def _of_last_decoder_layer(path: str) -> Row:
     """Lists have a layer for each decoder layer, and may have one more for the encoder's proposals."""
-    return Row((lambda model: f"{path}.{model.config.decoder_layers - 1}",), last=True)
+
+    def last(model: Any) -> str:
+        return f"{path}.{model.config.decoder_layers - 1}"
+
+    return Row((last,), last=True)
 
 
 _DETR = {"classes": _one("class_labels_classifier"), "boxes": _one("bbox_predictor")}

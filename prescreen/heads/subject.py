@@ -12,7 +12,7 @@ from torch.nn import functional
 from prescreen.captured import Capture, NonFiniteError, NotLinearError
 from prescreen.heads.execute import Execution, Run
 from prescreen.heads.explaining import explained, own
-from prescreen.heads.find import CONVOLUTIONS, TRANSPOSED, Head
+from prescreen.heads.layers import CONVOLUTIONS, TRANSPOSED, Head
 from prescreen.heads.masks import counted
 from prescreen.heads.positions import LinearMap, check_fit, draw, flatten_calls
 from prescreen.heads.tails import Tail, tails

@@ -24,7 +24,10 @@ def windows(
     Args:
         inputs: what entered.
         index: samples, and positions along each axis.
-        kernel_size, stride, padding, dilation: of the convolution.
+        kernel_size: of the convolution.
+        stride: likewise.
+        padding: likewise.
+        dilation: likewise.
     """
     sample, *places = index
     ones = (1,) * len(places)
