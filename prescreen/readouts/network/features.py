@@ -18,6 +18,9 @@ from prescreen.random_state import ONE_AT_A_TIME
 # How many outputs are held while the model runs: the features are among the last ones.
 _WINDOW = 32
 
+# The widest features whose covariance is computed as it is: 128 MiB in float64.
+_WIDE = 4096
+
 
 def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
     """−Σ_d s_d log s_d, with s_d the share of principal direction d in the variance of features.
@@ -48,7 +51,12 @@ def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
             )
     if features.device.type == "mps":
         features = features.cpu()  # Apple's GPUs have no float64
-    covariance = torch.atleast_2d(features.double().T.cov(correction=0))
+    features = features.double()
+    if features.shape[1] > max(_WIDE, len(features)):  # such as those of many anchors
+        centred = features - features.mean(0)
+        covariance = centred @ centred.T / len(features)  # of the same eigenvalues, but for zeros
+    else:
+        covariance = torch.atleast_2d(features.T.cov(correction=0))
     variances = torch.linalg.eigvalsh(covariance).clamp(min=0)
     shares = variances / variances.sum()
     return -torch.special.xlogy(shares, shares).sum().item()
