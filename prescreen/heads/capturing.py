@@ -150,7 +150,7 @@ def _read(
                 return {known[0].name: predicting(subject, run, known, row)}
             return {known[0].name: named(subject, run, known[0], logits)}
         if role is not None or logits is None or (apart and len(known) > 1):
-            row = row_of(root, role or "classes") or Row(())
+            row = row_of(root, role) or Row(())
             ran = _executed(run, known, link)
             if apart or len(ran) == 1 or not row.layers:
                 return {one.name: predicting(subject, run, [one], row) for one in ran}

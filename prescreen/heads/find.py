@@ -42,11 +42,11 @@ def find_heads(
 
     Args:
         model: any model, also wrapped by torch.compile or DataParallel.
-        head: the layer itself or its path. If None, heads are looked for where timm, transformers and
-            torchvision keep theirs; failing that, in a model that is not theirs, the linear layer or
+        head: the layer itself or its path. If None, heads are looked for where timm, transformers,
+            torchvision and diffusers keep theirs; failing that, in a model that is not theirs, the linear layer or
             convolution registered last is the head.
-        role: what the head predicts: ``"classes"``, ``"boxes"``, ``"masks"`` or ``"keypoints"``. If it
-            is given, only layers that are known by name are found.
+        role: what the head predicts: ``"classes"``, ``"boxes"``, ``"masks"``, ``"keypoints"`` or
+            ``"noise"``. If it is given, only layers that are known by name are found.
 
     Raises:
         ValueError: ``head`` is not such a layer of the model, or none is known.
@@ -55,7 +55,7 @@ def find_heads(
     if found:
         return found
     root = unwrap(model)
-    if type(root).__module__.partition(".")[0] in ("transformers", "torchvision"):
+    if type(root).__module__.partition(".")[0] in ("transformers", "torchvision", "diffusers"):
         raise _unknown(root, "")
     layers = layers_of(root)
     if not layers:
@@ -81,7 +81,7 @@ def known_heads(
         raise ValueError(f"`role` must be None where a head is named, got {role!r}")
     if head is not None:
         return (_named_by_user(root, head),)
-    row = row_of(root, role or "classes")
+    row = row_of(root, role)
     by_class = row and (lambda model: _layers_at(model, row.paths(model)))
     by_library = FINDERS if role in (None, "classes") else ()
     for find in (*([by_class] if by_class else []), *by_library):

@@ -1,4 +1,4 @@
-"""Roles: which layers of a known model predict classes, boxes, masks or keypoints."""
+"""Roles: which layers of a known model predict classes, boxes, masks, keypoints or noise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from torch import nn
 from prescreen.checks import require_one_of
 from prescreen.predictions import Link
 
-Role = Literal["classes", "boxes", "masks", "keypoints"]
+Role = Literal["classes", "boxes", "masks", "keypoints", "noise"]
+
+# Those that are read where no role is asked for, of which a model has at most one.
+MAIN: tuple[Role, ...] = ("classes", "noise")
 
 # Layers whose loss is a softmax over the positions of a sequence or map, by the end of their name.
 OVER_POSITIONS = ("qa_outputs", "kps_score_lowres")
@@ -113,13 +116,17 @@ ROWS: dict[str, Mapping[str, Row]] = {
     "transformers.Mask2FormerForUniversalSegmentation": {
         "classes": _one("class_predictor", last=True)
     },
+    # Also where they predict the image or the velocity.
+    "diffusers.UNet2DModel": {"noise": _one("conv_out")},
+    "diffusers.UNet2DConditionModel": {"noise": _one("conv_out")},
+    "diffusers.DiTTransformer2DModel": {"noise": _one("proj_out_2")},
     "transformers.UperNetForSemanticSegmentation": {"classes": _one("decode_head.classifier")},
     "transformers.DPTForSemanticSegmentation": {"classes": _one("head.head")},
 }
 
 
-def row_of(model: nn.Module, role: str) -> Row | None:
-    """How a model makes one kind of prediction; None if that is not known.
+def row_of(model: nn.Module, role: str | None) -> Row | None:
+    """How a model makes one kind of prediction, or its main one; None if that is not known.
 
     A model of your own may say it: ``head_roles = {"classes": "head.cls", "boxes": ("head.box", 4)}``,
     a path, or a path and the number of outputs of one prediction.
@@ -127,6 +134,8 @@ def row_of(model: nn.Module, role: str) -> Row | None:
     Raises:
         ValueError: an unknown role.
     """
+    if role is None:
+        return next(filter(None, (row_of(model, main) for main in MAIN)), None)
     require_one_of("role", role, get_args(Role))
     own = getattr(model, "head_roles", None)
     if isinstance(own, Mapping) and role in own:
