@@ -144,14 +144,12 @@ def _read(
     with preserve(root, batch_statistics=batch_statistics):
         run = execute(root, inputs, known or layers_of(root), None if known else WINDOW)
         logits = logits_in(run.output)
-        if head is not None:
-            row = row_with(root, known[0])
-            if row is not None and row.outputs is not None:
-                return {known[0].name: predicting(subject, run, known, row)}
+        row = (row_of(root, role) if head is None else row_with(root, known[0])) or Row(())
+        if head is not None and row.outputs is None:
             return {known[0].name: named(subject, run, known[0], logits)}
-        if role is not None or logits is None or (apart and len(known) > 1):
-            row = row_of(root, role) or Row(())
-            ran = _executed(run, known, link)
+        several = apart and len(known) > 1
+        if role is not None or logits is None or row.outputs is not None or several:
+            ran = require_executed(run, known) if head is not None else _executed(run, known, link)
             if apart or len(ran) == 1 or not row.layers:
                 return {one.name: predicting(subject, run, [one], row) for one in ran}
             return {ran[0].name: predicting(subject, run, ran, row)}

@@ -327,6 +327,15 @@ def test_a_model_that_says_where_its_heads_are():
         assert torch.allclose(taken[role].logits, torch.cat([one.flatten(0, 2) for one in made]))
 
 
+def test_anchors_are_told_apart_in_logits_that_a_model_returns():
+    model, images = nn.Sequential(nn.Conv2d(3, 2 * 5, 1)), torch.rand(2, 3, 4, 4)
+    model.head_roles = {"classes": ("0", 5)}
+    logits = flat(model(images).unflatten(1, (2, 5)).permute(0, 3, 4, 1, 2))
+    for named in ({}, {"head": "0"}, {"role": "classes"}):
+        assert torch.equal(capture(model, images, **named).logits, logits)
+    assert capture_heads(model, images)["0"].num_classes == 5
+
+
 def test_arguments():
     model = build("resnet")
     with pytest.raises(ValueError, match=r"^`role` must be one of classes, .*, got 'boxen'$"):
