@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from prescreen.captured import Capture
+from prescreen.checks import require
 from prescreen.heads.execute import Execution, Run
 from prescreen.heads.layers import Head
 from prescreen.heads.parts import sum_of
@@ -95,6 +96,10 @@ def _side_by_side(
     maps: dict[Head, LinearMap], width: int
 ) -> tuple[Tensor, Tensor | None, dict[Head, int]]:
     """The weight of all anchors of all layers, the mean bias, and where the block of a layer begins."""
+    for name, head in maps.items():
+        allowed = f"a layer with a multiple of {width} outputs, those of one prediction"
+        got = f"{name.name} with {len(head.weight)}"
+        require("head", allowed, got, len(head.weight) % width == 0)
     biases = [head.bias.reshape(-1, width) for head in maps.values() if head.bias is not None]
     mean = torch.cat(biases).mean(0) if len(biases) == len(maps) else None
     blocks, starts, start = [], {}, 0

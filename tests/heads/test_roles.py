@@ -336,6 +336,13 @@ def test_anchors_are_told_apart_in_logits_that_a_model_returns():
     assert capture_heads(model, images)["0"].num_classes == 5
 
 
+def test_a_width_that_does_not_fit():
+    model = nn.Sequential(nn.Conv2d(3, 10, 1))
+    model.head_roles = {"classes": ("0", 4)}
+    with pytest.raises(ValueError, match=r"^`head` must be .* multiple of 4 .*, got '0 with 10'$"):
+        capture(model, torch.rand(2, 3, 4, 4))
+
+
 def test_arguments():
     model = build("resnet")
     with pytest.raises(ValueError, match=r"^`role` must be one of classes, .*, got 'boxen'$"):
