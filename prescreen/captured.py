@@ -29,6 +29,9 @@ class Capture(Predictions):
         weight: the head's weight, shape (K, D).
         bias: the head's bias, shape (K,), or None.
         link: how logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``.
+        positions: which rows of the model's logits these are, shape (N,): numbers in the order of the
+            logits with the classes last, such as sample by sample and token by token. So what is known
+            of a position can be gathered. None if that is not told.
 
     Raises:
         ValueError: a shape, dtype, device or value that a linear head cannot have produced.
@@ -41,6 +44,7 @@ class Capture(Predictions):
     weight: Tensor
     bias: Tensor | None = None
     link: Link = "softmax"
+    positions: Tensor | None = None
 
     def __post_init__(self) -> None:
         check_link(self.link)
@@ -58,9 +62,23 @@ class Capture(Predictions):
     def at(self, rows: Tensor) -> Capture:
         """The same head on some of the samples, which need not be checked again."""
         part = object.__new__(Capture)
-        kept = {"weight": self.weight, "bias": self.bias, "link": self.link}
-        vars(part).update(kept, features=self.features[rows], logits=self.logits[rows])
+        at = self.positions
+        vars(part).update(
+            features=self.features[rows],
+            logits=self.logits[rows],
+            weight=self.weight,
+            bias=self.bias,
+            link=self.link,
+            positions=None if at is None else at[rows.to(at.device)],
+        )
         return part
+
+    def at_most(self, samples: int) -> Capture:
+        """The same head on no more than some number of samples, spread evenly; two at least."""
+        count = max(2, samples)
+        if self.num_samples <= count:
+            return self
+        return self.at(torch.arange(count, device=self.logits.device) * self.num_samples // count)
 
     @cached_property
     def feature_norms(self) -> Tensor:

@@ -17,6 +17,10 @@ Link = Literal["softmax", "sigmoid", "identity"]
 # The label of positions without a class, such as padding; torch's cross-entropy ignores it by default.
 IGNORED = -100
 
+# The keyword of inputs that marks the positions (B, L) whose predictions the loss uses, with 1 or True.
+# It says what is read; models are called without it.
+LOSS_MASK = "loss_mask"
+
 # The largest block of predictions, in elements (16 MiB in float32). Larger matrices are computed block
 # by block: a vocabulary of 100,000 classes then needs no second (N, K) matrix.
 BLOCK_ELEMENTS = 1 << 22
@@ -111,13 +115,13 @@ class Logits(Predictions):
 
 
 def model_logits(output: Any) -> Tensor:
-    """The logits in a model's output: the tensor itself, ``.logits``, or the first of several.
+    """The logits in a model's output: the tensor itself, those that are named, or the first of several.
 
     Training minimises the loss of these, and heads are looked for behind them.
 
     Args:
-        output: a tensor, an object with ``.logits``, a dict with ``"logits"``, or a tuple or list that
-            begins with a tensor.
+        output: a tensor, an object with ``.logits``, a dict with ``"logits"`` or, as segmentation models
+            have it, ``"out"``, or a tuple or list that begins with a tensor.
 
     Raises:
         ValueError: it is something else.
@@ -126,7 +130,7 @@ def model_logits(output: Any) -> Tensor:
         return output
     logits = getattr(output, "logits", None)
     if logits is None and isinstance(output, Mapping):
-        logits = output.get("logits")
+        logits = output.get("logits", output.get("out"))
     if logits is None and isinstance(output, tuple | list) and output:
         logits = output[0]
     if not isinstance(logits, Tensor):

@@ -19,12 +19,12 @@ from prescreen.panel import DEFAULT_PANEL, LONE_PANEL
 from prescreen.predictions import Link, Logits, check_link
 from prescreen.random_state import ONE_AT_A_TIME
 from prescreen.reading import Reading
-from prescreen.readouts import Network, Readouts, resolve_readouts
+from prescreen.readouts import Network, Readouts, require_defined, resolve_readouts
 from prescreen.readouts.network import structure
 from prescreen.readouts.others import of_one_model
 from prescreen.text import named_line
 from prescreen.trees import tensors_in
-from prescreen.views import Noisy, ViewChoice, default_view, view_of
+from prescreen.views import Moved, Noisy, ViewChoice, default_view, view_of
 
 OnDiverged = Literal["raise", "nan"]
 Look = Callable[[Mapping[str, Any]], None]
@@ -62,7 +62,7 @@ class Probe:
             ``"nan"`` for all readouts of the head.
 
     Raises:
-        ValueError: an unknown readout or view, or a readout that needs ``seen``.
+        ValueError: an unknown readout or view, or a readout that needs ``seen`` or another link.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class Probe:
         check_link(link)
         require_one_of("on_diverged", on_diverged, get_args(OnDiverged))
         self.readouts = of_one_model(resolve_readouts(readouts))
+        require_defined(self.readouts, link)
         self._of_network = [name for name, one in self.readouts.items() if one.of_network]
         needs = {need: name for name, one in self.readouts.items() for need in one.needs}
         if "seen" in needs and seen is None:
             raise ValueError(f"`seen` must be given for the readout {needs['seen']!r}, got None")
         chosen = view_of(inputs, view) if "view" in needs else None
-        self._has_chosen_view = chosen is not None
         if "view" in needs and chosen is None:
             chosen = default_view(inputs)
         self._inputs = {"head": inputs, "seen": seen, "view": chosen}
@@ -194,9 +194,9 @@ class Probe:
         return self._curves.ahead(step, values)
 
     def _view_beside(self, head: Capture | None) -> Any:
-        """The view; by default noise if predictions are dense, as a shift would move their pixels."""
+        """The view; noise if it would move the places of dense predictions, and not back."""
         view = self._inputs["view"]
-        if head is None or self._has_chosen_view or isinstance(view, Noisy):
+        if head is None or not isinstance(view, Moved) or view.back is not None:
             return view
         is_dense = head.num_samples > len(next(tensors_in(view)))
         return Noisy(self._inputs["head"]) if is_dense else view
@@ -205,9 +205,10 @@ class Probe:
         if isinstance(inputs, Noisy):
             with weight_noise(model):
                 return self._capture(model, inputs.inputs)
-        inputs, link = on_device_of(model, inputs), self._link
+        inputs, places = inputs if isinstance(inputs, Moved) else (inputs, None)
+        inputs, head, link = on_device_of(model, inputs), self._head, self._link
         batch = self._batch_statistics
-        return capture(model, inputs, head=self._head, link=link, batch_statistics=batch)
+        return capture(model, inputs, head=head, link=link, batch_statistics=batch, places=places)
 
     def _before(self, step: int, now: Capture) -> Logits | None:
         """Predictions at the nearest earlier step, None if there is none; remembers the present ones."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 from torch import Tensor
 
 from prescreen.checks import require_one_of
+from prescreen.tasks.images.views import Moved as Moved
 from prescreen.tasks.images.views import cropped, mirrored, shifted
 from prescreen.tasks.token_views import dropped_tokens
 from prescreen.trees import map_tensors, tensors_in
@@ -45,16 +46,18 @@ def default_view(inputs: Any) -> Any:
     return VIEWS["shift" if is_image else "noise"](inputs)
 
 
-def _of_images(change: Callable[[Tensor], Tensor]) -> Callable[[Any], Any]:
-    """A change of all images among inputs."""
+def _of_images(
+    change: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor] | None = None
+) -> Callable[[Any], Moved]:
+    """A change of all images among inputs, and of maps of predictions back to their places."""
 
-    def changed(inputs: Any) -> Any:
+    def changed(inputs: Any) -> Moved:
         if not any(map(_is_image, tensors_in(inputs))):
             got = ", ".join(f"{one.dtype} {tuple(one.shape)}" for one in tensors_in(inputs))
             raise ValueError(
                 f"`inputs` must hold images (N, C, H, W) for this view, got {got or 'no tensor'}"
             )
-        return map_tensors(inputs, lambda one: change(one) if _is_image(one) else one)
+        return Moved(map_tensors(inputs, lambda one: change(one) if _is_image(one) else one), back)
 
     return changed
 
@@ -65,7 +68,7 @@ def _is_image(tensor: Tensor) -> bool:
 
 VIEWS: dict[str, Callable[[Any], Any]] = {
     "shift": _of_images(shifted),
-    "mirror": _of_images(mirrored),
+    "mirror": _of_images(mirrored, mirrored),
     "crop": _of_images(cropped),
     "tokens": dropped_tokens,
     "noise": Noisy,

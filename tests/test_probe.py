@@ -10,6 +10,7 @@ from prescreen import READOUTS, Probe, Readout, read
 from prescreen.captured import NonFiniteError
 from prescreen.heads import capture
 from prescreen.heads.noise import weight_noise
+from prescreen.heads.positions import draw
 from prescreen.panel import CHECKPOINT_PANEL, DEFAULT_PANEL
 from prescreen.readouts import Network
 from prescreen.readouts.network import structure
@@ -219,6 +220,8 @@ SEEN_AS = {
     "noise by name": (network, INPUTS, "noise", None),
     "small images": (network, small(INPUTS), None, None),
     "predictions of every pixel": (dense_network, INPUTS, None, None),
+    "of every pixel, moved and not back": (dense_network, INPUTS, "shift", None),
+    "of every pixel, in their places": (dense_network, INPUTS, torch.neg, torch.neg),
     "a scalar beside": (Scaled, {"scale": torch.tensor(2.0), "x": INPUTS}, None, None),
     "tables": (lambda: nn.Linear(5, 3), torch.randn(20, 5), None, None),
 }
@@ -239,6 +242,46 @@ def test_there_is_always_a_view(build, inputs, view, expected):
 def read_agreement(model, inputs, view):
     probe = Probe(inputs, ["expected_agreement"], view=view)
     return probe.read(model, 1).values["expected_agreement"]
+
+
+class Upsampled(nn.Module):
+    """Logits that are a scaled head's results, so that they are followed, not seen."""
+
+    def __init__(self, stride):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.AvgPool2d(stride))
+        self.head = nn.Conv2d(5, 4, 1)
+
+    def forward(self, x):
+        return 2 * self.head(self.body(x))
+
+
+@pytest.mark.parametrize("most", [4096, 50])
+@pytest.mark.parametrize(("head", "scale"), [("head", 1), (None, 2)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_maps_of_mirrored_images_go_back_to_their_places(stride, head, scale, most):
+    torch.manual_seed(0)
+    model = Upsampled(stride)
+    own = capture(model, INPUTS, head=head, max_positions=most)
+    view = capture(
+        model, mirrored(INPUTS), head=head, max_positions=most, places=lambda maps: maps.flip(-1)
+    )
+    maps = scale * model.head(model.body(INPUTS)).detach()
+    there = scale * model.head(model.body(mirrored(INPUTS))).flip(-1).detach()
+    rows = draw(maps[:, 0].numel(), most)
+    torch.testing.assert_close(own.logits, maps.movedim(1, -1).flatten(0, 2)[rows])
+    torch.testing.assert_close(view.logits, there.movedim(1, -1).flatten(0, 2)[rows])
+
+
+def test_a_mirrored_view_of_maps_is_compared_place_by_place():
+    torch.manual_seed(0)
+    model = Upsampled(1)
+    p, q = (2 * model.head(model.body(x)).detach() for x in (INPUTS, mirrored(INPUTS)))
+    p, q = p.softmax(1), q.softmax(1).flip(-1)
+    assert read_agreement(model, INPUTS, "mirror") == pytest.approx((p * q).sum(1).mean().item())
+    # One label for each image has no places.
+    value = read_agreement(network(), INPUTS, "mirror")
+    assert value == pytest.approx(expected_agreement(network(), INPUTS, mirrored(INPUTS)))
 
 
 def test_a_view_costs_nothing_if_no_readout_needs_it():

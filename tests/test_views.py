@@ -11,23 +11,25 @@ IMAGES = torch.arange(2 * 3 * 16 * 32.0).reshape(2, 3, 16, 32)
 @pytest.mark.parametrize("name", ["shift", "mirror", "crop"])
 def test_images_change_and_keep_their_shape_wherever_they_are(name):
     kept = IMAGES.clone()
-    view = view_of(IMAGES, name)
+    view = view_of(IMAGES, name).inputs
     assert view.shape == IMAGES.shape
     assert view.dtype == IMAGES.dtype
     assert not torch.equal(view, IMAGES)
     assert torch.equal(IMAGES, kept)
     table = torch.ones(2, 5)
-    keywords = view_of({"pixels": IMAGES, "table": table}, name)
+    keywords = view_of({"pixels": IMAGES, "table": table}, name).inputs
     assert torch.equal(keywords["pixels"], view)
     assert keywords["table"] is table
 
 
 def test_what_each_view_of_images_is():
-    assert torch.equal(view_of(IMAGES, "shift")[..., 2:], IMAGES[..., :-2])
-    assert torch.equal(view_of(IMAGES, "mirror").flip(-1), IMAGES)
+    assert torch.equal(view_of(IMAGES, "shift").inputs[..., 2:], IMAGES[..., :-2])
+    view = view_of(IMAGES, "mirror")
+    assert torch.equal(view.inputs.flip(-1), IMAGES)
+    assert torch.equal(view.back(view.inputs), IMAGES)
     # The ramp of these images is linear in rows and columns: a crop keeps the centre, not the edges.
     ramp = torch.arange(32.0).expand(1, 1, 16, 32)
-    row = view_of(ramp, "crop")[0, 0, 5]
+    row = view_of(ramp, "crop").inputs[0, 0, 5]
     assert row.mean() == pytest.approx(ramp.mean().item())
     assert 1.5 < row[0] < 2.5
     assert torch.equal(row, row.sort().values)

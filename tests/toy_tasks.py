@@ -8,7 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from prescreen.tasks import ImageTask, MultilabelTask, RegressionTask, TokenTask
+from prescreen.tasks import (
+    ImageTask,
+    LanguageTask,
+    MultilabelTask,
+    RegressionTask,
+    SegmentationTask,
+    TokenTask,
+)
 
 ROWS, CLASSES = 160, 4
 
@@ -66,6 +73,32 @@ def masked_tokens(seed, name="tokens"):
     return tokens(seed, name, masked=True)
 
 
+def chain(seed, length=ROWS * 25):
+    """Tokens of which three in four are one more than the one before."""
+    steps = torch.randint(8, (length,), generator=randoms(seed))
+    return torch.where(steps < 6, 1, steps).cumsum(0) % CLASSES
+
+
+def language(seed, name="language"):
+    return LanguageTask(chain(seed), context=24, probe_size=32, name=name)
+
+
+def masked_language(seed, name="language"):
+    ids = chain(seed)[: ROWS * 24].view(ROWS, 24).clamp(max=CLASSES - 2)
+    mask = torch.ones_like(ids)
+    mask[:, 20:] = 0
+    return LanguageTask(ids, mask=mask, objective="masked", probe_size=32, name=name)
+
+
+def masks(seed, name="masks"):
+    """A class for each pixel: whether it and the mean of its neighbours are positive."""
+    pixels = torch.randn(ROWS, 1, 8, 8, generator=randoms(seed))
+    around = functional.avg_pool2d(pixels, 3, 1, 1)
+    labels = ((pixels > 0).long() + 2 * (around > 0))[:, 0]
+    labels[:, 0] = 255
+    return SegmentationTask(pixels, labels, probe_size=32, name=name)
+
+
 class Spots(NamedTuple):
     """Inputs (B, 8), and for each the numbers of all classes that it shows."""
 
@@ -111,6 +144,9 @@ TASKS = {
     "multilabel": multilabel,
     "tokens": tokens,
     "masked tokens": masked_tokens,
+    "language": language,
+    "masked language": masked_language,
+    "masks": masks,
     "spots": SpotTask,
 }
 
@@ -152,6 +188,18 @@ def perceptron(width, *, num_classes, in_features=64):
     return nn.Sequential(nn.Flatten(), first, nn.ReLU(), nn.Linear(width, num_classes))
 
 
+class Causal(Tagger):
+    """Sees a token and the one before."""
+
+    def forward(self, input_ids, attention_mask=None):
+        embedded = self.embed(input_ids).movedim(-1, 1)
+        return self.head(self.mix(functional.pad(embedded, (1, 0)))[..., :-1].movedim(1, -1).relu())
+
+
+def causal(width, *, vocab_size):
+    return Causal(width, vocab_size, vocab_size)
+
+
 def tagger(width, *, vocab_size, num_classes):
     return Tagger(width, vocab_size, num_classes)
 
@@ -160,8 +208,18 @@ def spotter(width, *, num_classes):
     return Spotter(width, num_classes)
 
 
+def pixelwise(width, *, num_classes, in_channels):
+    first = nn.Conv2d(in_channels, width, 3, padding=1)
+    return nn.Sequential(first, nn.ReLU(), nn.Conv2d(width, num_classes, 1))
+
+
 # Builders of networks of some width, by the name of their task.
-NETWORKS = {"tokens": tagger, "masked tokens": tagger, "spots": spotter}
+NETWORKS = {
+    **dict.fromkeys(("tokens", "masked tokens", "masked language"), tagger),
+    "language": causal,
+    "masks": pixelwise,
+    "spots": spotter,
+}
 
 
 def network(kind):

@@ -40,7 +40,7 @@ def row_of(name: str, samples: int, rounds: int) -> list[str]:
     size: dict[str, Any] = {"img_size": 32} if "vit" in name else {}
     model = timm.create_model(name, num_classes=10, **size)
     images = torch.randn(samples, 3, 32, 32)
-    shifted = VIEWS["shift"](images)
+    shifted = VIEWS["shift"](images).inputs
     joint = torch.cat([images, shifted])
     probes = {
         "without": Probe(images, READOUTS[:1]),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import typer
 
 DATA = typer.Option(
-    help="digits, a torchvision data set, an image or parquet folder, or an .npz file."
+    help="digits, a torchvision data set, an image or parquet folder, an .npz file, or KIND:PATH "
+    "(docs/tasks.md), such as text:PATH or masks:PATH."
 )
 HEAD = typer.Option(help="Dotted name of the head, if it is not found.")
 PROBE = typer.Option(
-    help="A folder of unlabelled images to read on.  [validation or test images, else held out]"
+    help="A folder of unlabelled images (or text) to read on.  [validation or test, else held out]"
 )
 JSON = typer.Option("--json", help="Print JSON.")
 

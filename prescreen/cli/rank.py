@@ -148,7 +148,8 @@ def _print(ranking: Ranking, as_json: bool, as_csv: bool) -> None:
 def _run_folder(space: str, data: str, settings: str) -> Path:
     """The folder of these settings; the same command finds its own journal."""
     digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
-    return Path("prescreen-runs") / f"{Path(space).stem}-{Path(data).stem}-{digest}"
+    of_data = Path(data).stem.replace(":", "-")  # of text:PATH; Windows has no such folders
+    return Path("prescreen-runs") / f"{Path(space).stem}-{of_data}-{digest}"
 
 
 @contextmanager

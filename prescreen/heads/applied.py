@@ -67,7 +67,7 @@ def _convolution(dimensions: int) -> Callable[..., Applied | None]:
     return form
 
 
-def _transposed_convolution(dimensions: int) -> Callable[..., Applied | None]:
+def _transposed(dimensions: int) -> Callable[..., Applied | None]:
     def form(
         is_data: IsData,
         input: Tensor,
@@ -81,10 +81,8 @@ def _transposed_convolution(dimensions: int) -> Callable[..., Applied | None]:
     ) -> Applied | None:
         if _any(is_data, weight, bias) or groups != 1:
             return None
-        stride, padding, dilation = (_each(one, dimensions) for one in (stride, padding, dilation))
-        effective, added = _plain(weight).transpose(0, 1), _plain(bias)
-        head = LinearMap(effective, added, stride, padding, dilation, transposed=True)
-        return Applied(input, head)
+        geometry = (_each(v, dimensions) for v in (stride, padding, output_padding, dilation))
+        return Applied(input, LinearMap.transposed(_plain(weight), _plain(bias), *geometry))
 
     return form
 
@@ -158,15 +156,8 @@ _FORMS: dict[Any, Callable[..., Applied | None]] = {
     **dict.fromkeys((torch.conv1d, functional.conv1d), _convolution(1)),
     **dict.fromkeys((torch.conv2d, functional.conv2d), _convolution(2)),
     **dict.fromkeys((torch.conv3d, functional.conv3d), _convolution(3)),
-    **dict.fromkeys(
-        (torch.conv_transpose1d, functional.conv_transpose1d), _transposed_convolution(1)
-    ),
-    **dict.fromkeys(
-        (torch.conv_transpose2d, functional.conv_transpose2d), _transposed_convolution(2)
-    ),
-    **dict.fromkeys(
-        (torch.conv_transpose3d, functional.conv_transpose3d), _transposed_convolution(3)
-    ),
+    **{getattr(torch, f"conv_transpose{n}d"): _transposed(n) for n in (1, 2, 3)},
+    **{getattr(functional, f"conv_transpose{n}d"): _transposed(n) for n in (1, 2, 3)},
     **dict.fromkeys((torch.matmul, Tensor.matmul, Tensor.__matmul__), _matmul),
     **dict.fromkeys((torch.mm, Tensor.mm, torch.mv, Tensor.mv), _matmul),
     **dict.fromkeys((torch.addmm, Tensor.addmm), _addmm),

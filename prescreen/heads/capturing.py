@@ -17,6 +17,7 @@ from prescreen.heads.predicting import predicting
 from prescreen.heads.preserve import preserve
 from prescreen.heads.roles import Role, Row, require_rows, row_of
 from prescreen.heads.subject import (
+    Places,
     Subject,
     behind,
     logits_in,
@@ -38,6 +39,7 @@ def capture(
     link: Link = "softmax",
     batch_statistics: bool = True,
     max_positions: int = 4096,
+    places: Places | None = None,
 ) -> Capture:
     """What enters and leaves the prediction head; the model stays as it was.
 
@@ -60,7 +62,11 @@ def capture(
         batch_statistics: normalise every BatchNorm with this batch's statistics instead of its
             running ones, which are useless until training is far along.
         max_positions: the most samples, tokens or pixels; of more, this many are drawn with a fixed
-            seed.
+            seed, spread evenly, and fewer of more than 16,384 classes: at most 2²⁶ logits are read.
+            ``positions`` of the capture says which.
+        places: brings maps (N, K, h, w) of predictions on these inputs to the places of other ones,
+            such as ``lambda maps: maps.flip(-1)`` for mirrored images; it may only rearrange them. Rows
+            are then those of the other inputs.
 
     Raises:
         ValueError: the model cannot take the inputs, its logits are not linear in features, or its
@@ -69,8 +75,8 @@ def capture(
     """
     if role is not None and head is None:
         options: Any = {"batch_statistics": batch_statistics, "max_positions": max_positions}
-        return capture_roles(model, inputs, {role: link}, **options)[role]
-    captures = _read(model, inputs, head, role, link, batch_statistics, max_positions)
+        return capture_roles(model, inputs, {role: link}, places=places, **options)[role]
+    captures = _read(model, inputs, head, role, link, batch_statistics, max_positions, places)
     if len(captures) > 1:
         raise _several(list(captures))
     return next(iter(captures.values()))
@@ -85,9 +91,11 @@ def capture_heads(
     link: Link = "softmax",
     batch_statistics: bool = True,
     max_positions: int = 4096,
+    places: Places | None = None,
 ) -> dict[str, Capture]:
     """Like ``capture``, but for every head separately, by its path in the unwrapped model."""
-    return _read(model, inputs, head, role, link, batch_statistics, max_positions, apart=True)
+    options = (head, role, link, batch_statistics, max_positions, places)
+    return _read(model, inputs, *options, apart=True)
 
 
 def capture_roles(
@@ -97,6 +105,7 @@ def capture_roles(
     *,
     batch_statistics: bool = True,
     max_positions: int = 4096,
+    places: Places | None = None,
 ) -> dict[Role, Capture]:
     """Like ``capture`` with a role, for several roles in one forward pass.
 
@@ -110,6 +119,7 @@ def capture_roles(
         links: how the logits of each role become predictions.
         batch_statistics: as for ``capture``.
         max_positions: as for ``capture``, of each role.
+        places: as for ``capture``.
 
     Raises:
         ValueError: a role is unknown, or the head of one is.
@@ -119,10 +129,11 @@ def capture_roles(
     _check_arguments(root, inputs, max_positions)
     with preserve(root, batch_statistics=batch_statistics):
         run = execute(root, inputs, dict.fromkeys(one for some in heads.values() for one in some))
-        return {
-            role: _of_role(Subject(root, inputs, link, max_positions), run, heads[role], role)
-            for role, link in links.items()
-        }
+        read = {}
+        for role, link in links.items():
+            subject = Subject(root, inputs, link, max_positions, places)
+            read[role] = _of_role(subject, run, heads[role], role)
+        return read
 
 
 def _read(
@@ -133,6 +144,7 @@ def _read(
     link: Link,
     batch_statistics: bool,
     max_positions: int,
+    places: Places | None,
     *,
     apart: bool = False,
 ) -> dict[str, Capture]:
@@ -140,10 +152,10 @@ def _read(
     known = known_heads(model, head, role)
     root = unwrap(model)
     _check_arguments(root, inputs, max_positions)
-    subject = Subject(root, inputs, link, max_positions)
+    subject = Subject(root, inputs, link, max_positions, places)
     with preserve(root, batch_statistics=batch_statistics):
         run = execute(root, inputs, known or layers_of(root), None if known else WINDOW)
-        logits = logits_in(run.output)
+        logits = _returned(run, known)
         row = (row_of(root, role) if head is None else row_with(root, known[0])) or Row(())
         if head is not None and row.outputs is None:
             return {known[0].name: named(subject, run, known[0], logits)}
@@ -163,7 +175,7 @@ def _of_role(subject: Subject, run: Run, heads: tuple[Head, ...], role: Role) ->
     """The head of a role; one that gives the model's logits, at the positions that reach them."""
     row = row_of(subject.model, role) or Row(())
     ran = _executed(run, heads, subject.link)
-    logits = logits_in(run.output) if role == "classes" else None
+    logits = _returned(run, heads) if role == "classes" else None
     if logits is None or row.outputs is not None or row.summed:
         return predicting(subject, run, ran, row)
     if len(heads) == 1:
@@ -173,6 +185,15 @@ def _of_role(subject: Subject, run: Run, heads: tuple[Head, ...], role: Role) ->
     if found is None:
         raise _unexplained(subject.model, heads)
     return found[1]
+
+
+def _returned(run: Run, known: tuple[Head, ...]) -> Tensor | None:
+    """The logits that are returned, unless they are the enlarged maps of a known head.
+
+    So are those of torchvision's segmentation models, the only ones that are called ``out``.
+    """
+    enlarged = known and isinstance(run.output, Mapping) and "logits" not in run.output
+    return None if enlarged else logits_in(run.output)
 
 
 def _executed(run: Run, known: tuple[Head, ...], link: Link) -> list[Head]:

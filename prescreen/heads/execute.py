@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from prescreen.heads.layers import Head
 from prescreen.heads.positions import Call
 from prescreen.heads.wrappers import unwrap
+from prescreen.predictions import LOSS_MASK
 from prescreen.text import first_line, message_of
 from prescreen.trees import map_tensors, tensors_in, to_device
 
@@ -120,7 +121,8 @@ def call(model: nn.Module, inputs: Any) -> Any:
     """
     args = () if isinstance(inputs, Mapping) else inputs
     args = (args,) if isinstance(args, Tensor) else args
-    kwargs = inputs if isinstance(inputs, Mapping) else {}
+    named = inputs.items() if isinstance(inputs, Mapping) else ()
+    kwargs = {name: value for name, value in named if name != LOSS_MASK}
     try:
         return model(*args, **kwargs)
     except _MODEL_ERRORS as error:

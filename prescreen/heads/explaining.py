@@ -46,7 +46,7 @@ def explained(
     if shifted and not _alike_but_for_rows(made, seen):
         return None
     try:
-        return Capture(joint.features, made, joint.weight, joint.bias, link)
+        return Capture(joint.features, made, joint.weight, joint.bias, link, rows)
     except NotLinearError:
         return None
 
@@ -57,7 +57,7 @@ def own(found: Sequence[Tail], rows: Tensor, count: int, link: Link) -> Capture 
     part = part_of(found, rows, (count, width), own=True)
     if part is None:
         return None
-    return Capture(part.features, part.results, part.weight, part.bias, link)
+    return Capture(part.features, part.results, part.weight, part.bias, link, rows)
 
 
 def _alike_but_for_rows(one: Tensor, other: Tensor) -> bool:

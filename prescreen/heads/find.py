@@ -44,7 +44,7 @@ def find_heads(
         model: any model, also wrapped by torch.compile or DataParallel.
         head: the layer itself or its path. If None, heads are looked for where timm, transformers,
             torchvision and diffusers keep theirs; failing that, in a model that is not theirs, the
-            linear layer or convolution registered last is the head.
+            linear layer or convolution (also a transposed one) registered last is the head.
         role: what the head predicts: ``"classes"``, ``"boxes"``, ``"masks"``, ``"keypoints"`` or
             ``"noise"``. If it is given, only layers that are known by name are found.
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from prescreen.heads.wrappers import unwrap
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def layers_of(model: nn.Module) -> tuple[Head, ...]:
 
 def is_layer(module: nn.Module) -> bool:
     """Whether a module is nn.Linear, a convolution, also a transposed one, or looks like a Linear."""
-    if isinstance(module, (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)):
+    if isinstance(module, (nn.Linear, *CONVOLUTIONS)):
         return True
     sizes = [getattr(module, name, None) for name in ("out_features", "in_features")]
     if None in sizes or unwrap(module) is not module:

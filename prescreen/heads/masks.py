@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prescreen.predictions import IGNORED
+from prescreen.predictions import IGNORED, LOSS_MASK
 
 # Keywords that mark tokens with 1 or True.
-_TOKENS = ("attention_mask", "mask")
+_TOKENS = ("attention_mask", "mask", LOSS_MASK)
 # Keywords that mark padding with True, as torch's layers have them.
 _PADDING = ("key_padding_mask", "src_key_padding_mask", "padding_mask")
 
@@ -60,7 +60,7 @@ def _masks(model: nn.Module, inputs: Mapping[str, Any]) -> list[tuple[str, Tenso
     for name, value in inputs.items():
         if not isinstance(value, Tensor) or value.ndim != 2:
             continue
-        if has_decoder and name not in ("decoder_attention_mask", "labels"):
+        if has_decoder and name not in ("decoder_attention_mask", "labels", LOSS_MASK):
             continue
         if name in _TOKENS or name == "decoder_attention_mask":
             found.append((name, value.cpu() > 0))

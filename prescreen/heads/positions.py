@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from prescreen.heads.layers import CONVOLUTIONS, TRANSPOSED
-from prescreen.heads.transposed import output_size, windows
+
+# The most logits that are read, N·K (256 MiB in float32): of 50,257 classes 1,335 positions.
+MOST_LOGITS = 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,31 +22,53 @@ class LinearMap:
     """What a linear layer or convolution computes, with its effective weight.
 
     Args:
-        weight: (K, D), or (K, C, ...) of a convolution, also of a transposed one.
+        weight: (K, D), or (K, C, ...) of a convolution.
         bias: (K,), or None.
-        stride, padding, dilation, padding_mode: of a convolution.
-        transposed: whether it is a transposed one.
+        stride, padding, dilation, padding_mode: of a convolution; padding may be pairs of what comes
+            before and after.
+        spacing: the step between inputs, which zeros fill, in each spatial dimension of a transposed
+            convolution; empty for none.
     """
 
     weight: Tensor
     bias: Tensor | None = None
     stride: Sequence[int] = ()
-    padding: str | Sequence[int] = ()
+    padding: str | Sequence[int] | Sequence[tuple[int, int]] = ()
     dilation: Sequence[int] = ()
     padding_mode: str = "zeros"
-    transposed: bool = False
+    spacing: Sequence[int] = ()
 
     @classmethod
     def of(cls, layer: Any) -> LinearMap:
         """That of a layer as its attributes say."""
         bias = getattr(layer, "bias", None)
         bias = bias.detach() if isinstance(bias, Tensor) else None
-        if not isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED)):
+        if not isinstance(layer, CONVOLUTIONS):
             return cls(layer.weight.detach(), bias)
-        transposed = isinstance(layer, TRANSPOSED)
-        weight = layer.weight.detach()
-        geometry = (layer.stride, layer.padding, layer.dilation, layer.padding_mode, transposed)
-        return cls(weight.transpose(0, 1) if transposed else weight, bias, *geometry)
+        geometry: Any
+        if isinstance(layer, TRANSPOSED):
+            geometry = (layer.stride, layer.padding, layer.output_padding, layer.dilation)
+            return cls.transposed(layer.weight.detach(), bias, *geometry)
+        geometry = (layer.stride, layer.padding, layer.dilation, layer.padding_mode)
+        return cls(layer.weight.detach(), bias, *geometry)
+
+    @classmethod
+    def transposed(
+        cls,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        output_padding: Sequence[int],
+        dilation: Sequence[int],
+    ) -> LinearMap:
+        """A transposed convolution, weight (C, K, ...): a convolution of inputs with zeros between."""
+        turned = weight.transpose(0, 1).flip([*range(2, weight.ndim)])
+        before = [
+            d * (k - 1) - p for d, k, p in zip(dilation, weight.shape[2:], padding, strict=True)
+        ]
+        sides = [(b, b + more) for b, more in zip(before, output_padding, strict=True)]
+        return cls(turned, bias, (1,) * len(sides), sides, dilation, spacing=tuple(stride))
 
     @property
     def kernel_size(self) -> tuple[int, ...]:
@@ -73,34 +97,30 @@ class Call(NamedTuple):
     outputs: Tensor
 
 
-def flatten_calls(
-    head: LinearMap, calls: Sequence[Call], max_positions: int, kept: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Features (N, D) and logits (N, K) at the positions of all calls of one layer.
+def flatten_calls(head: LinearMap, calls: Sequence[Call], drawn: Tensor) -> tuple[Tensor, Tensor]:
+    """Features (N, D) and logits (N, K) at some positions of all calls of one layer.
 
-    A position is a sample or token of a linear layer, or a pixel of a convolution. If there are more
-    than ``max_positions``, that many are drawn with a fixed seed, spread evenly over calls and samples.
-    They are drawn before anything is unfolded, as D is C·k·k for a k×k convolution.
+    A position is a sample or token of a linear layer, or a pixel of a convolution. They are drawn
+    before anything is unfolded, as D is C·k·k for a k×k convolution.
 
     Args:
         head: what the layer computes.
         calls: its executions.
-        max_positions: the most rows.
-        kept: numbers of the positions that count, in the order in which they are wanted; None for all.
+        drawn: numbers of the positions, in the order in which they are wanted.
     """
     outputs = [head.channels_last(call.outputs) for call in calls]
     sizes = [prod(output.shape[:-1]) for output in outputs]
-    drawn = draw(sum(sizes) if kept is None else len(kept), max_positions)
-    drawn = drawn if kept is None else kept.cpu()[drawn]
+    every = torch.equal(drawn, torch.arange(sum(sizes)))
     features, logits, start = [], [], 0
     for call, output, size in zip(calls, outputs, sizes, strict=True):
         check_fit(head, call)
         rows = drawn[(drawn >= start) & (drawn < start + size)] - start
         start += size
-        every = kept is None and len(rows) == size
-        at = rows.to(output.device)
-        logits.append(output.flatten(0, -2) if every else output[_unravel(at, output.shape[:-1])])
-        features.append(features_at(head, call.inputs, output.shape[:-1], None if every else at))
+        at = None if every else rows.to(output.device)
+        logits.append(
+            output.flatten(0, -2) if at is None else output[_unravel(at, output.shape[:-1])]
+        )
+        features.append(features_at(head, call.inputs, output.shape[:-1], at))
     if len(calls) == 1:
         return features[0], logits[0]
     return torch.cat(features), torch.cat(logits)
@@ -120,15 +140,21 @@ def features_at(
     inputs = head.with_sample_dimension(inputs)
     if head.kernel_size:
         rows = torch.arange(prod(shape), device=inputs.device) if rows is None else rows
-        index = _unravel(rows, shape)
-        if head.transposed:
-            return windows(inputs, index, *_geometry(head))
-        return _patches(head, inputs, index)
+        return _patches(head, inputs, _unravel(rows, shape))
     return inputs.flatten(0, -2) if rows is None else inputs[_unravel(rows, shape)]
 
 
-def draw(total: int, maximum: int) -> Tensor:
-    """At most ``maximum`` of ``total`` positions, in order: one at random from each equal part."""
+def draw(total: int, max_positions: int, classes: int = 1) -> Tensor:
+    """Numbers of the positions that are read of ``total``, in order: one from each equal part.
+
+    The draw from a part has a fixed seed.
+
+    Args:
+        total: how many there are.
+        max_positions: the most that are read; of many classes fewer are, but two.
+        classes: K; no more than ``MOST_LOGITS`` logits are read.
+    """
+    maximum = min(max_positions, max(2, MOST_LOGITS // classes))
     if total <= maximum:
         return torch.arange(total)
     edges = torch.arange(maximum + 1) * total // maximum
@@ -145,11 +171,6 @@ def _unravel(rows: Tensor, shape: Sequence[int]) -> tuple[Tensor, ...]:
     return tuple(index)
 
 
-def _geometry(layer: LinearMap) -> tuple[Sequence[int], ...]:
-    assert not isinstance(layer.padding, str)  # torch has no such transposed convolutions
-    return layer.kernel_size, layer.stride, layer.padding, layer.dilation
-
-
 def _patches(layer: LinearMap, inputs: Tensor, index: Sequence[Tensor]) -> Tensor:
     """The inputs of a convolution at some output positions, shape (len(index[0]), C·k·k)."""
     sample, *corners = index
@@ -164,6 +185,11 @@ def _patches(layer: LinearMap, inputs: Tensor, index: Sequence[Tensor]) -> Tenso
 
 
 def _padded(layer: LinearMap, inputs: Tensor) -> Tensor:
+    if any(step > 1 for step in layer.spacing):
+        spread = inputs.new_zeros(*inputs.shape[:2], *_spread(layer, inputs.shape[2:]))
+        places = [slice(None, None, step) for step in layer.spacing]
+        spread[(slice(None), slice(None), *places)] = inputs
+        inputs = spread
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     # functional.pad counts from the last dimension.
     amounts = [amount for sides in reversed(_padding(layer)) for amount in sides]
@@ -177,7 +203,14 @@ def _padding(layer: LinearMap) -> list[tuple[int, int]]:
     if layer.padding == "same":
         totals = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
         return [(total // 2, total - total // 2) for total in totals]
-    return [(int(amount), int(amount)) for amount in layer.padding]
+    pairs = (side if isinstance(side, tuple) else (side, side) for side in layer.padding)
+    return [(int(before), int(after)) for before, after in pairs]
+
+
+def _spread(layer: LinearMap, size: Sequence[int]) -> list[int]:
+    """The size of inputs with zeros between them."""
+    steps = layer.spacing or (1,) * len(size)
+    return [(length - 1) * step + 1 for length, step in zip(size, steps, strict=True)]
 
 
 def check_fit(head: LinearMap, call: Call) -> None:
@@ -189,10 +222,7 @@ def check_fit(head: LinearMap, call: Call) -> None:
     entered = tuple(head.with_sample_dimension(call.inputs).shape)
     left = tuple(head.with_sample_dimension(call.outputs).shape)
     classes = head.weight.shape[0]
-    if head.transposed:
-        sizes = output_size(left[2:], entered[2:], *_geometry(head))
-        expected: tuple[int, ...] = (entered[0], classes, *sizes)
-    elif head.kernel_size:
+    if head.kernel_size:
         expected = (entered[0], classes, *_output_size(head, entered[2:]))
     else:
         expected = (*entered[:-1], classes)
@@ -208,6 +238,6 @@ def _output_size(layer: LinearMap, size: Sequence[int]) -> list[int]:
     return [
         (length + before + after - extent) // stride + 1
         for length, (before, after), extent, stride in zip(
-            size, _padding(layer), reach, layer.stride, strict=True
+            _spread(layer, size), _padding(layer), reach, layer.stride, strict=True
         )
     ]

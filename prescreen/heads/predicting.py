@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 import torch
 from torch import Tensor
@@ -55,14 +54,15 @@ def _summed(subject: Subject, executions: Sequence[Execution]) -> Capture:
     shape = outputs[0].shape[:-1]
     features = []
     weight = torch.cat([head.flat_weight for head, _ in pairs], 1)
-    rows = _drawn(prod(shape), subject.max_positions, weight.shape[1]).to(weight.device)
+    drawn = _drawn(subject, subject.rows(shape), weight.shape)
+    rows = drawn.to(weight.device)
     bias: Tensor | None = None
     for head, call in pairs:
         check_fit(head, call)
         features.append(features_at(head, call.inputs, shape, rows))
         bias = sum_of(bias, head.bias)
     logits = torch.stack([output.flatten(0, -2)[rows] for output in outputs]).sum(0)
-    return Capture(torch.cat(features, 1), logits, weight, bias, subject.link)
+    return Capture(torch.cat(features, 1), logits, weight, bias, subject.link, drawn)
 
 
 def _by_anchor(subject: Subject, executions: Sequence[Execution], width: int | None) -> Capture:
@@ -72,7 +72,7 @@ def _by_anchor(subject: Subject, executions: Sequence[Execution], width: int | N
     calls = [(maps[one.head], starts[one.head], one.unchanged()) for one in executions]
     outputs = [head.channels_last(call.outputs) for head, _, call in calls]
     sizes = [output.numel() // width for output in outputs]
-    drawn = _drawn(sum(sizes), subject.max_positions, weight.shape[1])
+    drawn = _drawn(subject, _anchors(subject, outputs, width), weight.shape)
     features = weight.new_zeros(len(drawn), weight.shape[1], dtype=calls[0][2].inputs.dtype)
     logits, first, filled = [], 0, 0
     for (head, start, call), output, size in zip(calls, outputs, sizes, strict=True):
@@ -89,7 +89,20 @@ def _by_anchor(subject: Subject, executions: Sequence[Execution], width: int | N
         block[at, anchor, -1] = 1
         filled += len(rows)
         logits.append(output.flatten(0, -2)[places].unflatten(1, (anchors, width))[at, anchor])
-    return Capture(features, torch.cat(logits), weight, bias, subject.link)
+    # Models put the anchors of several levels together in orders of their own.
+    positions = drawn if len(calls) == 1 else None
+    return Capture(features, torch.cat(logits), weight, bias, subject.link, positions)
+
+
+def _anchors(subject: Subject, outputs: Sequence[Tensor], width: int) -> Tensor:
+    """Numbers of the predictions that count: output by output, place by place, anchor by anchor."""
+    numbers, start = [], 0
+    for output in outputs:
+        anchors = output.shape[-1] // width
+        places = subject.rows(output.shape[:-1]).unsqueeze(1)
+        numbers.append((places * anchors + torch.arange(anchors)).flatten() + start)
+        start += output.numel() // width
+    return torch.cat(numbers)
 
 
 def _side_by_side(
@@ -115,5 +128,8 @@ def _side_by_side(
     return torch.cat(blocks, 1), mean, starts
 
 
-def _drawn(total: int, maximum: int, width: int) -> Tensor:
-    return draw(total, max(2, min(maximum, _MOST // width)))
+def _drawn(subject: Subject, rows: Tensor, shape: Sequence[int]) -> Tensor:
+    """Those of the rows that are read by a head whose weight is (K, D)."""
+    classes, width = shape
+    most = max(2, min(subject.max_positions, _MOST // width))
+    return rows[draw(len(rows), most, classes)]

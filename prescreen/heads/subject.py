@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch.nn import functional
 from prescreen.captured import Capture, NonFiniteError, NotLinearError
 from prescreen.heads.execute import Execution, Run
 from prescreen.heads.explaining import explained, own
-from prescreen.heads.layers import CONVOLUTIONS, TRANSPOSED, Head
+from prescreen.heads.layers import CONVOLUTIONS, Head
 from prescreen.heads.masks import counted
 from prescreen.heads.positions import LinearMap, check_fit, draw, flatten_calls
 from prescreen.heads.tails import Tail, tails
@@ -20,8 +21,10 @@ from prescreen.heads.tracing import Trace, Wanted, Whole, trace
 from prescreen.heads.views import class_views, rows_of_view
 from prescreen.predictions import Link, model_logits
 
-_CONVOLUTIONS = (*CONVOLUTIONS, *TRANSPOSED)
-_LAYERS = (nn.Linear, *_CONVOLUTIONS)
+_LAYERS = (nn.Linear, *CONVOLUTIONS)
+
+# A rearrangement of maps (N, K, h, w).
+Places: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class Subject(NamedTuple):
@@ -31,16 +34,27 @@ class Subject(NamedTuple):
     inputs: Any
     link: Link
     max_positions: int
+    places: Places | None = None
 
-    def rows(self, shape: Sequence[int], rows: Tensor | None = None) -> Tensor | None:
-        """Which of some rows count, by the masks in the inputs; None if all do.
+    def rows(self, shape: Sequence[int]) -> Tensor:
+        """Numbers of the rows that count, by the masks in the inputs, in the order of their places.
 
         Args:
             shape: that of the rows of the logits.
-            rows: their numbers where they come from; None if they are all, in order.
         """
-        keep = counted(self.model, self.inputs, shape)
-        return keep if rows is None else rows if keep is None else rows[keep]
+        keep = counted(self.model, self.inputs, shape) if len(shape) < 3 else self._places_of(shape)
+        return torch.arange(prod(shape)) if keep is None else keep
+
+    def read(self, rows: Tensor, classes: int) -> Tensor:
+        """Those of the rows that count that are read; they are drawn if there are too many."""
+        return rows[draw(len(rows), self.max_positions, classes)]
+
+    def _places_of(self, shape: Sequence[int]) -> Tensor | None:
+        """The rows of maps (N, h, w), in the order of the places that they are brought to."""
+        if self.places is None:
+            return None
+        numbers = torch.arange(prod(shape)).view(shape[0], 1, *shape[1:])
+        return self.places(numbers).flatten()
 
     def retraced(self, wanted: Wanted, head: Whole | None = None) -> Trace | None:
         """A traced run; None if the model cannot be followed."""
@@ -67,13 +81,15 @@ def seen(subject: Subject, run: Run, logits: Tensor) -> tuple[str, Capture] | No
         if view is None or not _is_plain(execution, effective):
             continue
         call = execution.unchanged()
-        rows, classes, lying = view
-        rows = subject.rows(lying.shape[:-1], rows)
-        features, made = flatten_calls(effective, [call], subject.max_positions, rows)
+        places, classes, lying = view
+        rows = subject.read(subject.rows(lying.shape[:-1]), len(effective.weight))
+        at = rows if places is None else places[rows]
+        features, made = flatten_calls(effective, [call], at)
         bias = None if effective.bias is None else effective.bias[classes]
         weight = effective.flat_weight[classes]
         try:
-            return head.name, Capture(features, made[:, classes], weight, bias, subject.link)
+            found = Capture(features, made[:, classes], weight, bias, subject.link, rows)
+            return head.name, found
         except NotLinearError:  # changed in place where torch does not count that
             return None
     return None
@@ -118,14 +134,11 @@ def layer(subject: Subject, run: Run, head: Head) -> Capture:
     shapes = [effective.channels_last(call.outputs).shape[:-1] for call in calls]
     kept, start = [], 0
     for shape in shapes:
-        rows = subject.rows(shape)
-        kept.append((torch.arange(shape.numel()) if rows is None else rows) + start)
+        kept.append(subject.rows(shape) + start)
         start += shape.numel()
-    rows = torch.cat(kept)
-    features, logits = flatten_calls(
-        effective, calls, subject.max_positions, None if len(rows) == start else rows
-    )
-    return Capture(features, logits, effective.flat_weight, effective.bias, subject.link)
+    rows = subject.read(torch.cat(kept), len(effective.weight))
+    features, logits = flatten_calls(effective, calls, rows)
+    return Capture(features, logits, effective.flat_weight, effective.bias, subject.link, rows)
 
 
 def require_executed(run: Run, heads: Sequence[Head]) -> list[Head]:
@@ -162,22 +175,26 @@ def _tails(made: Trace) -> list[tuple[Tensor, list[Tail]]]:
 
 def _wanted(subject: Subject, lying: Tensor) -> Tensor:
     """Numbers of the rows to read, no more than are allowed."""
-    rows = subject.rows(lying.shape[:-1])
-    rows = torch.arange(lying[..., 0].numel()) if rows is None else rows
-    return rows[draw(len(rows), subject.max_positions)]
+    return subject.read(subject.rows(lying.shape[:-1]), lying.shape[-1])
 
 
 def _is_plain(execution: Execution, effective: LinearMap) -> bool:
     """Whether a layer computes what its weight says, bit for bit, as an adapter would not."""
     layer = execution.head.module
     kind = next((kind for kind in _LAYERS if isinstance(layer, kind)), None)
-    if kind is not None and type(layer).forward is kind.forward and "forward" not in vars(layer):
+    # How far a transposed convolution reaches is up to its caller.
+    if (
+        kind is not None
+        and not effective.spacing
+        and type(layer).forward is kind.forward
+        and "forward" not in vars(layer)
+    ):
         return True
     return torch.equal(_applied(execution, effective, kind), execution.call.outputs)
 
 
 def _applied(execution: Execution, effective: LinearMap, kind: Any) -> Tensor:
-    if kind in _CONVOLUTIONS:
+    if kind in CONVOLUTIONS:
         made: Tensor = kind.forward(execution.head.module, execution.call.inputs)
         return made
     return functional.linear(execution.call.inputs, effective.weight, effective.bias)

@@ -7,6 +7,7 @@ The grid and its definitions are prescreen's own; references say what each one f
 """
 
 from prescreen.readouts.anchors import ANCHORS, labels, teacher
+from prescreen.readouts.defined import require_defined
 from prescreen.readouts.grid import compose
 from prescreen.readouts.network import Network
 from prescreen.readouts.normalizations import NORMALIZATIONS
@@ -28,6 +29,7 @@ __all__ = [
     "compose",
     "get_readout",
     "labels",
+    "require_defined",
     "resolve_readouts",
     "teacher",
 ]

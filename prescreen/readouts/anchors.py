@@ -110,14 +110,20 @@ def teacher(q: Tensor) -> Anchor:
     return anchor
 
 
+class UndefinedError(ValueError):
+    """A readout is not defined for a link, or for no link."""
+
+
 def require_link(part: str, capture: Capture, *allowed: str) -> None:
     """Refuse a capture whose link ``part`` is not defined for.
 
     Raises:
-        ValueError: the link is not one of ``allowed``.
+        UndefinedError: the link is not one of ``allowed``.
     """
     if capture.link not in allowed:
-        raise ValueError(f"`link` must be {' or '.join(allowed)} for {part}, got {capture.link!r}")
+        raise UndefinedError(
+            f"`link` must be {' or '.join(allowed)} for {part}, got {capture.link!r}"
+        )
 
 
 def _paired(name: str, capture: Capture, other: Predictions) -> Predictions:

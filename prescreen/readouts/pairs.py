@@ -25,9 +25,15 @@ def gap(capture: Capture, seen: Capture, *, readout: Readout) -> float:
 
 
 def agreement(capture: Capture, view: Capture) -> Tensor:
-    """Whether a sample's predicted class is the same in both views, 0 or 1; shape (N,)."""
+    """Whether a sample's predicted class is the same in both views; for sigmoid links of how many.
+
+    0 or 1, or the share of classes; shape (N,).
+    """
+    require_link("readout 'agreement'", capture, "softmax", "sigmoid")
     other = view_anchor(capture, view)
-    return (capture.logits.argmax(1) == other.logits.argmax(1)).double()
+    if capture.link == "softmax":
+        return (capture.logits.argmax(1) == other.logits.argmax(1)).double()
+    return ((capture.logits > 0) == (other.logits > 0)).double().mean(1)
 
 
 def expected_agreement(capture: Capture, view: Capture) -> Tensor:

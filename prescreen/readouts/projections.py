@@ -15,7 +15,7 @@ from torch.special import xlogy
 
 from prescreen.captured import Capture
 from prescreen.predictions import Predictions
-from prescreen.readouts.anchors import Target, require_link
+from prescreen.readouts.anchors import Target, UndefinedError, require_link
 from prescreen.readouts.mixtures import divergence_of_rows
 from prescreen.readouts.residuals import (
     centred,
@@ -56,7 +56,7 @@ def divergence(capture: Capture, target: Target) -> Tensor:
     if isinstance(target, Predictions):
         return torch.cat([_from_logits(capture, target, rows) for rows in capture.row_blocks()])
     if not target.is_floating_point():
-        raise ValueError(
+        raise UndefinedError(
             "the anchor of projection 'divergence' must be a distribution, got hard labels, from which "
             "it is infinite"
         )

@@ -24,6 +24,9 @@ from prescreen.readouts.curvature import (
 from prescreen.readouts.linear_algebra import gram, gram_singular_values, singular_values
 from prescreen.readouts.residuals import centred
 
+# Beyond these, `nuclear` and `cot` are of an even sample: they cost N·K·min(N, K) and N³.
+_NUCLEAR_PREDICTIONS, _COT_SAMPLES = 1 << 24, 1 << 12
+
 
 def entropy(capture: Capture) -> Tensor:
     """H(p_i), for sigmoid links summed over classes; shape (N,), in nats."""
@@ -82,9 +85,12 @@ def mde(capture: Capture) -> Tensor:
 def nuclear(capture: Capture) -> Tensor:
     """‖P‖_* / √(N·min(N, K)): confident and diverse predictions, in (0, 1].
 
+    If N·K is above 2²⁴, of as many samples as it takes to stay below, spread evenly.
+
     Reference: Deng et al. 2023, "Confidence and dispersity speak" (ICML).
     """
     require_link("readout 'nuclear'", capture, "softmax", "sigmoid")
+    capture = capture.at_most(_NUCLEAR_PREDICTIONS // capture.num_classes)
     smaller = min(capture.num_samples, capture.num_classes)
     total = gram_singular_values(_prediction_gram(capture)).sum()
     return total / (capture.num_samples * smaller) ** 0.5
@@ -126,13 +132,15 @@ def mano(capture: Capture) -> Tensor:
 def cot(capture: Capture) -> Tensor:
     """Optimal transport, cost ½‖e_k − p_i‖₁, from equally many labels per class to predictions.
 
-    Exact by assignment, O(N³). Each class gets N/K labels; the most predicted ones get the remainder.
+    Exact by assignment, O(N³), of at most 4,096 samples, spread evenly. Each class gets N/K labels; the
+    most predicted ones get the remainder.
 
     Reference: Lu et al. 2023, arXiv 2305.15640.
     """
     from scipy.optimize import linear_sum_assignment  # late: importing prescreen stays light
 
     require_link("readout 'cot'", capture, "softmax")
+    capture = capture.at_most(_COT_SAMPLES)
     n, k = capture.num_samples, capture.num_classes
     order = capture.mean_prediction.argsort(descending=True, stable=True)
     targets = torch.cat([order.repeat(n // k), order[: n % k]])

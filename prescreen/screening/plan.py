@@ -14,7 +14,7 @@ from prescreen.failures import CandidateFailed, failing_as
 from prescreen.heads.find import known_heads
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.random_state import forked
-from prescreen.readouts import Need, Readout, Readouts, resolve_readouts
+from prescreen.readouts import Need, Readout, Readouts, require_defined, resolve_readouts
 from prescreen.screening.deadline import Deadline
 from prescreen.screening.surroundings import Surroundings
 from prescreen.spaces.candidate import Candidate
@@ -62,6 +62,7 @@ class Plan:
         check_trains(check_task(self.task))
         require_kind("training", self.training, Training)
         object.__setattr__(self, "table", resolve_readouts(self.readouts))
+        require_defined(self.table, self.task.link)
         self._check_compared()
         require_at_least("readings", self.readings, 1)
         for name in ("timeout", "memory"):

@@ -59,8 +59,8 @@ def screen(
 
     Raises:
         CandidateFailed: from the iterator, if the candidate cannot be built or run, runs out of
-            memory, diverges, or at the end predicts one class for the whole probe batch. Earlier
-            readings stay valid.
+            memory, diverges, or at the end predicts one class for the whole probe batch (unless the
+            task says otherwise: ``collapses``). Earlier readings stay valid.
         ValueError: an argument is not allowed.
     """
     made = Training() if training is None else training
@@ -174,7 +174,7 @@ class Screening:
             losses.clear()
         if predicted is None:  # resumed after the last reading
             _, predicted = self._read(model, training.steps)
-        if not math.isnan(predicted):
+        if not math.isnan(predicted) and getattr(plan.task, "collapses", True):
             reason = f"predicts class {predicted:.0f} for the whole probe batch"
             raise CandidateFailed("collapsed", reason)
 

@@ -1,10 +1,21 @@
 """Tasks: the data of brief training, and the fixed unlabelled probe that candidates are read on."""
 
 from prescreen.tasks.base import Task
-from prescreen.tasks.images.named import load_task
 from prescreen.tasks.images.task import ImageTask
+from prescreen.tasks.language import LanguageTask
+from prescreen.tasks.load import load_task
 from prescreen.tasks.multilabel import MultilabelTask
 from prescreen.tasks.regression import RegressionTask
+from prescreen.tasks.segmentation import SegmentationTask
 from prescreen.tasks.tokens import TokenTask
 
-__all__ = ["ImageTask", "MultilabelTask", "RegressionTask", "Task", "TokenTask", "load_task"]
+__all__ = [
+    "ImageTask",
+    "LanguageTask",
+    "MultilabelTask",
+    "RegressionTask",
+    "SegmentationTask",
+    "Task",
+    "TokenTask",
+    "load_task",
+]

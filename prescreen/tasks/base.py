@@ -16,6 +16,9 @@ class Task(Protocol):
 
     A task is sent to worker processes, so it must be picklable. A batch may be any tree of tensors
     (see ``prescreen.trees``): only the task itself looks into it.
+
+    A task may have ``collapses``: False if a model of a softmax link that predicts one class for the
+    whole probe has not failed, as where one class is nearly everywhere. By default it has.
     """
 
     @property

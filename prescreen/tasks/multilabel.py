@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from prescreen.predictions import Link, model_logits
+from prescreen.tasks.tables import open_table
 from prescreen.tasks.tensors import Inputs, TensorData, as_floats, input_sizes
 
 
@@ -56,6 +58,32 @@ class MultilabelTask:
         self._data = TensorData.split(inputs, targets, probe, probe_size, seed)
         self.probe = self._data.probe
         self.sizes = {"num_classes": targets.shape[1], **input_sizes(inputs)}
+
+    @classmethod
+    def from_file(
+        cls,
+        data: str | Path,
+        *,
+        probe_size: int = 256,
+        seed: int = 0,
+        image_size: int | None = None,
+        name: str | None = None,
+    ) -> MultilabelTask:
+        """The task of a CSV, TSV or parquet file or an .npz archive; inputs are standardised.
+
+        Args:
+            data: the path, and behind ``#`` which columns are labels (docs/tasks.md).
+            probe_size: N, rows that are held out as the probe.
+            seed: of the draw of the probe.
+            image_size: of images, in pixels; by default that of the first one.
+            name: the task's name; by default the path.
+
+        Raises:
+            ValueError: the file cannot be read, is not of numbers, or has other labels than 0 and 1.
+        """
+        inputs, targets, _ = open_table(data, image_size)
+        name = str(data) if name is None else name
+        return cls(inputs, targets, probe_size=probe_size, seed=seed, name=name)
 
     @cached_property
     def fingerprint(self) -> str:

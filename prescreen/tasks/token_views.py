@@ -39,11 +39,12 @@ def dropped_tokens(inputs: Any) -> Any:
         counts = mask.cpu() != 0
     else:
         counts = ~torch.isin(ids.cpu(), _padding(ids.cpu()))
-    view = _replaced(ids, counts)
+    view = replaced(ids, counts)
     return {**inputs, "input_ids": view} if is_keywords else view
 
 
-def _replaced(ids: Tensor, counts: Tensor) -> Tensor:
+def replaced(ids: Tensor, counts: Tensor) -> Tensor:
+    """Ids (N, L) of which 15 % of those that count are replaced by others of these."""
     generator = Generator().manual_seed(0)
     chosen = (torch.rand(ids.shape, generator=generator) < _SHARE) & counts
     tokens = ids.cpu()[counts]

@@ -213,3 +213,16 @@ def test_a_mask_of_another_length():
             capture(model, inputs, head=head)
     inputs["attention_mask"] = torch.ones_like(inputs["attention_mask"])
     assert len(capture(model, inputs).logits) == 12 * 8
+
+
+@pytest.mark.parametrize("keyword", ["attention_mask", "mask", "src_key_padding_mask"])
+def test_a_loss_mask_leaves_out_what_is_not_predicted_and_is_not_for_the_model(keyword):
+    model = Encoder(keyword).eval()
+    inputs = texts(7, keyword=keyword)
+    loss_mask = torch.zeros(len(LENGTHS), 7, dtype=torch.bool)
+    loss_mask[:, 1::3] = True
+    taken = capture(model, {**inputs, "loss_mask": loss_mask})
+    counts = (inputs[keyword] == (0 if "padding" in keyword else 1)) & loss_mask
+    assert torch.equal(taken.positions, counts.flatten().nonzero()[:, 0])
+    logits = model(**inputs).flatten(0, 1)[taken.positions]
+    torch.testing.assert_close(taken.logits, logits)

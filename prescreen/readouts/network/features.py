@@ -12,11 +12,15 @@ from torch import Tensor, nn
 
 from prescreen.heads.capturing import capture
 from prescreen.heads.masks import counted
+from prescreen.heads.positions import draw
 from prescreen.heads.wrappers import unwrap
 from prescreen.random_state import ONE_AT_A_TIME
 
 # How many outputs are held while the model runs: the features are among the last ones.
 _WINDOW = 32
+
+# Of more places than these, so many are drawn: their covariance is computed in float64.
+_MOST = 1 << 20
 
 # The widest features whose covariance is computed as it is: 128 MiB in float64.
 _WIDE = 4096
@@ -35,7 +39,8 @@ def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
     """
     root = unwrap(model)
     with ONE_AT_A_TIME, _outputs(root) as outputs:
-        features = capture(model, inputs, head=head).features
+        # Features are the same for every link, and a head of one class has no softmax.
+        features = capture(model, inputs, head=head, link="identity").features
     width, most = features.shape[1], features.numel()
     for output in outputs:
         if width in output.shape[1:] and output.numel() >= most and _varies(output):
@@ -51,6 +56,8 @@ def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
             )
     if features.device.type == "mps":
         features = features.cpu()  # Apple's GPUs have no float64
+    if len(features) > _MOST:
+        features = features[draw(len(features), _MOST).to(features.device)]
     features = features.double()
     if features.shape[1] > max(_WIDE, len(features)):  # such as those of many anchors
         centred = features - features.mean(0)

@@ -28,7 +28,9 @@ def flops(model: nn.Module, inputs: Any, head: str | None = None) -> float:
         UndefinedMeasure: the network does not run where operations are counted.
     """
     root = unwrap(model)
-    with undefined_if_it_fails(), preserve(root), _countable(root):
+    # Which statistics normalise does not matter here, but a batch of one may be too few for its own.
+    own = preserve(root, batch_statistics=False)
+    with undefined_if_it_fails(), own, _countable(root):
         samples = len(next(tensors_in(inputs)))
         with FlopCounterMode(display=False) as counter:
             call(root, inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -16,8 +17,15 @@ from prescreen.tasks.images.walk import reason
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
-def decode(encoded: bytes | BinaryIO, origin: str) -> Tensor:
+def decode(
+    encoded: bytes | BinaryIO, origin: str, convert: Callable[[Any], Any] | None = None
+) -> Any:
     """An image file's content as (1, H, W) or (3, H, W); an error names its `origin`.
+
+    Args:
+        encoded: the file, or its bytes.
+        origin: where it is from.
+        convert: what a Pillow image becomes, by default such a tensor.
 
     Raises:
         ValueError: it is no such image, it is damaged, or it is too large.
@@ -25,7 +33,7 @@ def decode(encoded: bytes | BinaryIO, origin: str) -> Tensor:
     pillow = required("PIL.Image", "reading images")
     file = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
     try:
-        return from_pillow(pillow.open(file, formats=_FORMATS))
+        return (convert or from_pillow)(pillow.open(file, formats=_FORMATS))
     except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
         raise ValueError(
             f"`data` must hold images of a size that Pillow opens, got {origin}: {reason(error)}"

@@ -20,7 +20,7 @@ from prescreen.tasks.images.batches import DatasetBatches, LoaderBatches
 from prescreen.tasks.images.layouts import is_clearly_channels_last
 from prescreen.tasks.images.preparation import Preparation, Statistics
 from prescreen.tasks.images.probe_batch import check_probe, choose_probe, warn_of_shift
-from prescreen.tasks.images.views import shifted
+from prescreen.tasks.images.views import Moved, shifted_images
 from prescreen.tasks.rows import digest
 
 Augment = bool | Literal["crop"]
@@ -113,9 +113,9 @@ class ImageTask:
         inputs, targets = batch
         return self.criterion(model_logits(model(inputs)), targets)
 
-    def views(self, inputs: Tensor) -> Tensor | None:
+    def views(self, inputs: Tensor) -> Moved | None:
         """The images ``shifted`` to the right; None if they have a single column."""
-        return shifted(inputs) if inputs.shape[-1] > 1 else None
+        return shifted_images(inputs)
 
     @classmethod
     def from_dataset(

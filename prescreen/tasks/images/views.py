@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +14,22 @@ _SHIFT = 16
 
 # The margin that a crop leaves out on each side, as a fraction of the length.
 _MARGIN = 16
+
+
+class Moved(NamedTuple):
+    """Changed inputs in which what they show lies at other places.
+
+    That matters for dense predictions, such as a class for each pixel: they are compared place by place.
+
+    Args:
+        inputs: in the form of the original.
+        back: brings maps (N, K, h, w) of predictions, at any resolution, back to the places of the
+            original; it may only rearrange them. None if nothing does: dense predictions are then read
+            at the original inputs, with noise in the weights.
+    """
+
+    inputs: Any
+    back: Callable[[Tensor], Tensor] | None = None
 
 
 def shifted(images: Tensor) -> Tensor:
@@ -45,7 +62,12 @@ def cropped(images: Tensor) -> Tensor:
     return functional.interpolate(inner, (height, width), mode="bilinear", align_corners=False)
 
 
-def shifted_images(inputs: Any) -> Tensor | None:
+def shifted_images(inputs: Any) -> Moved | None:
     """Inputs ``shifted`` if they are images of at least two columns, else None."""
     is_wide = isinstance(inputs, Tensor) and inputs.ndim == 4 and inputs.shape[-1] > 1
-    return shifted(inputs) if is_wide else None
+    return Moved(shifted(inputs)) if is_wide else None
+
+
+def mirrored_and_back(inputs: Tensor) -> Moved:
+    """Images (N, C, H, W) ``mirrored``, whose maps of predictions are mirrored as well."""
+    return Moved(mirrored(inputs), mirrored)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,13 +31,18 @@ class Listing(NamedTuple):
 
 def list_images(folder: Path) -> Listing:
     """All images below a folder; hidden files and folders, and links to folders, are passed over."""
-    images, others = [], Counter[str]()
+    return list_files(folder, SUFFIXES)
+
+
+def list_files(folder: Path, endings: Sequence[str]) -> Listing:
+    """Like `list_images`, for files of other endings."""
+    found, others = [], Counter[str]()
     for path, ending in _walk(folder):
-        if ending in SUFFIXES:
-            images.append(path)
+        if ending in endings:
+            found.append(path)
         else:
             others[ending] += 1
-    return Listing(sorted(images), others)
+    return Listing(sorted(found), others)
 
 
 def holds_images(folder: Path) -> bool:

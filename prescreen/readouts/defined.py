@@ -1,0 +1,54 @@
+"""Defined: which readouts of the head a link has, found by trying them on a small head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+
+from prescreen.captured import Capture
+from prescreen.predictions import Link
+from prescreen.readouts.anchors import UndefinedError
+from prescreen.readouts.readout import Readout
+
+_OF_HEAD = {"head", "view", "before", "seen"}
+
+
+def require_defined(readouts: Mapping[str, Readout], link: Link) -> None:
+    """Refuse readouts of the head that are undefined for a link, before anything is trained.
+
+    Readouts whose functions are not from this package are not called.
+
+    Raises:
+        ValueError: there are some.
+    """
+    undefined = [name for name, one in readouts.items() if not _is_defined(one, link)]
+    if undefined:
+        names = ", ".join(undefined)
+        raise ValueError(f"`readouts` must be defined for {link} links, got {names}")
+
+
+def _is_defined(readout: Readout, link: Link) -> bool:
+    if not (set(readout.needs) <= _OF_HEAD and _is_ours(readout.function)):
+        return True
+    head = _head(link)
+    try:
+        readout(*(head for _ in readout.needs))
+    except UndefinedError:
+        return False
+    except ValueError:  # such as that of labels, which are not of these samples
+        return True
+    return True
+
+
+def _is_ours(function: Any) -> bool:
+    while isinstance(function, partial):
+        function = function.func
+    return str(getattr(function, "__module__", "")).startswith("prescreen.readouts.")
+
+
+def _head(link: Link) -> Capture:
+    features, weight = (torch.arange(float(3 * n)).view(n, 3).sin() for n in (6, 2))
+    return Capture(features, features @ weight.T, weight, None, link)

@@ -1,0 +1,163 @@
+"""Folders of images beside folders of masks of the same names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from prescreen.checks import require_at_least
+from prescreen.tasks.images import dataset as images
+from prescreen.tasks.images.folders import ImageFiles, say_left_out
+from prescreen.tasks.images.layouts import held_dtype
+from prescreen.tasks.images.probe_batch import choose_probe
+from prescreen.tasks.images.splits import probe_role, role
+from prescreen.tasks.images.unlabelled import open_images
+from prescreen.tasks.images.walk import list_images, shown, sub_folders
+from prescreen.tasks.masks.files import number_masks, read_masks
+
+# What the two folders are called, in any case; of several, the first counts.
+IMAGES = ("images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "x")
+MASKS = (
+    *("masks", "mask", "labels", "label", "annotations", "segmentationclass", "segmentation"),
+    *("segmentations", "groundtruth", "gt", "gtfine", "y"),
+)
+# What the names of masks may end in, beside those of their images.
+_ENDS = ("", "_mask", "_masks", "_label", "_labels", "_seg", "_segmentation", "_gt")
+
+
+class Pairs(NamedTuple):
+    """Training images, the file of the mask of each, and images for the probe if they are apart."""
+
+    images: ImageFiles
+    masks: list[str]
+    probe: ImageFiles | None
+
+
+class Masked(NamedTuple):
+    """Images (n, C, H, W) with masks (n, H, W), and probe images (N, C, H, W) of the same form.
+
+    ``apart`` says whether the probe is from other files, and not held out.
+    """
+
+    images: Tensor
+    masks: Tensor
+    num_classes: int | None
+    probe: Tensor
+    apart: bool
+
+
+def read_folder(
+    path: str | Path,
+    *,
+    instances: bool,
+    ignore_index: int | None,
+    num_classes: int | None,
+    probe: str | Path | None,
+    probe_size: int,
+    seed: int,
+    image_size: int | None,
+) -> Masked:
+    """Read a folder into memory; the arguments are those of ``SegmentationTask.from_folder``.
+
+    Raises:
+        ValueError: images or masks are not there, do not fit together or cannot be read.
+    """
+    require_at_least("probe_size", probe_size, 2)
+    if image_size is not None:
+        require_at_least("image_size", image_size, 1)
+    pairs = open_pairs(_folder("data", path))
+    held = pairs.probe if probe is None else open_images(_folder("probe", probe))
+    size = min(probe_size, max(2, len(pairs.masks) // 4) if held is None else len(held))
+    source, chosen, rows = choose_probe(pairs.images, held, size, Generator().manual_seed(seed))
+    layout = images.common_layout(pairs.images, rows, image_size)
+    taken = layout.channels * layout.height * layout.width * (len(rows) + len(chosen))
+    if taken * held_dtype(layout.dtype).itemsize > images.MEMORY_LIMIT:
+        raise ValueError(
+            f"`image_size` must be such that {len(rows)} images take at most 4 GiB, got "
+            f"{layout.height}×{layout.width} pixels"
+        )
+    pixels, unlabelled = (
+        torch.stack([images.read_image(of, row, layout) for row in wanted.tolist()])
+        for of, wanted in ((pairs.images, rows), (source, chosen))
+    )
+    files, paths = ([of[row] for row in rows.tolist()] for of in (pairs.masks, pairs.images.paths))
+    masks = read_masks(files, paths, (layout.height, layout.width), instances=instances)
+    return Masked(
+        pixels, *number_masks(masks, num_classes, ignore_index), unlabelled, held is not None
+    )
+
+
+def open_pairs(folder: Path) -> Pairs:
+    """Find the images and masks of training, and images for the probe.
+
+    Either may be split: ``train/images`` beside ``val/images``, or ``images/train`` beside
+    ``images/val``, by the usual names. What has no counterpart is logged in one line.
+
+    Raises:
+        ValueError: there are none.
+    """
+    splits = {role(sub.name): sub for sub in reversed(sub_folders(folder))}
+    root = splits.get("train", folder)
+    found = {kind: _called(root, names) for kind, names in (("images", IMAGES), ("masks", MASKS))}
+    at, masks = found["images"], found["masks"]
+    if at is None or masks is None:
+        there = ", ".join(sub.name for sub in sub_folders(root)[:6]) or "no folder"
+        raise ValueError(
+            f"`data` must hold a folder of images and one of masks, such as {IMAGES[0]} and "
+            f"{MASKS[0]}, got {there} in {shown(root)}"
+        )
+    held = None
+    if root is not folder:
+        other = splits.get(probe_role(splits))
+        held = None if other is None else _called(other, IMAGES) or other
+    else:
+        inner, of_masks = ({role(s.name): s for s in reversed(sub_folders(f))} for f in (at, masks))
+        if "train" in inner and "train" in of_masks:
+            held = inner.get(probe_role(inner))
+            at, masks = inner["train"], of_masks["train"]
+    paths, files = _paired(at, masks)
+    probe = None if held is None else ImageFiles([str(p) for p in list_images(held).images])
+    return Pairs(ImageFiles(paths), files, probe)
+
+
+def _paired(at: Path, masks: Path) -> tuple[list[str], list[str]]:
+    """The files of images that have a mask, and of their masks, in order."""
+    by_key = {_key(path, masks): path for path in reversed(list_images(masks).images)}
+    paths: list[str] = []
+    files: list[str] = []
+    for path in list_images(at).images:
+        keys = (_key(path, at) + end for end in _ENDS)
+        if (mask := next((by_key.pop(key) for key in keys if key in by_key), None)) is not None:
+            paths.append(str(path))
+            files.append(str(mask))
+    alone = len(list_images(at).images) - len(paths)
+    if len(paths) < 3:
+        raise ValueError(
+            f"`data` must have at least 3 images with a mask of the same name, got {len(paths)}, "
+            f"and {alone} without, in {shown(at)} and {shown(masks)}"
+        )
+    left_out = {"images without a mask": alone, "masks without an image": len(by_key)}
+    say_left_out(at, Counter(left_out))
+    return paths, files
+
+
+def _key(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+def _called(folder: Path, names: Sequence[str]) -> Path | None:
+    """The sub-folder of one of some names."""
+    there = {sub.name.casefold(): sub for sub in sub_folders(folder)}
+    return next((there[name] for name in names if name in there), None)
+
+
+def _folder(argument: str, path: str | Path) -> Path:
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise ValueError(f"`{argument}` must be a folder, got {shown(path)}")
+    return folder

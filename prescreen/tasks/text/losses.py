@@ -1,0 +1,48 @@
+"""Losses of language models: the cross-entropy of tokens, in training and on what is held out."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from prescreen.predictions import IGNORED, LOSS_MASK, model_logits
+from prescreen.tasks.text.sequences import Example
+from prescreen.trees import map_tensors, to_device
+
+# The most logits of one forward pass over a whole probe (512 MiB in float32).
+MOST_LOGITS = 1 << 27
+
+
+def token_losses(model: nn.Module, batch: Example, reduction: str = "mean") -> Tensor:
+    """Cross-entropy, in nats, of the tokens that are predicted: their mean, or their sum."""
+    inputs, targets = batch
+    if isinstance(inputs, dict):
+        output = model(**{name: one for name, one in inputs.items() if name != LOSS_MASK})
+    else:
+        output = model(inputs)
+    logits, flat = model_logits(output).flatten(0, 1), targets.flatten()
+    return functional.cross_entropy(logits, flat, ignore_index=IGNORED, reduction=reduction)
+
+
+def held_out_loss(
+    model: nn.Module, probe: Tensor | dict[str, Tensor], targets: Tensor, classes: int
+) -> float:
+    """Mean cross-entropy of the probe's targets (N, L), in eval mode; the model stays as it was."""
+    modes = {module: module.training for module in model.modules()}
+    weight = next(model.parameters(), torch.empty(0))
+    step = max(1, (MOST_LOGITS >> 3) // (targets.shape[1] * classes))
+    total = 0.0
+    try:
+        model.eval()
+        with torch.no_grad():
+            for start in range(0, len(targets), step):
+                part = slice(start, start + step)
+                batch = (map_tensors(probe, itemgetter(part)), targets[part])
+                total += token_losses(model, to_device(batch, weight.device), "sum").item()
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    return total / int((targets != IGNORED).sum())
