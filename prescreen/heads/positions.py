@@ -223,7 +223,7 @@ def check_fit(head: LinearMap, call: Call) -> None:
     left = tuple(head.with_sample_dimension(call.outputs).shape)
     classes = head.weight.shape[0]
     if head.kernel_size:
-        expected = (entered[0], classes, *_output_size(head, entered[2:]))
+        expected = (entered[0], classes, *output_size(head, entered[2:]))
     else:
         expected = (*entered[:-1], classes)
     if left != expected:
@@ -233,7 +233,8 @@ def check_fit(head: LinearMap, call: Call) -> None:
         )
 
 
-def _output_size(layer: LinearMap, size: Sequence[int]) -> list[int]:
+def output_size(layer: LinearMap, size: Sequence[int]) -> list[int]:
+    """The size of what a convolution makes of inputs of some size."""
     reach = [d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
     return [
         (length + before + after - extent) // stride + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
@@ -15,7 +16,7 @@ from prescreen.heads.execute import Execution, Run
 from prescreen.heads.explaining import explained, own
 from prescreen.heads.layers import CONVOLUTIONS, Head
 from prescreen.heads.masks import counted
-from prescreen.heads.positions import LinearMap, check_fit, draw, flatten_calls
+from prescreen.heads.positions import Call, LinearMap, check_fit, draw, flatten_calls, output_size
 from prescreen.heads.tails import Tail, tails
 from prescreen.heads.tracing import Trace, Wanted, Whole, trace
 from prescreen.heads.views import class_views, rows_of_view
@@ -204,6 +205,8 @@ def effective_map(execution: Execution) -> LinearMap:
     """What a layer computes; if its weight does not say, its answers to unit vectors do."""
     layer: nn.Module = execution.head.module
     stated = LinearMap.of(layer)
+    if stated.spacing:
+        return _reaching(stated, execution.call)
     if stated.kernel_size or _is_plain(execution, stated):
         return stated
     check_fit(stated, execution.call)
@@ -211,3 +214,13 @@ def effective_map(execution: Execution) -> LinearMap:
     units = torch.eye(inputs.shape[-1], dtype=inputs.dtype, device=inputs.device)
     constant = layer.forward(torch.zeros_like(units[:1]))
     return LinearMap((layer.forward(units) - constant).mT, constant[0])
+
+
+def _reaching(stated: LinearMap, call: Call) -> LinearMap:
+    """A transposed convolution that makes outputs of the size that its caller asked for."""
+    entered, left = (stated.with_sample_dimension(tensor).shape[2:] for tensor in call)
+    if len(entered) != len(left):
+        return stated
+    more = [asked - own for asked, own in zip(left, output_size(stated, entered), strict=True)]
+    sides: Any = zip(stated.padding, more, strict=True)
+    return replace(stated, padding=[(before, after + some) for (before, after), some in sides])

@@ -336,6 +336,56 @@ def test_anchors_are_told_apart_in_logits_that_a_model_returns():
     assert capture_heads(model, images)["0"].num_classes == 5
 
 
+class Anchored(nn.Module):
+    """Two anchors at each place, in a map that is an output beside others."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Conv2d(3, 2 * 7, 3, stride=4, padding=1)
+        self.head_roles = {"classes": ("head", 7)}
+
+    def forward(self, images):
+        return {"classes": self.head(images), "images": images}
+
+
+def in_places(name):
+    """A model with a role in one map, and how many predictions there are at a place."""
+    return (Anchored(), 2) if name == "anchors" else (build(name), 1)
+
+
+@pytest.mark.parametrize("name", ["fcn", "lraspp", "segformer", "anchors"])
+def test_positions_of_a_role(name):
+    (model, _), images = in_places(name), torch.rand(2, 3, 64, 64)
+    taken = capture(model, images, role="classes", max_positions=10_000, **READ)
+    assert torch.equal(taken.positions, torch.arange(len(taken.logits)))
+    few = capture(model, images, role="classes", max_positions=11, **READ)
+    assert len(few.positions) == 11
+    assert torch.equal(few.logits, taken.logits[few.positions])
+
+
+def test_positions_of_several_levels_are_not_told():
+    assert capture(build("retinanet"), LIST, role="classes").positions is None
+
+
+@pytest.mark.parametrize("most", [10_000, 11])
+@pytest.mark.parametrize("name", ["fcn", "lraspp", "segformer", "anchors"])
+def test_predictions_of_a_role_are_brought_to_their_places(name, most):
+    (model, anchors), images = in_places(name), torch.rand(2, 3, 64, 64)
+    options = {"role": "classes", "max_positions": most, **READ}
+    whole = capture(model, images, role="classes", max_positions=10_000, **READ).logits
+    side = round((len(whole) / 2 / anchors) ** 0.5)
+    mirrored = whole.unflatten(0, (2, side, side, anchors)).flip(2).flatten(0, 3)
+    plain = capture(model, images, **options)
+    taken = capture(model, images, places=lambda maps: maps.flip(-1), **options)
+    assert torch.equal(taken.logits, mirrored[plain.positions])
+
+
+@pytest.mark.parametrize("name", ["retinanet", "lraspp", "fcn"])
+def test_logits_of_a_role_are_bounded(monkeypatch, name):
+    monkeypatch.setattr("prescreen.heads.positions.MOST_LOGITS", 7 * 9)
+    assert len(capture(build(name), CASES[name].inputs, role="classes").logits) == 9
+
+
 def test_a_width_that_does_not_fit():
     model = nn.Sequential(nn.Conv2d(3, 10, 1))
     model.head_roles = {"classes": ("0", 4)}

@@ -119,18 +119,22 @@ def test_it_is_found_as_the_last_layer():
     )
 
 
-def test_one_whose_output_size_is_given_when_it_is_called():
+@pytest.mark.parametrize("size", [(11, 11), (12, 12), (12, 11)])
+@pytest.mark.parametrize("wrap", [lambda made: made, lambda made: {"out": made}])
+@pytest.mark.parametrize("head", [None, "up"])
+def test_one_whose_output_size_is_given_when_it_is_called(head, wrap, size):
     class Sized(nn.Module):
         def __init__(self):
             super().__init__()
             self.up = nn.ConvTranspose2d(2, 3, 3, 2, padding=1)
 
         def forward(self, x):
-            return self.up(x, output_size=(12, 12))
+            return wrap(self.up(x, output_size=size))
 
     model, inputs = Sized(), torch.randn(4, 2, 6, 6)
-    made = capture(model, inputs)
-    torch.testing.assert_close(made.logits, model(inputs).movedim(1, -1).flatten(0, 2))
+    made = capture(model, inputs, head=head)
+    logits = model.up(inputs, output_size=size).movedim(1, -1).flatten(0, 2)
+    torch.testing.assert_close(made.logits, logits)
 
 
 def test_groups_are_refused():
