@@ -49,19 +49,17 @@ def contradiction(population: Population, guard: Guard, step: int) -> str:
 def _worth(seen: Outlook, ends: Ends, guard: Guard) -> str:
     count = len(seen.completed)
     known = ends.scores[ends.trials.searchsorted(seen.trials[seen.completed])]
-    alone = dict.fromkeys(seen.slopes, "a reading") if len(seen.slopes) == 1 else {}
-    told = []
+    told, several = [], len(seen.readings) > 1
     for source, readings in seen.readings.items():
-        now, of = readings[seen.completed], "" if alone else f" of {source}"
+        now = readings[seen.completed]
         rho, sure = correlation(now, known), agreement(now, known)
-        told.append(f"ρ {rho:.2f}{of} ({sure:.2f} less a standard error)")
-    slopes = [
-        f"{slope:.2f} of {alone.get(one, one)}" for one, slope in seen.slopes.items() if slope
-    ]
+        of, short = f"of {source} " if several else "", "" if told else " less a standard error"
+        told.append(f"{of}{rho:.2f} ({sure:.2f}{short})")
+    slopes = " and ".join(f"{slope:.2f}" for slope in seen.slopes.values())
     if not guard.has_started(count):
         belief = f"too few, {guard.n_startup_trials} are needed"
     elif seen.contradicted:
         belief = "readings contradict how trials end, so none is pruned"
     else:
-        belief = f"an end is expected to follow {' and '.join(slopes)}"
-    return f"{count} completed trials, {', '.join(told)}; {belief}"
+        belief = f"an end is expected to follow {slopes} of {'them' if several else 'a reading'}"
+    return f"{count} completed trials, ρ {', '.join(told)}; {belief}"

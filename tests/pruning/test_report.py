@@ -45,3 +45,18 @@ def test_a_report_says_why_nothing_is_pruned(trials, belief):
     assert "\n" not in line
     assert contradiction(made, Guard(), 21) == ""
     assert contradiction(Population(PANEL), Guard(), 1) == ""
+
+
+def test_each_source_has_its_figures():
+    made = Population(PANEL)
+    for number in range(9):
+        made.read(
+            number, 4, {"head": float(number), "network": float(number * 5 % 9)}, f"a{number}"
+        )
+        made.complete(number, (float(number),))
+    seen = made.outlook(4)
+    line = report(made, Guard(), 0).splitlines()[-1]
+    assert line.startswith("  step 4: 9 completed trials, ρ of the score 0.")
+    assert " less a standard error), of head 1.00 (1.00); an end is" in line
+    slopes = " and ".join(f"{slope:.2f}" for slope in seen.slopes.values())
+    assert line.endswith(f" expected to follow {slopes} of them")
