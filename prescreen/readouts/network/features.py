@@ -39,8 +39,7 @@ def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
     """
     root = unwrap(model)
     with ONE_AT_A_TIME, _outputs(root) as outputs:
-        # Features are the same for every link, and a head of one class has no softmax.
-        features = capture(model, inputs, head=head, link="identity").features
+        features = _of_head(model, inputs, head)
     width, most = features.shape[1], features.numel()
     for output in outputs:
         if width in output.shape[1:] and output.numel() >= most and _varies(output):
@@ -72,6 +71,14 @@ def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
 def _varies(output: Tensor) -> bool:
     """Whether an output varies; that of a branch that is initialised to zero does not."""
     return bool(output.amax() > output.amin())
+
+
+def _of_head(model: nn.Module, inputs: Any, head: str | None) -> Tensor:
+    """They are the same for every link, but one class has no softmax, and log_softmax no other link."""
+    try:
+        return capture(model, inputs, head=head).features
+    except ValueError:
+        return capture(model, inputs, head=head, link="identity").features
 
 
 @contextmanager
