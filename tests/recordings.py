@@ -6,6 +6,7 @@ import numpy as np
 
 from prescreen.panel import Panel
 from prescreen.pruning import Population, decide
+from prescreen.pruning.rules import bounded
 from prescreen.readouts import resolve_readouts
 
 HEAD = ("confidence", "entropy")  # higher is better, lower is better
@@ -120,7 +121,8 @@ class Direct:
     """No host at all: a population and the decision."""
 
     def __init__(self, rule, guard, readouts):
-        self.rule, self.guard = rule, guard
+        # A host gives the bound of its guard to a rule that has one of its own.
+        self.rule, self.guard = bounded(rule, guard.max_false_prune, None), guard
         self.population = Population(Panel.of(resolve_readouts(readouts)))
 
     def begin(self, number):

@@ -50,5 +50,7 @@ def _is_ours(function: Any) -> bool:
 
 
 def _head(link: Link) -> Capture:
-    features, weight = (torch.arange(float(3 * n)).view(n, 3).sin() for n in (6, 2))
+    # Of a dtype of its own: a candidate in another thread may have changed the default.
+    numbers = (torch.arange(3 * n, dtype=torch.float64) for n in (6, 2))
+    features, weight = (some.view(-1, 3).sin() for some in numbers)
     return Capture(features, features @ weight.T, weight, None, link)

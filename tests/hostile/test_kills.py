@@ -65,7 +65,7 @@ def searched(folder):
         study.sampler = optuna.samplers.RandomSampler(seed=number)
         study.optimize(search, n_trials=1)
     return [
-        (trial.state, trial.params, trial.value, [dict(one.values) for one in trajectory(trial)])
+        (trial.state, trial.params, trial.value, repr([one.values for one in trajectory(trial)]))
         for trial in ended(study)
     ]
 

@@ -39,7 +39,7 @@ def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
     """
     root = unwrap(model)
     with ONE_AT_A_TIME, _outputs(root) as outputs:
-        features = _of_head(model, inputs, head)
+        features = _captured(model, inputs, head)
     width, most = features.shape[1], features.numel()
     for output in outputs:
         if width in output.shape[1:] and output.numel() >= most and _varies(output):
@@ -68,17 +68,17 @@ def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
     return -torch.special.xlogy(shares, shares).sum().item()
 
 
-def _varies(output: Tensor) -> bool:
-    """Whether an output varies; that of a branch that is initialised to zero does not."""
-    return bool(output.amax() > output.amin())
-
-
-def _of_head(model: nn.Module, inputs: Any, head: str | None) -> Tensor:
-    """They are the same for every link, but one class has no softmax, and log_softmax no other link."""
+def _captured(model: nn.Module, inputs: Any, head: str | None) -> Tensor:
+    """What enters the head. Behind one of several classes a log_softmax may stand; one has none."""
     try:
         return capture(model, inputs, head=head).features
     except ValueError:
         return capture(model, inputs, head=head, link="identity").features
+
+
+def _varies(output: Tensor) -> bool:
+    """Whether an output varies; that of a branch that is initialised to zero does not."""
+    return bool(output.amax() > output.amin())
 
 
 @contextmanager
