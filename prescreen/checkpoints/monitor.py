@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import nn
 
 from prescreen.checkpoints.readings import plain_step
-from prescreen.heads.find import unwrap
+from prescreen.heads.wrappers import unwrap
 from prescreen.panel import CHECKPOINT_PANEL
 from prescreen.predictions import Link
 from prescreen.probe import Probe

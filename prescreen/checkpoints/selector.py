@@ -15,7 +15,7 @@ from prescreen.checkpoints.readings import plain_reading, plain_step
 from prescreen.checkpoints.record import Record, read_record
 from prescreen.checkpoints.selection import Choice, Selection
 from prescreen.files import load_state, save_state
-from prescreen.heads.find import unwrap
+from prescreen.heads.wrappers import unwrap
 from prescreen.inert import require_inert
 from prescreen.panel import CHECKPOINT_PANEL, Panel
 from prescreen.reading import Reading

@@ -3,7 +3,7 @@
 find → preserve → execute → positions → capture
 """
 
-from prescreen.heads.capturing import capture, capture_heads
+from prescreen.heads.capturing import capture, capture_heads, capture_roles
 from prescreen.heads.find import find_heads
 
-__all__ = ["capture", "capture_heads", "find_heads"]
+__all__ = ["capture", "capture_heads", "capture_roles", "find_heads"]

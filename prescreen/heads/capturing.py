@@ -11,18 +11,21 @@ from torch.nn.parameter import is_lazy
 from prescreen.captured import Capture
 from prescreen.checks import require_at_least
 from prescreen.heads.execute import WINDOW, Run, execute
-from prescreen.heads.find import Head, known_heads, layers_of, unwrap
+from prescreen.heads.find import known_heads, row_with
+from prescreen.heads.layers import Head, layers_of
+from prescreen.heads.predicting import predicting
 from prescreen.heads.preserve import preserve
+from prescreen.heads.roles import Role, Row, require_rows, row_of
 from prescreen.heads.subject import (
     Places,
     Subject,
     behind,
-    layer,
     logits_in,
     named,
     require_executed,
     seen,
 )
+from prescreen.heads.wrappers import unwrap
 from prescreen.predictions import Link
 from prescreen.trees import tensors_in
 
@@ -32,6 +35,7 @@ def capture(
     inputs: Any,
     *,
     head: str | nn.Module | None = None,
+    role: Role | None = None,
     link: Link = "softmax",
     batch_statistics: bool = True,
     max_positions: int = 4096,
@@ -48,8 +52,12 @@ def capture(
     Args:
         model: any model whose logits are linear in some features. It may be wrapped, such as by
             torch.compile, DistributedDataParallel or an average; processes do not communicate.
-        inputs: a tensor, a tuple or list of positional arguments, or a dict of keyword arguments.
+        inputs: a tensor, a tuple or list of positional arguments, or a dict of keyword arguments; for
+            torchvision's detectors ``(images,)`` with a list of images.
         head: a layer or its path, to be read instead, at its own output.
+        role: what the head to read predicts, as in ``find_heads``. It is read at its own output: before
+            what the model does next, such as interpolation, a soft cap or the sigmoid of boxes. Heads
+            of several anchors have a row for each.
         link: how logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``.
         batch_statistics: normalise every BatchNorm with this batch's statistics instead of its
             running ones, which are useless until training is far along.
@@ -65,7 +73,10 @@ def capture(
             output does not say which they are.
         NonFiniteError: features, logits or weights are NaN or infinite.
     """
-    captures = _read(model, inputs, head, link, batch_statistics, max_positions, places)
+    if role is not None and head is None:
+        options: Any = {"batch_statistics": batch_statistics, "max_positions": max_positions}
+        return capture_roles(model, inputs, {role: link}, places=places, **options)[role]
+    captures = _read(model, inputs, head, role, link, batch_statistics, max_positions, places)
     if len(captures) > 1:
         raise _several(list(captures))
     return next(iter(captures.values()))
@@ -76,20 +87,60 @@ def capture_heads(
     inputs: Any,
     *,
     head: str | nn.Module | None = None,
+    role: Role | None = None,
     link: Link = "softmax",
     batch_statistics: bool = True,
     max_positions: int = 4096,
     places: Places | None = None,
 ) -> dict[str, Capture]:
     """Like ``capture``, but for every head separately, by its path in the unwrapped model."""
-    options = (head, link, batch_statistics, max_positions, places)
+    options = (head, role, link, batch_statistics, max_positions, places)
     return _read(model, inputs, *options, apart=True)
+
+
+def capture_roles(
+    model: nn.Module,
+    inputs: Any,
+    links: Mapping[Role, Link],
+    *,
+    batch_statistics: bool = True,
+    max_positions: int = 4096,
+    places: Places | None = None,
+) -> dict[Role, Capture]:
+    """Like ``capture`` with a role, for several roles in one forward pass.
+
+    ::
+
+        capture_roles(detector, (images,), {"classes": "sigmoid", "boxes": "identity"})
+
+    Args:
+        model: as for ``capture``.
+        inputs: as for ``capture``.
+        links: how the logits of each role become predictions.
+        batch_statistics: as for ``capture``.
+        max_positions: as for ``capture``, of each role.
+        places: as for ``capture``.
+
+    Raises:
+        ValueError: a role is unknown, or the head of one is.
+    """
+    heads = {role: known_heads(model, None, role) for role in links}
+    root = unwrap(model)
+    _check_arguments(root, inputs, max_positions)
+    with preserve(root, batch_statistics=batch_statistics):
+        run = execute(root, inputs, dict.fromkeys(one for some in heads.values() for one in some))
+        read = {}
+        for role, link in links.items():
+            subject = Subject(root, inputs, link, max_positions, places)
+            read[role] = _of_role(subject, run, heads[role], role)
+        return read
 
 
 def _read(
     model: nn.Module,
     inputs: Any,
     head: str | nn.Module | None,
+    role: Role | None,
     link: Link,
     batch_statistics: bool,
     max_positions: int,
@@ -98,33 +149,63 @@ def _read(
     apart: bool = False,
 ) -> dict[str, Capture]:
     """A capture by the name of its head; several, if they are wanted apart or give no logits."""
-    known = known_heads(model, head)
+    known = known_heads(model, head, role)
     root = unwrap(model)
     _check_arguments(root, inputs, max_positions)
     subject = Subject(root, inputs, link, max_positions, places)
     with preserve(root, batch_statistics=batch_statistics):
         run = execute(root, inputs, known or layers_of(root), None if known else WINDOW)
-        # The maps of torchvision's segmentation models are enlarged, what leaves their heads is not.
-        enlarged = known and isinstance(run.output, Mapping) and "logits" not in run.output
-        logits = None if enlarged else logits_in(run.output)
-        if head is not None:
+        logits = _returned(run, known)
+        row = (row_of(root, role) if head is None else row_with(root, known[0])) or Row(())
+        if head is not None and row.outputs is None:
             return {known[0].name: named(subject, run, known[0], logits)}
-        if logits is None or (apart and len(known) > 1):
-            return {one.name: layer(subject, run, one) for one in _executed(run, known)}
+        several = apart and len(known) > 1
+        if role is not None or logits is None or row.outputs is not None or several:
+            ran = require_executed(run, known) if head is not None else _executed(run, known, link)
+            if apart or len(ran) == 1 or not row.layers:
+                return {one.name: predicting(subject, run, [one], row) for one in ran}
+            return {ran[0].name: predicting(subject, run, ran, row)}
         found = seen(subject, run, logits) or behind(subject, logits)
         if found is None:
             raise _unexplained(root, known)
         return dict([found])
 
 
-def _executed(run: Run, known: tuple[Head, ...]) -> list[Head]:
+def _of_role(subject: Subject, run: Run, heads: tuple[Head, ...], role: Role) -> Capture:
+    """The head of a role; one that gives the model's logits, at the positions that reach them."""
+    row = row_of(subject.model, role) or Row(())
+    ran = _executed(run, heads, subject.link)
+    logits = _returned(run, heads) if role == "classes" else None
+    if logits is None or row.outputs is not None or row.summed:
+        return predicting(subject, run, ran, row)
+    if len(heads) == 1:
+        own = run._replace(executions=[one for one in run.executions if one.head == heads[0]])
+        return named(subject, own, heads[0], logits)
+    found = seen(subject, run, logits) or behind(subject, logits)
+    if found is None:
+        raise _unexplained(subject.model, heads)
+    return found[1]
+
+
+def _returned(run: Run, known: tuple[Head, ...]) -> Tensor | None:
+    """The logits that are returned, unless they are the enlarged maps of a known head.
+
+    So are those of torchvision's segmentation models, the only ones that are called ``out``.
+    """
+    enlarged = known and isinstance(run.output, Mapping) and "logits" not in run.output
+    return None if enlarged else logits_in(run.output)
+
+
+def _executed(run: Run, known: tuple[Head, ...], link: Link) -> list[Head]:
     if not known:
         got = type(run.output).__name__
         raise ValueError(
             "`head` must be named where a model returns no tensor, object or dict with logits, or tuple "
             f"that begins with a tensor, got None and {got}; name it with head='path.to.layer'"
         )
-    return require_executed(run, known)
+    ran = require_executed(run, known)
+    require_rows(ran[0].name, link)
+    return ran
 
 
 def _unexplained(model: nn.Module, known: tuple[Head, ...]) -> ValueError:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from prescreen.heads.find import Head
+from prescreen.heads.layers import Head
 from prescreen.heads.positions import Call
 from prescreen.heads.wrappers import unwrap
 from prescreen.predictions import LOSS_MASK

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import get_args
 
-from torch import Tensor, nn
+from torch import nn
 
-from prescreen.heads.wrappers import require_whole
-from prescreen.heads.wrappers import unwrap as unwrap
+from prescreen.heads.layers import Head, is_layer, layers_of
+from prescreen.heads.roles import Role, Row, row_of
+from prescreen.heads.wrappers import require_whole, unwrap
 
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
-
-# Where each library keeps its heads. The first row that leads to a layer is used; the names in a row
-# belong together.
+# Where most models of a library keep their heads; the others are in roles.py. The first row that leads
+# to a layer is used; the names in a row belong together.
 TRANSFORMERS = (
     ("cls_classifier", "distillation_classifier"),
     ("class_labels_classifier",),
@@ -27,10 +25,6 @@ TRANSFORMERS = (
     ("lm_head",),
 )
 TORCHVISION = (
-    ("roi_heads.box_predictor.cls_score",),
-    ("head.classification_head.cls_logits",),
-    ("head.classification_head.module_list",),
-    ("classifier.low_classifier", "classifier.high_classifier"),
     ("classifier",),
     ("fc",),
     ("heads",),
@@ -38,35 +32,9 @@ TORCHVISION = (
 )
 
 
-@dataclass(frozen=True)
-class Head:
-    """A linear layer or convolution whose output is the model's prediction.
-
-    Args:
-        name: its path in the unwrapped model.
-        module: the layer.
-
-    Raises:
-        ValueError: the module is not a linear map of its input, or is a grouped convolution.
-    """
-
-    name: str
-    module: nn.Module
-
-    def __post_init__(self) -> None:
-        if not is_layer(self.module):
-            raise ValueError(
-                f"`head` must be a Linear or Conv1d, 2d or 3d, got {self.name!r}, "
-                f"which is {type(self.module).__name__}"
-            )
-        groups = getattr(self.module, "groups", 1)
-        if groups != 1:
-            raise ValueError(
-                f"`head` must be a convolution with groups=1, got {self.name!r} with groups={groups}"
-            )
-
-
-def find_heads(model: nn.Module, head: str | nn.Module | None = None) -> tuple[Head, ...]:
+def find_heads(
+    model: nn.Module, head: str | nn.Module | None = None, *, role: Role | None = None
+) -> tuple[Head, ...]:
     """The layers that seem to turn features into predictions, several for a model with several heads.
 
     This is told from the model alone. ``capture`` runs it, and reads what gives the logits, whatever
@@ -74,17 +42,21 @@ def find_heads(model: nn.Module, head: str | nn.Module | None = None) -> tuple[H
 
     Args:
         model: any model, also wrapped by torch.compile or DataParallel.
-        head: the layer itself or its path. If None, heads are looked for where timm, transformers and
-            torchvision keep theirs; failing that, the linear layer or convolution (also a transposed
-            one) registered last is the head.
+        head: the layer itself or its path. If None, heads are looked for where timm, transformers,
+            torchvision and diffusers keep theirs; failing that, in a model that is not theirs, the
+            linear layer or convolution (also a transposed one) registered last is the head.
+        role: what the head predicts: ``"classes"``, ``"boxes"``, ``"masks"``, ``"keypoints"`` or
+            ``"noise"``. If it is given, only layers that are known by name are found.
 
     Raises:
-        ValueError: ``head`` is not such a layer of the model, or the model has none.
+        ValueError: ``head`` is not such a layer of the model, or none is known.
     """
-    found = known_heads(model, head)
+    found = known_heads(model, head, role)
     if found:
         return found
     root = unwrap(model)
+    if type(root).__module__.partition(".")[0] in ("transformers", "torchvision", "diffusers"):
+        raise _unknown(root, "")
     layers = layers_of(root)
     if not layers:
         raise ValueError(
@@ -93,20 +65,42 @@ def find_heads(model: nn.Module, head: str | nn.Module | None = None) -> tuple[H
     return layers[-1:]
 
 
-def known_heads(model: nn.Module, head: str | nn.Module | None = None) -> tuple[Head, ...]:
-    """The heads named by the user or by the model's library; empty if no name is known."""
+def known_heads(
+    model: nn.Module, head: str | nn.Module | None = None, role: Role | None = None
+) -> tuple[Head, ...]:
+    """The heads named by the user or by the model's library; empty if no name is known.
+
+    Raises:
+        ValueError: the named head is not one, or that of the role is not known.
+    """
     root = unwrap(model)
     if not isinstance(root, nn.Module):
         raise ValueError(f"`model` must be an nn.Module, got {type(root).__name__}")
     require_whole(root)
+    if head is not None and role is not None:
+        raise ValueError(f"`role` must be None where a head is named, got {role!r}")
     if head is not None:
         return (_named_by_user(root, head),)
-    for find in FINDERS:
+    row = row_of(root, role)
+    by_class = row and (lambda model: _layers_at(model, row.paths(model)))
+    by_library = FINDERS if role in (None, "classes") else ()
+    for find in (*([by_class] if by_class else []), *by_library):
         layers = {id(layer): layer for layer in find(root)}
         if layers:
             names = {id(module): name for name, module in root.named_modules()}
             return tuple(Head(names[key], layer) for key, layer in layers.items())
+    if role is not None:
+        raise _unknown(root, f" the role {role!r} of")
     return ()
+
+
+def row_with(model: nn.Module, head: Head) -> Row | None:
+    """The row of a model's roles that a head is in."""
+    for role in get_args(Role):
+        row = row_of(model, role)
+        if row and any(layer is head.module for layer in _layers_at(model, row.paths(model))):
+            return row
+    return None
 
 
 def timm_heads(model: nn.Module) -> list[nn.Module]:
@@ -152,26 +146,6 @@ FINDERS: tuple[Callable[[nn.Module], list[nn.Module]], ...] = (
 )
 
 
-def layers_of(model: nn.Module) -> tuple[Head, ...]:
-    """All linear layers and ungrouped convolutions of a model, as registered."""
-    return tuple(
-        Head(name, module)
-        for name, module in model.named_modules()
-        if is_layer(module) and getattr(module, "groups", 1) == 1
-    )
-
-
-def is_layer(module: nn.Module) -> bool:
-    """Whether a module is a linear map: nn.Linear, a convolution, or one that looks like a Linear."""
-    if isinstance(module, (nn.Linear, *CONVOLUTIONS)):
-        return True
-    sizes = [getattr(module, name, None) for name in ("out_features", "in_features")]
-    if None in sizes or unwrap(module) is not module:
-        return False
-    weight = getattr(module, "weight", None)
-    return isinstance(weight, Tensor) and list(weight.shape) == sizes
-
-
 def _named_by_user(model: nn.Module, head: str | nn.Module) -> Head:
     modules = dict(model.named_modules(remove_duplicate=False))
     if isinstance(head, nn.Module):
@@ -192,6 +166,13 @@ def _named_by_user(model: nn.Module, head: str | nn.Module) -> Head:
     raise ValueError(
         f"`head` must be the name of a Linear or Conv layer, got {head!r}, {problem}; "
         f"close to it: {', '.join(close) or 'none'}"
+    )
+
+
+def _unknown(model: nn.Module, what: str) -> ValueError:
+    return ValueError(
+        f"`head` must be named for{what} {type(model).__name__}, where none is known, got None; "
+        "name the layer with head='path.to.layer'"
     )
 
 

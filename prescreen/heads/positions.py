@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from prescreen.heads.find import CONVOLUTIONS, TRANSPOSED
+from prescreen.heads.layers import CONVOLUTIONS, TRANSPOSED
 
 # The most logits that are read, N·K (256 MiB in float32): of 50,257 classes 1,335 positions.
 MOST_LOGITS = 1 << 26
@@ -77,7 +77,7 @@ class LinearMap:
 
     @property
     def flat_weight(self) -> Tensor:
-        """The weight as (K, D): a view, not a copy."""
+        """The weight as (K, D): a view, not a copy, unless of a transposed convolution."""
         return self.weight.flatten(1)
 
     def with_sample_dimension(self, tensor: Tensor) -> Tensor:
@@ -175,21 +175,24 @@ def _patches(layer: LinearMap, inputs: Tensor, index: Sequence[Tensor]) -> Tenso
     """The inputs of a convolution at some output positions, shape (len(index[0]), C·k·k)."""
     sample, *corners = index
     ones = (1,) * len(corners)
-    window = []
+    pixels = (inputs if layer.spacing else _padded(layer, inputs)).movedim(1, -1)
+    window, empty = [], torch.zeros((), dtype=torch.bool, device=inputs.device)
     for axis, corner in enumerate(corners):
         offsets = torch.arange(layer.kernel_size[axis], device=corner.device) * layer.dilation[axis]
         corner = (corner * layer.stride[axis]).reshape(-1, *ones)
-        window.append(corner + offsets.reshape(-1, *ones[axis + 1 :]))
-    pixels = _padded(layer, inputs).movedim(1, -1)
-    return pixels[(sample.reshape(-1, *ones), *window)].movedim(-1, 1).flatten(1)
+        at = corner + offsets.reshape(-1, *ones[axis + 1 :])
+        if layer.spacing:  # all inputs with zeros between them would be larger than the outputs
+            at, size = at - _padding(layer)[axis][0], inputs.shape[2 + axis]
+            at, rest = at.div(layer.spacing[axis], rounding_mode="floor"), at % layer.spacing[axis]
+            empty = empty | (rest != 0) | (at < 0) | (at >= size)
+            at = at.clamp(0, size - 1)
+        window.append(at)
+    seen = pixels[(sample.reshape(-1, *ones), *window)]
+    seen = seen.masked_fill_(empty.unsqueeze(-1), 0) if layer.spacing else seen
+    return seen.movedim(-1, 1).flatten(1)
 
 
 def _padded(layer: LinearMap, inputs: Tensor) -> Tensor:
-    if any(step > 1 for step in layer.spacing):
-        spread = inputs.new_zeros(*inputs.shape[:2], *_spread(layer, inputs.shape[2:]))
-        places = [slice(None, None, step) for step in layer.spacing]
-        spread[(slice(None), slice(None), *places)] = inputs
-        inputs = spread
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     # functional.pad counts from the last dimension.
     amounts = [amount for sides in reversed(_padding(layer)) for amount in sides]
@@ -223,7 +226,7 @@ def check_fit(head: LinearMap, call: Call) -> None:
     left = tuple(head.with_sample_dimension(call.outputs).shape)
     classes = head.weight.shape[0]
     if head.kernel_size:
-        expected = (entered[0], classes, *_output_size(head, entered[2:]))
+        expected = (entered[0], classes, *output_size(head, entered[2:]))
     else:
         expected = (*entered[:-1], classes)
     if left != expected:
@@ -233,7 +236,8 @@ def check_fit(head: LinearMap, call: Call) -> None:
         )
 
 
-def _output_size(layer: LinearMap, size: Sequence[int]) -> list[int]:
+def output_size(layer: LinearMap, size: Sequence[int]) -> list[int]:
+    """The size of what a convolution makes of inputs of some size."""
     reach = [d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
     return [
         (length + before + after - extent) // stride + 1

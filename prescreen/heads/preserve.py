@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -102,7 +103,7 @@ def _same_tensors(model: nn.Module) -> Iterator[None]:
     # LeViT and related models cache what they compute in eval mode until they are trained again.
     own = [(m, key) for m in modules for key in vars(m).keys() - _OF_EVERY_MODULE]
     tables += [vars(m)[key] for m, key in own if isinstance(vars(m)[key], dict)]
-    entries = [(table, table.copy()) for table in tables]
+    entries = [(table, dict(table) if isinstance(table, dict) else {*table}) for table in tables]
     # Not only buffers: weight_norm keeps its latest weight as a plain attribute.
     plain = [(m, k, v) for m in modules for k, v in vars(m).items() if isinstance(v, Tensor)]
     written = [*model.buffers(), *_renormalized(modules)]
@@ -111,14 +112,26 @@ def _same_tensors(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         for table, saved in entries:
-            table.clear()
-            table.update(saved)
+            # Frozen mappings, such as configurations of diffusers, refuse changes, and need none.
+            if _differs(table, saved):
+                table.clear()
+                table.update(saved)
         for module, name, value in plain:
             vars(module)[name] = value
         # Writing back unchanged values would break a later backward pass.
         for tensor, copy in copies:
             if not torch.equal(tensor, copy):
                 tensor.copy_(copy)
+
+
+def _differs(table: Any, saved: Any) -> bool:
+    """Whether a table has other entries than were saved, or in another order."""
+    if not isinstance(table, dict):
+        return bool(table != saved)
+    pairs = zip(table.items(), saved.items(), strict=False)
+    return len(table) != len(saved) or any(
+        now[0] is not before[0] or now[1] is not before[1] for now, before in pairs
+    )
 
 
 def _renormalized(modules: list[nn.Module]) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
@@ -13,9 +14,9 @@ from torch.nn import functional
 from prescreen.captured import Capture, NonFiniteError, NotLinearError
 from prescreen.heads.execute import Execution, Run
 from prescreen.heads.explaining import explained, own
-from prescreen.heads.find import CONVOLUTIONS, Head
+from prescreen.heads.layers import CONVOLUTIONS, Head
 from prescreen.heads.masks import counted
-from prescreen.heads.positions import LinearMap, check_fit, draw, flatten_calls
+from prescreen.heads.positions import Call, LinearMap, check_fit, draw, flatten_calls, output_size
 from prescreen.heads.tails import Tail, tails
 from prescreen.heads.tracing import Trace, Wanted, Whole, trace
 from prescreen.heads.views import class_views, rows_of_view
@@ -118,7 +119,7 @@ def named(subject: Subject, run: Run, head: Head, logits: Tensor | None) -> Capt
         return layer(subject, run, head)
     if len(run.executions) == 1 and (direct := seen(subject, run, logits)):
         return direct[1]
-    made = subject.retraced(lambda _: False, (head.module, _effective(run.executions[-1])))
+    made = subject.retraced(lambda _: False, (head.module, effective_map(run.executions[-1])))
     for lying, found in [] if made is None else _tails(made):
         rows = _wanted(subject, lying)
         if (capture := own(found, rows, lying[..., 0].numel(), subject.link)) is not None:
@@ -130,7 +131,7 @@ def layer(subject: Subject, run: Run, head: Head) -> Capture:
     """A layer at all positions at which it ran and that count."""
     executions = [execution for execution in run.executions if execution.head == head]
     calls = [execution.unchanged() for execution in executions]
-    effective = _effective(executions[-1])
+    effective = effective_map(executions[-1])
     shapes = [effective.channels_last(call.outputs).shape[:-1] for call in calls]
     kept, start = [], 0
     for shape in shapes:
@@ -200,10 +201,12 @@ def _applied(execution: Execution, effective: LinearMap, kind: Any) -> Tensor:
     return functional.linear(execution.call.inputs, effective.weight, effective.bias)
 
 
-def _effective(execution: Execution) -> LinearMap:
+def effective_map(execution: Execution) -> LinearMap:
     """What a layer computes; if its weight does not say, its answers to unit vectors do."""
     layer: nn.Module = execution.head.module
     stated = LinearMap.of(layer)
+    if stated.spacing:
+        return _reaching(stated, execution.call)
     if stated.kernel_size or _is_plain(execution, stated):
         return stated
     check_fit(stated, execution.call)
@@ -211,3 +214,13 @@ def _effective(execution: Execution) -> LinearMap:
     units = torch.eye(inputs.shape[-1], dtype=inputs.dtype, device=inputs.device)
     constant = layer.forward(torch.zeros_like(units[:1]))
     return LinearMap((layer.forward(units) - constant).mT, constant[0])
+
+
+def _reaching(stated: LinearMap, call: Call) -> LinearMap:
+    """A transposed convolution that makes outputs of the size that its caller asked for."""
+    entered, left = (stated.with_sample_dimension(tensor).shape[2:] for tensor in call)
+    if len(entered) != len(left):
+        return stated
+    more = [asked - own for asked, own in zip(left, output_size(stated, entered), strict=True)]
+    sides: Any = zip(stated.padding, more, strict=True)
+    return replace(stated, padding=[(before, after + some) for (before, after), some in sides])

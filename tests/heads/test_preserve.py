@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -151,6 +152,38 @@ def test_inside():
         assert model[1].running_mean is None
     with preserve(model, batch_statistics=False):
         assert model[1].running_mean is not None
+
+
+class Frozen(OrderedDict):
+    """Refuses changes once it is made, as the configurations of diffusers do, but not `clear`."""
+
+    def __setitem__(self, key, value):
+        if getattr(self, "frozen", False):
+            raise TypeError("frozen")
+        super().__setitem__(key, value)
+
+    def __delitem__(self, key):
+        raise TypeError("frozen")
+
+    def update(self, *args, **kwargs):
+        raise TypeError("frozen")
+
+
+def test_frozen_mappings_are_as_they_were():
+    model, inputs = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2)), torch.randn(8, 3)
+    config = Frozen(size=3, names=("a", "b"))
+    config.frozen = True
+    model.config = model[0].config = config
+    model.counts = {"a": 1, "b": 2}
+
+    def count(*_):
+        model.counts["c"] = model.counts.pop("a")
+
+    model.register_forward_hook(count)
+    capture(model, inputs)
+    assert model.config is config
+    assert list(config.items()) == [("size", 3), ("names", ("a", "b"))]
+    assert list(model.counts.items()) == [("a", 1), ("b", 2)]
 
 
 def test_a_pending_backward_pass_is_not_disturbed():

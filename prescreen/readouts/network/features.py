@@ -22,6 +22,9 @@ _WINDOW = 32
 # Of more places than these, so many are drawn: their covariance is computed in float64.
 _MOST = 1 << 20
 
+# The widest features whose covariance is computed as it is: 128 MiB in float64.
+_WIDE = 4096
+
 
 def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
     """−Σ_d s_d log s_d, with s_d the share of principal direction d in the variance of features.
@@ -54,7 +57,12 @@ def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
         features = features.cpu()  # Apple's GPUs have no float64
     if len(features) > _MOST:
         features = features[draw(len(features), _MOST).to(features.device)]
-    covariance = torch.atleast_2d(features.double().T.cov(correction=0))
+    features = features.double()
+    if features.shape[1] > max(_WIDE, len(features)):  # such as those of many anchors
+        centred = features - features.mean(0)
+        covariance = centred @ centred.T / len(features)  # of the same eigenvalues, but for zeros
+    else:
+        covariance = torch.atleast_2d(features.T.cov(correction=0))
     variances = torch.linalg.eigvalsh(covariance).clamp(min=0)
     shares = variances / variances.sum()
     return -torch.special.xlogy(shares, shares).sum().item()

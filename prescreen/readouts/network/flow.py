@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from prescreen.heads.execute import call
-from prescreen.heads.find import is_layer, unwrap
+from prescreen.heads.layers import is_layer
+from prescreen.heads.wrappers import unwrap
 from prescreen.random_state import undisturbed
 from prescreen.readouts.network.linear import Linearized, attend_evenly
 from prescreen.readouts.network.undefined import UndefinedMeasure, undefined_if_it_fails

@@ -12,8 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from prescreen.heads.execute import call
-from prescreen.heads.find import unwrap
 from prescreen.heads.preserve import preserve
+from prescreen.heads.wrappers import unwrap
 from prescreen.readouts.network.undefined import undefined_if_it_fails
 from prescreen.trees import tensors_in
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from prescreen.heads.find import unwrap
+from prescreen.heads.wrappers import unwrap
 
 # Settings that decide what a layer computes, apart from the shapes of its parameters. Others, such as
 # the rate of a dropout, belong to training.
