@@ -17,6 +17,7 @@ from optuna.trial import FixedTrial, TrialState
 from optuna_studies import FREE, INPUTS, constant, filled, judged, make_model, panel, patient
 from torch import nn
 
+from prescreen.integrations import budget as budgets
 from prescreen.integrations.optuna import (
     AllOf,
     AnyOf,
@@ -390,7 +391,8 @@ def test_a_metric_of_your_own_is_a_member_of_the_panel():
 
 
 @pytest.mark.parametrize("budget", [1.0, None])
-def test_a_reading_at_step_0_prunes_architectures_before_they_are_trained(budget):
+def test_a_reading_at_step_0_prunes_architectures_before_they_are_trained(budget, monkeypatch):
+    monkeypatch.setattr(budgets, "clock", lambda: 0.0)  # nothing costs, however busy the machine is
     study = optuna.create_study(direction="maximize", pruner=ReadoutPruner())
     widths = [1 + number * 7 % 20 for number in range(20)] + [1, 40]
     answers = []
