@@ -1,6 +1,7 @@
 """Rank U-Nets for segmentation, then train the best one and keep its best checkpoint, without labels."""
 
 from functools import partial
+from tempfile import mkdtemp
 
 import torch
 from prescreen.search_spaces import unet
@@ -40,7 +41,7 @@ def main() -> None:
     torch.manual_seed(1)
     model = networks[ranking.rows[0].name](**task.sizes)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    monitor, selector = Monitor(task.probe, view=task.views), CheckpointSelector("best-unet")
+    monitor, selector = Monitor(task.probe, view=task.views), CheckpointSelector(mkdtemp())
     for step, batch in zip(range(1, 101), task.batches(16, 0), strict=False):
         optimizer.zero_grad()
         task.loss(model, batch).backward()
