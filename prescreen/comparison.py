@@ -30,7 +30,7 @@ from prescreen.ranks import Floats, Integers, aggregate, ranks
 
 # The correlation of two fair measures of one quality, of ρ ≈ .7 each. It is also what is believed before
 # there are candidates, and weighs as much as the three that Fisher's transformation takes away.
-_FAIR, _PRIOR_SIZE = 0.5, 3
+FAIR, _PRIOR_SIZE = 0.5, 3
 
 _WORTH_SAYING = 0.95
 
@@ -177,5 +177,5 @@ def _trust(by_head: Floats, by_network: Floats, network: Integers, alike: float)
     elif seen:  # one of them ties all: there is nothing to contradict
         return 1.0
     bound = 1 - 1e-9
-    z = seen * math.atanh(min(max(r, -bound), bound)) + _PRIOR_SIZE * math.atanh(_FAIR)
-    return min(max(math.tanh(z / (seen + _PRIOR_SIZE)) / _FAIR, 0.0), 1.0)
+    z = seen * math.atanh(min(max(r, -bound), bound)) + _PRIOR_SIZE * math.atanh(FAIR)
+    return min(max(math.tanh(z / (seen + _PRIOR_SIZE)) / FAIR, 0.0), 1.0)

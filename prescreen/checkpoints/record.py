@@ -99,7 +99,7 @@ class Record:
 
 
 def read_record(folder: Path, settings: Mapping[str, Any]) -> Record | None:
-    """The record of a folder, which stays as it is; None if it has no manifest.
+    """The record of a folder, which is not changed; None if there is no manifest.
 
     Raises:
         ValueError: the folder holds other things, is of another version or other settings, a line is

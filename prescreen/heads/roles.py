@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from operator import attrgetter
 from typing import Any, Literal, get_args
 
 from torch import nn
@@ -45,7 +45,7 @@ class Row:
     def width(self, model: nn.Module) -> int | None:
         """How many outputs one prediction has; None if all."""
         if isinstance(self.outputs, str):
-            return int(reduce(getattr, self.outputs.split("."), model))  # type: ignore[call-overload]
+            return int(attrgetter(self.outputs)(model))
         return self.outputs
 
 

@@ -132,7 +132,7 @@ class PanelReader:
         return True
 
     def _key(self, inputs: Any, head: str | None) -> Any:
-        """The key under which untrained measures are kept; None if inputs have no digest."""
+        """The key under which untrained measures are kept; None if the inputs cannot be hashed."""
         ids = tuple((name, id(one)) for name, one in self._of_network.items())
         with self.meter.preparing():
             try:

@@ -44,7 +44,7 @@ class Levels:
         index = known.latest(step)
         if index is None or (step > known.steps[-1] and known.objective is None):
             return
-        if step > 0 == known.steps[index]:  # it has only been read before its training
+        if step > 0 and known.steps[index] == 0:  # it has only been read before its training
             return
         row = self._row(known, index)
         if row is not None:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln, stdtr
 
+from prescreen.comparison import FAIR
 from prescreen.pruning.ends import Ends, normal_scores
 from prescreen.ranks import Floats, Integers
 
 # What is believed before any trial has completed, worth as many trials: how far a trial's end follows
-# its reading, the variance that the reading leaves, and how far two sources agree about a trial.
+# its reading, and the variance that the reading leaves.
 SLOPE, SLOPE_TRIALS = 0.5, 4.0
 VARIANCE, VARIANCE_TRIALS = 1 - SLOPE**2, 4.0
-AGREEMENT = 0.5
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ def outlook(trials: Integers, sources: Mapping[str, Floats], ends: Ends) -> Outl
     x, y = every[completed], ends.scores[known]
     x_mean, y_mean = x.mean(axis=0), y.mean()
     x, y = x - x_mean, y - y_mean
-    # Two fair sources that agree this far are together as good as one of SLOPE.
+    # All sources together are as good as one of SLOPE, if they agree as fair measures do.
     number = x.shape[1]
-    prior = SLOPE / np.sqrt(number * (1 + (number - 1) * AGREEMENT))
+    prior = SLOPE / np.sqrt(number * (1 + (number - 1) * FAIR))
     slopes = _slopes(x, y, prior)
     used = slopes > 0
     x, away, some = x[:, used], (every - x_mean)[:, used], slopes[used]

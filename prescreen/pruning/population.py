@@ -214,9 +214,8 @@ class Population:
         return known, index
 
     def _failed(self, known: History, index: int) -> bool:
-        # That of the trained network, which may come after one at step 0.
-        first = index <= (known.steps[0] == 0)
-        return self.panel.failed(known.row(index), known.steps[index], first=first)
+        untrained = int(known.steps[0] == 0)  # readings at step 0, before the first trained one
+        return self.panel.failed(known.row(index), known.steps[index], first=index <= untrained)
 
     def _compared(self, known: History, index: int) -> Values:
         row = self._ties.tied(known.architecture, known.row(index))

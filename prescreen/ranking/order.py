@@ -107,7 +107,7 @@ def _undefined(
 def _failed(
     runs: Sequence[Sequence[Reading]], first: Sequence[bool], readouts: Readouts
 ) -> NDArray[np.bool_]:
-    """Which candidates have no value of the trained network, shape (seeds, candidates)."""
+    """Which candidates have no value from their trained network, shape (seeds, candidates)."""
     panel = Panel.of(readouts)
     return np.array(
         [

@@ -17,7 +17,7 @@ from prescreen.predictions import LOSS_MASK, Link
 from prescreen.tasks.rows import digest, shuffled_rows
 from prescreen.tasks.text.files import open_corpus
 from prescreen.tasks.text.held_out import checked, drawn, split
-from prescreen.tasks.text.losses import MOST_LOGITS, held_out_loss, token_losses
+from prescreen.tasks.text.losses import PROBE_LOGITS, held_out_loss, token_losses
 from prescreen.tasks.text.sequences import Example, Sequences, masked_tokens, next_tokens
 from prescreen.tasks.text.tokenizers import Tokenizer, mask_id_of
 from prescreen.tasks.token_views import replaced
@@ -103,7 +103,7 @@ class LanguageTask:
             allowed = f"at least 0 and below vocab_size={vocab_size}"
             require("mask_id", allowed, mask_id, 0 <= mask_id < vocab_size)
         length = context if data.ids.ndim == 1 else data.ids.shape[1] - ahead
-        size = min(probe_size, max(2, MOST_LOGITS // (max(1, length) * vocab_size)))
+        size = min(probe_size, max(2, PROBE_LOGITS // (max(1, length) * vocab_size)))
         if size < probe_size:
             logger.warning("the probe has %d sequences, not %d: 2^27 logits", size, probe_size)
         generator = Generator().manual_seed(seed)

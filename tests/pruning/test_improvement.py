@@ -63,7 +63,7 @@ def test_at_most_the_allowed_share_of_the_best_is_lost(architectures, objectives
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bound", [0.1, 0.3, 0.6])
+@pytest.mark.parametrize("bound", [0.1, 0.3, 0.5, 0.6])
 @pytest.mark.parametrize("objectives", [1, 2])
 @pytest.mark.parametrize("architectures", [True, False])
 def test_the_bound_holds_over_many_studies(architectures, objectives, bound):

@@ -7,9 +7,9 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm, rankdata, t
 
+from prescreen.comparison import FAIR
 from prescreen.pruning.ends import Ends
 from prescreen.pruning.outlook import (
-    AGREEMENT,
     SLOPE,
     SLOPE_TRIALS,
     VARIANCE,
@@ -24,7 +24,7 @@ def textbook(x, y, at, sources):
     design = np.hstack([np.ones((len(x), 1)), x])
     prior = np.diag([1e-12, *[SLOPE_TRIALS] * number])
     # The slope at which all sources are together worth SLOPE.
-    agreeing = AGREEMENT + (1 - AGREEMENT) * np.eye(sources)
+    agreeing = FAIR + (1 - FAIR) * np.eye(sources)
     start = np.array([0.0, *[SLOPE / agreeing.sum() ** 0.5] * number])
     precision = design.T @ design + prior
     mean = np.linalg.solve(precision, design.T @ y + prior @ start)

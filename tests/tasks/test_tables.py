@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from prescreen import rank
+from prescreen import load_task, rank
 from prescreen.tasks import MultilabelTask, RegressionTask
 from prescreen.tasks.tables import open_table, standardised
 
@@ -144,6 +144,21 @@ def test_what_cannot_be_read_is_refused_in_one_line(tmp_path):
         line = str(raised.value)
         assert line.startswith("`data` must "), case
         assert "\n" not in line, case
+
+
+@pytest.mark.parametrize(
+    ("kind", "task"), [("regression", RegressionTask), ("multilabel", MultilabelTask)]
+)
+def test_a_table_is_a_kind_of_data_with_the_options_of_its_task(tmp_path, kind, task):
+    values = columns("a", "b") | {"c": (VALUES[:, 2] > 3).astype(float)}
+    path = written(tmp_path, ".csv", values)
+    made = load_task(f"{kind}:{path}#c", probe_size=8)
+    same = task.from_file(f"{path}#c", probe_size=8)
+    assert (made.name, made.fingerprint) == (f"{kind}:{path}#c", same.fingerprint)
+    with pytest.raises(
+        ValueError, match=f"^`num_classes` must be left out for {kind}:PATH, got 3$"
+    ):
+        load_task(f"{kind}:{path}", num_classes=3)
 
 
 def test_networks_are_ranked_on_a_table(tmp_path):

@@ -116,7 +116,7 @@ class Reader:
         A model that has diverged gives NaN; the pruner's ``on_nan`` decides what follows.
 
         Args:
-            step: optimizer steps taken so far, from 1 on; higher than at the previous reading.
+            step: optimizer steps taken so far; higher than at the previous reading, which may be at 0.
 
         Returns:
             The reading; None if none is due, or if it failed and ``on_error`` is ``"warn"``.

@@ -167,7 +167,7 @@ def _open_probe(data: str | Path) -> Dataset[Any]:
 
 
 def _folder(data: str | Path) -> Path | None:
-    # Unlike pathlib's, these functions raise nothing for odd paths. An empty one is no folder.
+    # Unlike pathlib's, these functions raise nothing for odd paths. An empty path is not a folder.
     given = os.path.expanduser(data)
     return Path(given) if given and os.path.isdir(given) else None
 

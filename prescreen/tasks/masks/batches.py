@@ -81,8 +81,7 @@ def as_pixels(name: str, images: object) -> Tensor:
         ValueError: they are not such images, or not finite.
     """
     floats = as_floats(name, images, 4, 4)
-    is_small = isinstance(images, Tensor) and images.dtype == torch.uint8
-    return images if is_small else floats  # type: ignore[return-value]  # a tensor, if it is small
+    return images if isinstance(images, Tensor) and images.dtype == torch.uint8 else floats
 
 
 def as_masks(masks: object, shape: tuple[int, ...]) -> Tensor:

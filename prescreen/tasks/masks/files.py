@@ -33,7 +33,7 @@ def read_masks(
         instances: whether values number objects: all but 0 become 1.
 
     Raises:
-        ValueError: a file cannot be read, is no mask, or is of another size than its image.
+        ValueError: a file cannot be read, is not a mask, or differs in size from its image.
     """
     read = torch.empty(len(masks), *size, dtype=torch.int32)
     files, of_images = ImageFiles(masks), ImageFiles(images)

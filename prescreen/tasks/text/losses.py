@@ -13,7 +13,7 @@ from prescreen.tasks.text.sequences import Example
 from prescreen.trees import map_tensors, to_device
 
 # The most logits of one forward pass over a whole probe (512 MiB in float32).
-MOST_LOGITS = 1 << 27
+PROBE_LOGITS = 1 << 27
 
 
 def token_losses(model: nn.Module, batch: Example, reduction: str = "mean") -> Tensor:
@@ -33,7 +33,7 @@ def held_out_loss(
     """Mean cross-entropy of the probe's targets (N, L), in eval mode; the model stays as it was."""
     modes = {module: module.training for module in model.modules()}
     weight = next(model.parameters(), torch.empty(0))
-    step = max(1, (MOST_LOGITS >> 3) // (targets.shape[1] * classes))
+    step = max(1, (PROBE_LOGITS >> 3) // (targets.shape[1] * classes))
     total = 0.0
     try:
         model.eval()
