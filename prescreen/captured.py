@@ -73,6 +73,19 @@ class Capture(Predictions):
         )
         return part
 
+    def of_classes(self, classes: Tensor) -> Capture:
+        """The same head without other classes than these, which need not be checked again."""
+        part = object.__new__(Capture)
+        vars(part).update(
+            features=self.features,
+            logits=self.logits[:, classes],
+            weight=self.weight[classes],
+            bias=None if self.bias is None else self.bias[classes],
+            link=self.link,
+            positions=self.positions,
+        )
+        return part
+
     def at_most(self, samples: int) -> Capture:
         """The same head on no more than some number of samples, spread evenly; two at least."""
         count = max(2, samples)

@@ -113,6 +113,10 @@ class Logits(Predictions):
         """The predictions of some of the samples."""
         return Logits(self.logits[rows], self.link)
 
+    def of_classes(self, classes: Tensor) -> Logits:
+        """The predictions of some of the classes, as if there were no others."""
+        return Logits(self.logits[:, classes], self.link)
+
 
 def model_logits(output: Any) -> Tensor:
     """The logits in a model's output: the tensor itself, those that are named, or the first of several.

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from prescreen.captured import Capture, NonFiniteError
 from prescreen.checks import require_one_of
 from prescreen.extrapolation import Curves
-from prescreen.heads.capturing import capture
 from prescreen.heads.execute import is_out_of_memory, on_device_of
-from prescreen.heads.noise import weight_noise
 from prescreen.panel import DEFAULT_PANEL, LONE_PANEL
-from prescreen.predictions import Link, Logits, check_link
+from prescreen.part import Part, Subjects, with_own
+from prescreen.predictions import Link, Logits, Predictions
 from prescreen.random_state import ONE_AT_A_TIME
 from prescreen.reading import Reading
 from prescreen.readouts import Network, Readouts, require_defined, resolve_readouts
@@ -24,10 +23,10 @@ from prescreen.readouts.network import structure
 from prescreen.readouts.others import of_one_model
 from prescreen.text import named_line
 from prescreen.trees import tensors_in
-from prescreen.views import Moved, Noisy, ViewChoice, default_view, view_of
+from prescreen.views import Moved, Noisy, ViewChoice, captures, default_view, view_of
 
 OnDiverged = Literal["raise", "nan"]
-Look = Callable[[Mapping[str, Any]], None]
+Look = Callable[[Mapping[str, Subjects]], None]
 
 
 class Probe:
@@ -56,13 +55,15 @@ class Probe:
             default images are shifted, and all else is read with noise in the weights.
         head: dotted name of the prediction head, if it is not found.
         link: how logits become predictions: ``"softmax"``, ``"sigmoid"`` or ``"identity"``.
+        parts: by name what else is read, or what of it: see `Part`. Heads of several roles are read in
+            one forward pass.
         batch_statistics: let BatchNorm use the batch's own statistics. Right while training is brief;
             for checkpoints of a long run choose False.
         on_diverged: if the model's features, logits or weights are not finite, ``"raise"``, or give
             ``"nan"`` for all readouts of the head.
 
     Raises:
-        ValueError: an unknown readout or view, or a readout that needs ``seen`` or another link.
+        ValueError: an unknown readout, part or view, or a readout that needs ``seen`` or another link.
     """
 
     def __init__(
@@ -74,13 +75,14 @@ class Probe:
         view: ViewChoice = None,
         head: str | None = None,
         link: Link = "softmax",
+        parts: Mapping[str, Part] | None = None,
         batch_statistics: bool = True,
         on_diverged: OnDiverged = "raise",
     ) -> None:
-        check_link(link)
+        known = with_own(parts, link)
         require_one_of("on_diverged", on_diverged, get_args(OnDiverged))
         self.readouts = of_one_model(resolve_readouts(readouts))
-        require_defined(self.readouts, link)
+        require_defined(self.readouts, known)
         self._of_network = [name for name, one in self.readouts.items() if one.of_network]
         needs = {need: name for name, one in self.readouts.items() for need in one.needs}
         if "seen" in needs and seen is None:
@@ -90,14 +92,18 @@ class Probe:
             chosen = default_view(inputs)
         self._inputs = {"head": inputs, "seen": seen, "view": chosen}
         self._follows = "before" in needs
-        # The next reading looks back at the head.
-        wanted = {*needs, "head"} if self._follows else {*needs}
+        # The next reading looks back at the head, and parts choose their rows by it.
+        wanted = {*needs, "head"} if self._follows or parts else {*needs}
         self._captured = [need for need in self._inputs if need in wanted]
-        self._head, self._link, self._batch_statistics = head, link, batch_statistics
+        used = {one.part for one in self.readouts.values() if not one.of_network}
+        self._parts = {name: part for name, part in known.items() if name in used}
+        self._links = {part.role or "": part.link for part in self._parts.values()}
+        self._head, self._batch_statistics = head, batch_statistics
         self._on_diverged = on_diverged
         self._untrained: dict[str, float] = {}
         self._architecture = ""
-        self._taken: list[tuple[int, Tensor]] = []  # steps and logits of the latest two readings
+        # Steps, and logits by role, of the latest two readings.
+        self._taken: list[tuple[int, dict[str, Tensor]]] = []
         self._curves = Curves(name for name, readout in self.readouts.items() if readout.ahead)
 
     def read_untrained(self, model: nn.Module) -> None:
@@ -129,7 +135,8 @@ class Probe:
         Args:
             model: as it is trained, wrapped or not.
             step: optimizer steps taken so far.
-            look: is shown what the readouts of the head were given, by need, before it is let go.
+            look: is shown what the readouts of the head were given, by part and need, before it is
+                let go.
 
         Returns:
             All readouts. A value is NaN if it is undefined, or if it needs an earlier reading and there
@@ -158,7 +165,9 @@ class Probe:
         """The state for ``load_state_dict``: tensors and plain values."""
         return {
             "steps": [step for step, _ in self._taken],
-            "logits": [logits.cpu() for _, logits in self._taken],
+            "logits": [
+                {role: logits.cpu() for role, logits in taken.items()} for _, taken in self._taken
+            ],
             "untrained": self._untrained,
             "curves": self._curves.known,
             "architecture": self._architecture,
@@ -166,7 +175,9 @@ class Probe:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state."""
-        self._taken = [*zip(state["steps"], state["logits"], strict=True)]
+        # Before there were parts, the logits were those of the model's own head.
+        logits = [one if isinstance(one, Mapping) else {"": one} for one in state["logits"]]
+        self._taken = [*zip(state["steps"], map(dict, logits), strict=True)]
         self._untrained = dict(state.get("untrained", {}))
         self._curves.known |= state.get("curves", {})
         self._architecture = str(state.get("architecture", ""))
@@ -177,44 +188,57 @@ class Probe:
         return Reading(step, values, architecture=self._architecture)
 
     def _read_head(self, model: nn.Module, step: int, look: Look | None) -> dict[str, float]:
-        subjects: dict[str, Any] = {}
+        if not self._links:
+            return {}
+        by_need: dict[str, Mapping[str, Capture | Logits]] = {}
         for need in self._captured:
             is_view = need == "view"
-            inputs = self._view_beside(subjects.get("head")) if is_view else self._inputs[need]
-            subjects[need] = self._capture(model, inputs)
-        if self._follows and (before := self._before(step, subjects["head"])) is not None:
-            subjects["before"] = before
+            inputs = self._view_beside(by_need.get("head")) if is_view else self._inputs[need]
+            by_need[need] = captures(
+                model,
+                inputs,
+                self._links,
+                head=self._head,
+                batch_statistics=self._batch_statistics,
+            )
+        if self._follows and (before := self._before(step, by_need["head"])) is not None:
+            by_need["before"] = before
+        subjects = {
+            name: part.of({need: roles[part.role or ""] for need, roles in by_need.items()})
+            for name, part in self._parts.items()
+        }
         values = {}
         for name, readout in self.readouts.items():
-            if subjects.keys() >= set(readout.needs):
+            if readout.of_network:
+                continue
+            own = subjects[readout.part]
+            if own.keys() >= set(readout.needs):
                 with _naming(name):
-                    values[name] = readout(*(subjects[need] for need in readout.needs))
+                    values[name] = readout(*(own[need] for need in readout.needs))
         if look is not None:
             look(subjects)
         return self._curves.ahead(step, values)
 
-    def _view_beside(self, head: Capture | None) -> Any:
+    def _view_beside(self, heads: Mapping[str, Predictions] | None) -> Any:
         """The view; noise if it would move the places of dense predictions, and not back."""
         view = self._inputs["view"]
-        if head is None or not isinstance(view, Moved) or view.back is not None:
+        if heads is None or not isinstance(view, Moved) or view.back is not None:
             return view
-        is_dense = head.num_samples > len(next(tensors_in(view)))
+        samples = len(next(tensors_in(view)))
+        is_dense = any(head.num_samples > samples for head in heads.values())
         return Noisy(self._inputs["head"]) if is_dense else view
 
-    def _capture(self, model: nn.Module, inputs: Any) -> Capture:
-        if isinstance(inputs, Noisy):
-            with weight_noise(model):
-                return self._capture(model, inputs.inputs)
-        inputs, places = inputs if isinstance(inputs, Moved) else (inputs, None)
-        inputs, head, link = on_device_of(model, inputs), self._head, self._link
-        batch = self._batch_statistics
-        return capture(model, inputs, head=head, link=link, batch_statistics=batch, places=places)
-
-    def _before(self, step: int, now: Capture) -> Logits | None:
+    def _before(self, step: int, now: Mapping[str, Predictions]) -> dict[str, Logits] | None:
         """Predictions at the nearest earlier step, None if there is none; remembers the present ones."""
-        earlier = [(at, logits) for at, logits in self._taken if at < step][-1:]
-        self._taken = [*earlier, (step, now.logits)]
-        return Logits(earlier[0][1].to(now.logits), self._link) if earlier else None
+        earlier = [(at, taken) for at, taken in self._taken if at < step][-1:]
+        self._taken = [*earlier, (step, {role: head.logits for role, head in now.items()})]
+        if not earlier:
+            return None
+        ((_, taken),) = earlier
+        return {
+            role: Logits(taken[role].to(head.logits), self._links[role])
+            for role, head in now.items()
+        }
 
 
 def read(

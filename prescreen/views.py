@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from prescreen.captured import Capture
 from prescreen.checks import require_one_of
+from prescreen.heads.capturing import capture, capture_roles
+from prescreen.heads.execute import on_device_of
+from prescreen.heads.noise import weight_noise
+from prescreen.predictions import Link
 from prescreen.tasks.images.views import Moved as Moved
 from prescreen.tasks.images.views import cropped, mirrored, shifted
 from prescreen.tasks.token_views import dropped_tokens
@@ -44,6 +49,38 @@ def default_view(inputs: Any) -> Any:
     is_image = len(tensors) == 1 and _is_image(tensors[0])
     is_image = is_image and min(tensors[0].shape[-2:]) >= _MIN_PIXELS
     return VIEWS["shift" if is_image else "noise"](inputs)
+
+
+def captures(
+    model: nn.Module,
+    inputs: Any,
+    links: Mapping[str, Link],
+    *,
+    head: str | None,
+    batch_statistics: bool,
+) -> dict[str, Capture]:
+    """The heads of several roles at some inputs, or at a view of them.
+
+    Args:
+        model: as for ``capture``.
+        inputs: in the form that the model takes, `Moved` or `Noisy`; on any device.
+        links: of each role; an empty one is that of the model's own head, which takes a forward pass of
+            its own.
+        head: dotted name of the model's own head, if it is not found.
+        batch_statistics: as for ``capture``.
+    """
+    if isinstance(inputs, Noisy):
+        with weight_noise(model):
+            own = inputs.inputs
+            return captures(model, own, links, head=head, batch_statistics=batch_statistics)
+    inputs, places = inputs if isinstance(inputs, Moved) else (inputs, None)
+    inputs = on_device_of(model, inputs)
+    options: Any = {"batch_statistics": batch_statistics, "places": places}
+    roles: Any = {role: link for role, link in links.items() if role}
+    found: dict[Any, Capture] = capture_roles(model, inputs, roles, **options) if roles else {}
+    if "" in links:
+        found[""] = capture(model, inputs, head=head, link=links[""], **options)
+    return found
 
 
 def _of_images(

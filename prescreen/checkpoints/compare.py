@@ -70,7 +70,8 @@ def select_checkpoint(
     groups, notes = _inspected(sources, check_task(task), one_run)
     if readouts is None:
         is_curve = one_run and len(groups) >= MIN_CURVE
-        readouts = CHECKPOINT_PANEL if is_curve else LONE_CHECKPOINT_PANEL
+        usual = CHECKPOINT_PANEL if is_curve else LONE_CHECKPOINT_PANEL
+        readouts = getattr(task, "checkpoint_panel", usual)
     is_seen = any("seen" in one.needs for one in resolve_readouts(readouts).values())
     monitor = Monitor(
         task.probe,
@@ -78,6 +79,7 @@ def select_checkpoint(
         readouts=readouts,
         head=head,
         link=task.link,
+        parts=getattr(task, "parts", None),
         view=task.views,
     )
     selection = Selection(Panel.of(monitor.readouts), smoothing=smoothing)

@@ -12,6 +12,7 @@ from torch import nn
 from prescreen.checkpoints.readings import plain_step
 from prescreen.heads.wrappers import unwrap
 from prescreen.panel import CHECKPOINT_PANEL
+from prescreen.part import Part
 from prescreen.predictions import Link
 from prescreen.probe import Probe
 from prescreen.reading import Reading
@@ -42,6 +43,7 @@ class Monitor:
         readouts: names or a mapping, as in ``Probe``.
         head: dotted name of the prediction head, if it is not found.
         link: how logits become predictions.
+        parts: what else is read, by name, as in ``Probe``.
 
     Raises:
         ValueError: an unknown readout or view, or a readout that needs ``seen``.
@@ -56,6 +58,7 @@ class Monitor:
         readouts: Readouts = CHECKPOINT_PANEL,
         head: str | None = None,
         link: Link = "softmax",
+        parts: Mapping[str, Part] | None = None,
     ) -> None:
         self._probe = Probe(
             unseen,
@@ -64,6 +67,7 @@ class Monitor:
             view=shifted_images if view is None else view,
             head=head,
             link=link,
+            parts=parts,
             batch_statistics=False,
             on_diverged="nan",
         )

@@ -25,6 +25,7 @@ from prescreen.ranking.run import rank
 from prescreen.spaces.code import Code
 from prescreen.spaces.space import resolve_space
 from prescreen.tasks import load_task
+from prescreen.tasks.base import panel_of
 from prescreen.training.recipe import Training
 
 Flag = typer.Option
@@ -54,9 +55,12 @@ def rank_command(
     probe: Annotated[str | None, PROBE] = None,
     probe_size: Annotated[int, Flag(help="Unlabelled inputs that heads are read on.")] = 256,
     readouts: Annotated[
-        str,
-        Flag(help="Names (`prescreen readouts`) or anchor/projection/normalization, with commas."),
-    ] = ",".join(DEFAULT_PANEL),
+        str | None,
+        Flag(
+            help="Names (`prescreen readouts`) or anchor/projection/normalization, with commas.  "
+            f"[the task's, or {','.join(DEFAULT_PANEL)}]"
+        ),
+    ] = None,
     readings: Annotated[int, Flag(help="Readings per candidate, the last one at the end.")] = 4,
     head: Annotated[str | None, HEAD] = None,
     on: Annotated[
@@ -105,7 +109,7 @@ def rank_command(
     task = load_task(data, probe=probe, probe_size=probe_size, seed=seed)
     settings: dict[str, Any] = {
         "training": training,
-        "readouts": names(readouts),
+        "readouts": [*panel_of(task)] if readouts is None else names(readouts),
         "readings": readings,
         "head": head,
         "threads": threads,

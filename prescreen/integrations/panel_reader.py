@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, get_args
 
@@ -11,6 +12,7 @@ from torch import nn
 
 from prescreen.checks import require_one_of
 from prescreen.integrations.budget import Account, Meter
+from prescreen.part import Part
 from prescreen.predictions import Link
 from prescreen.probe import Probe
 from prescreen.reading import Reading
@@ -37,6 +39,7 @@ class PanelReader:
         who: the name of the trial in the warning.
         head: dotted name of the prediction head, if it is not found.
         link: how logits become predictions.
+        parts: what else is read, by name, as in ``Probe``.
         batch_statistics: as in ``Probe``.
         on_error: if a readout fails, ``"warn"`` once and let the trial continue, or ``"raise"``.
 
@@ -56,6 +59,7 @@ class PanelReader:
         who: str,
         head: str | None,
         link: Link,
+        parts: Mapping[str, Part] | None,
         batch_statistics: bool,
         on_error: OnError,
     ) -> None:
@@ -72,6 +76,7 @@ class PanelReader:
             view=view,
             head=head,
             link=link,
+            parts=parts,
             batch_statistics=batch_statistics,
             on_diverged="nan",
         )

@@ -15,7 +15,6 @@ import torch
 from prescreen.checks import require_at_least
 from prescreen.failures import CandidateFailed
 from prescreen.files import replace_text
-from prescreen.panel import DEFAULT_PANEL
 from prescreen.ranking.continued import codes_of, left_to_measure
 from prescreen.ranking.events import FINISHED, STARTED, Event
 from prescreen.ranking.executors import Executor, resolve_executor
@@ -46,7 +45,7 @@ def rank(
     seed: int = 0,
     seeds: int = 1,
     training: Training | None = None,
-    readouts: Readouts = DEFAULT_PANEL,
+    readouts: Readouts | None = None,
     readings: int = 4,
     head: str | None = None,
     extra: Extra | None = None,
@@ -70,7 +69,8 @@ def rank(
             ones. The score is the mean over them, and its interval includes how they differ. A folder
             in ``out`` can be continued with more of them.
         training: budget and recipe, the same for all.
-        readouts: the panel to aggregate: names or a mapping, as in ``screen``.
+        readouts: the panel to aggregate: names or a mapping, as in ``screen``; by default the task's, or
+            ``DEFAULT_PANEL``.
         readings: how often each candidate is read; the last reading counts.
         head: dotted name of the head, if it is not found.
         extra: your own measurements (see ``screen``); they are journalled but do not rank.

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from prescreen.captured import Capture
+from prescreen.checks import require
+from prescreen.part import Part
 from prescreen.predictions import Link
 from prescreen.readouts.anchors import UndefinedError
 from prescreen.readouts.readout import Readout
@@ -16,18 +18,31 @@ from prescreen.readouts.readout import Readout
 _OF_HEAD = {"head", "view", "before", "seen"}
 
 
-def require_defined(readouts: Mapping[str, Readout], link: Link) -> None:
-    """Refuse readouts of the head that are undefined for a link, before anything is trained.
+def require_defined(readouts: Mapping[str, Readout], parts: Mapping[str, Part]) -> None:
+    """Refuse readouts of the head that a model does not have, before anything is trained.
 
     Readouts whose functions are not from this package are not called.
 
+    Args:
+        readouts: by name.
+        parts: what is read by name, the model's own head by the empty one: see `with_own`.
+
     Raises:
-        ValueError: there are some.
+        ValueError: some are of an unknown part, undefined for the link of theirs, or compare some of
+            the probe's samples with seen ones.
     """
-    undefined = [name for name, one in readouts.items() if not _is_defined(one, link)]
-    if undefined:
-        names = ", ".join(undefined)
-        raise ValueError(f"`readouts` must be defined for {link} links, got {names}")
+    known = " or ".join([*filter(None, parts), "the model's own head"])
+    for name, one in readouts.items():
+        require("readouts", f"of {known}", name, one.part in parts)
+        whole = "seen" not in one.needs or parts[one.part].share == (0, 1)
+        require("readouts", "without seen inputs for a share of the probe", name, whole)
+    links = {part.link: None for part in parts.values()}
+    for link in links:
+        own = {name: one for name, one in readouts.items() if parts[one.part].link == link}
+        undefined = [name for name, one in own.items() if not _is_defined(one, link)]
+        if undefined:
+            names = ", ".join(undefined)
+            raise ValueError(f"`readouts` must be defined for {link} links, got {names}")
 
 
 def _is_defined(readout: Readout, link: Link) -> bool:

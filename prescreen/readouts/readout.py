@@ -29,10 +29,12 @@ class Readout:
         degree: the power to which normalizations are raised that it is divided by, 2 for curvature.
         ahead: whether a `Probe` that has read the network before gives the value that is expected after
             half as much training again: see ``extrapolated``.
+        part: which part of a model it is read of, by the name that a `Probe` or task has for it; empty
+            for the model's own head.
 
     Raises:
         ValueError: a need is unknown, or ``"network"`` comes with others: an untrained network is
-            measured once, before there is anything else.
+            measured once, before there is anything else; or ``part`` is given for what no head has.
     """
 
     function: Callable[..., Tensor | float]
@@ -41,6 +43,7 @@ class Readout:
     reference: str = ""
     degree: int = 1
     ahead: bool = False
+    part: str = ""
 
     def __post_init__(self) -> None:
         unknown = set(self.needs) - set(get_args(Need))
@@ -49,6 +52,8 @@ class Readout:
                 f'`needs` must be ("network",) or some of {", ".join(get_args(Need))}, '
                 f"got {self.needs!r}"
             )
+        if self.part and {"network", "losses", "others"} & set(self.needs):
+            raise ValueError(f"`part` must be empty for what is not of a head, got {self.part!r}")
 
     @property
     def of_network(self) -> bool:

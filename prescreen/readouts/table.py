@@ -73,6 +73,7 @@ def get_readout(name: str) -> Readout:
     ``"gap/NAME"`` is how much better a readout of the head is on seen inputs than on unseen ones,
     ``"ahead/NAME"`` what a readout is expected to be after half as much training
     again: see ``extrapolated``.
+    ``"PART:NAME"`` is a readout of one part of a model, such as ``"boxes:rankme"``: see `Part`.
     ``"anchor/projection/normalization"``, such as ``"prior/gradient/feature"``, composes a readout of
     the head: see `compose`. With the anchor ``none`` it is a statistic, or another readout of the head,
     that is divided by a normalization. ``"training_loss"`` and ``"committee/agreement"`` are those of
@@ -84,11 +85,11 @@ def get_readout(name: str) -> Readout:
     for table in (READOUTS, OTHERS):
         if name in table:
             return table[name]
+    part, colon, of_part = name.partition(":")
+    if colon:
+        return replace(_of_head(of_part, f"{part}:", name), part=part)
     if name.startswith(AHEAD):
-        readout = get_readout(name.removeprefix(AHEAD))
-        if {"network", "losses", "others"} & set(readout.needs):
-            raise ValueError(f"`readouts` must name one of the head after ahead/, got {name!r}")
-        return replace(readout, ahead=True)
+        return replace(_of_head(name.removeprefix(AHEAD), AHEAD, name), ahead=True)
     if name.startswith(_GAP):
         readout = get_readout(name.removeprefix(_GAP))
         if readout.needs != ("head",):
@@ -108,6 +109,13 @@ def get_readout(name: str) -> Readout:
         return compose(anchor, projection, normalization)
     except ValueError as error:
         raise ValueError(f"`readouts` must have known parts, got {name!r}: {error}") from None
+
+
+def _of_head(name: str, prefix: str, whole: str) -> Readout:
+    readout = get_readout(name)
+    if readout.part or {"network", "losses", "others"} & set(readout.needs):
+        raise ValueError(f"`readouts` must name one of the head after {prefix}, got {whole!r}")
+    return readout
 
 
 def resolve_readouts(readouts: Readouts) -> dict[str, Readout]:

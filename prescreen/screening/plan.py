@@ -12,13 +12,12 @@ from torch import nn
 from prescreen.checks import require, require_at_least, require_kind
 from prescreen.failures import CandidateFailed, failing_as
 from prescreen.heads.find import known_heads
-from prescreen.panel import DEFAULT_PANEL
 from prescreen.random_state import forked
 from prescreen.readouts import Need, Readout, Readouts, require_defined, resolve_readouts
 from prescreen.screening.deadline import Deadline
 from prescreen.screening.surroundings import Surroundings
 from prescreen.spaces.candidate import Candidate
-from prescreen.tasks.base import Task, check_task, check_trains
+from prescreen.tasks.base import Task, check_task, check_trains, panel_of, parts_of
 from prescreen.training.recipe import Training
 
 Extra = Mapping[str, Callable[[nn.Module], float]]
@@ -31,8 +30,8 @@ class Plan:
     Args:
         task: the training data and the probe batch.
         training: budget and recipe.
-        readouts: names or a mapping, as in ``Probe``. Measures of the untrained network are in every
-            reading.
+        readouts: names or a mapping, as in ``Probe``; by default those of the task, or
+            ``DEFAULT_PANEL``. Measures of the untrained network are in every reading.
         readings: the number of readings; they divide the budget into equal parts.
         head: dotted name of the head, if it is not found.
         extra: your own measurements by name: functions of the model, which is in eval mode without
@@ -49,7 +48,7 @@ class Plan:
 
     task: Task
     training: Training = field(default_factory=Training)
-    readouts: Readouts = DEFAULT_PANEL
+    readouts: Readouts | None = None
     readings: int = 4
     head: str | None = None
     extra: Extra = field(default_factory=dict)
@@ -61,8 +60,9 @@ class Plan:
     def __post_init__(self) -> None:
         check_trains(check_task(self.task))
         require_kind("training", self.training, Training)
-        object.__setattr__(self, "table", resolve_readouts(self.readouts))
-        require_defined(self.table, self.task.link)
+        readouts = panel_of(self.task) if self.readouts is None else self.readouts
+        object.__setattr__(self, "table", resolve_readouts(readouts))
+        require_defined(self.table, parts_of(self.task))
         self._check_compared()
         require_at_least("readings", self.readings, 1)
         for name in ("timeout", "memory"):

@@ -15,7 +15,7 @@ from prescreen.captured import Capture
 from prescreen.checks import require_kind
 from prescreen.failures import CandidateFailed, failing_as
 from prescreen.heads.preserve import preserve
-from prescreen.panel import DEFAULT_PANEL
+from prescreen.part import Subjects
 from prescreen.probe import Probe
 from prescreen.reading import Reading
 from prescreen.readouts import Readout, Readouts
@@ -26,7 +26,7 @@ from prescreen.screening.memory import MemoryLimit
 from prescreen.screening.plan import Extra, Plan, build
 from prescreen.screening.surroundings import Surroundings
 from prescreen.spaces.candidate import Candidate
-from prescreen.tasks.base import Task, seen_inputs
+from prescreen.tasks.base import Task, parts_of, seen_inputs
 from prescreen.training.loop import BriefTraining
 from prescreen.training.recipe import Training
 from prescreen.trees import tensors_in
@@ -36,7 +36,7 @@ def screen(
     candidate: Candidate,
     task: Task,
     training: Training | None = None,
-    readouts: Readouts = DEFAULT_PANEL,
+    readouts: Readouts | None = None,
     *,
     readings: int = 4,
     head: str | None = None,
@@ -48,7 +48,7 @@ def screen(
         candidate: the candidate to build.
         task: the training data and the probe batch.
         training: budget and recipe; ``Training()`` if None.
-        readouts: names or a mapping, as in `Plan`.
+        readouts: names or a mapping, as in `Plan`; by default the task's, or ``DEFAULT_PANEL``.
         readings: the number of readings; they divide the budget into equal parts.
         head: dotted name of the head, if it is not found.
         extra: your own measurements by name, as in `Plan`.
@@ -174,7 +174,7 @@ class Screening:
             losses.clear()
         if predicted is None:  # resumed after the last reading
             _, predicted = self._read(model, training.steps)
-        if not math.isnan(predicted) and getattr(plan.task, "collapses", True):
+        if not math.isnan(predicted):
             reason = f"predicts class {predicted:.0f} for the whole probe batch"
             raise CandidateFailed("collapsed", reason)
 
@@ -191,7 +191,7 @@ class Screening:
         noted: dict[str, Any] = {}
         look = partial(_note, self._plan, noted) if compared else None
         reading = replace(self._probe.read(model, step, look), **noted)
-        predicted = reading.values[_ONLY_CLASS]
+        predicted = reading.values.get(_ONLY_CLASS, math.nan)
         late = {n: one(self._losses) for n, one in self._plan.needing("losses").items()}
         made = {**reading.values, **late}
         values = {name: made[name] for name in self._plan.table if name in made}
@@ -206,25 +206,30 @@ _ONLY_CLASS = "only class"
 
 
 def _only_class(capture: Capture) -> float:
-    """The only class predicted; NaN if several are, or if the link is not softmax."""
-    if capture.link != "softmax" or len(predicted := capture.logits.argmax(1).unique()) > 1:
-        return math.nan
-    return predicted.item()
+    """The only class predicted; NaN if several are."""
+    predicted = capture.logits.argmax(1).unique()
+    return math.nan if len(predicted) > 1 else predicted.item()
 
 
-def _note(plan: Plan, noted: dict[str, Any], subjects: Mapping[str, Any]) -> None:
+def _note(plan: Plan, noted: dict[str, Any], subjects: Mapping[str, Subjects]) -> None:
     """Note what candidates are compared by: how readings vary with the probe, and predictions."""
     samples = len(next(tensors_in(plan.task.probe)))
-    noted["replicates"] = replicates(plan.table, subjects, samples)
+    parts = parts_of(plan.task)
+    noted["replicates"] = {}
+    for name, own in subjects.items():
+        table = {key: one for key, one in plan.table.items() if one.part == name}
+        start, stop = parts[name].share
+        noted["replicates"] |= replicates(table, own, max(1, round((stop - start) * samples)))
     if plan.needing("others"):
-        noted["predictions"] = packed(subjects["head"])
+        noted["predictions"] = packed(subjects[""]["head"])
 
 
 def _probe(plan: Plan) -> Probe:
     task = plan.task
     apart = {**plan.needing("losses"), **plan.needing("others")}
     table = {name: one for name, one in plan.table.items() if name not in apart}
-    table[_ONLY_CLASS] = Readout(_only_class)
+    if task.link == "softmax" and getattr(task, "collapses", True):
+        table[_ONLY_CLASS] = Readout(_only_class)
     needs = {need for readout in table.values() for need in readout.needs}
     return Probe(
         task.probe,
@@ -233,4 +238,5 @@ def _probe(plan: Plan) -> Probe:
         view=task.views,
         head=plan.head,
         link=task.link,
+        parts=getattr(task, "parts", None),
     )

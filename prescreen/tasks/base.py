@@ -7,6 +7,8 @@ from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
 
+from prescreen.panel import DEFAULT_PANEL
+from prescreen.part import Part, with_own
 from prescreen.predictions import Link, check_link
 from prescreen.trees import tensors_in
 
@@ -19,6 +21,10 @@ class Task(Protocol):
 
     A task may have ``collapses``: False if a model of a softmax link that predicts one class for the
     whole probe has not failed, as where one class is nearly everywhere. By default it has.
+
+    It may have ``parts``: by name what is read of a model beside its own head, see ``prescreen.part``.
+    It may have ``panel``, the names of the readouts that rankings on this task compare by default, and
+    ``checkpoint_panel``, those that choose checkpoints.
     """
 
     @property
@@ -85,6 +91,20 @@ def check_task(task: Checked) -> Checked:
         raise ValueError(f"`task` must be an object with all of prescreen.Task, got {got}{without}")
     check_link(task.link)
     return task
+
+
+def parts_of(task: Task) -> dict[str, Part]:
+    """What is read of a model: the parts that the task has, and under "" the model's own head.
+
+    Raises:
+        ValueError: a part is not allowed.
+    """
+    return with_own(getattr(task, "parts", None), task.link)
+
+
+def panel_of(task: Task) -> tuple[str, ...]:
+    """The readouts that are compared by default: the task's own, or those of all tasks."""
+    return tuple(getattr(task, "panel", DEFAULT_PANEL))
 
 
 def check_trains(task: Task) -> None:

@@ -9,6 +9,7 @@ from toy_tasks import TASKS
 from prescreen import DEFAULT_PANEL, READOUTS, Candidate, Monitor, Probe, Readout, rank, screen
 from prescreen.captured import Capture
 from prescreen.panel import CHECKPOINT_PANEL, LONE_PANEL
+from prescreen.part import with_own
 from prescreen.readouts import ANCHORS, PROJECTIONS, get_readout, labels, require_defined
 from prescreen.readouts.grid import compose
 
@@ -45,13 +46,13 @@ def test_a_readout_is_refused_where_it_would_raise_and_nowhere_else(link):
     for name in NAMES:
         readout = get_readout(name)
         if works(readout, link):
-            require_defined({name: readout}, link)
+            require_defined({name: readout}, with_own(None, link))
         else:
             refused.add(name)
             with pytest.raises(
                 ValueError, match=rf"^`readouts` must be defined for {link} links, got {name}$"
             ):
-                require_defined({name: readout}, link)
+                require_defined({name: readout}, with_own(None, link))
     assert ("energy" in refused) == (link == "identity")
     assert ("cot" in refused) == (link != "softmax")
     assert "pseudo/divergence/none" in refused  # of no link
@@ -91,7 +92,7 @@ def test_functions_of_the_user_are_not_called_and_labels_are_not_refused():
 
     for link, classes in itertools.product(LINKS, (1, 3)):
         truth = compose(labels(torch.zeros(9, classes).long()), "gradient")
-        require_defined({"own": Readout(fail), "true": truth}, link)
+        require_defined({"own": Readout(fail), "true": truth}, with_own(None, link))
 
 
 def test_hard_agreement_of_several_labels_is_of_each():

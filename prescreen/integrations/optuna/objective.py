@@ -18,7 +18,6 @@ from prescreen.failures import CandidateFailed
 from prescreen.integrations.optuna.attributes import write_attribute
 from prescreen.integrations.optuna.costs import costs_of, require_costs, set_limits
 from prescreen.integrations.optuna.recorder import Recorder
-from prescreen.panel import DEFAULT_PANEL
 from prescreen.random_state import forked
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
@@ -40,7 +39,7 @@ def objective(
     full_training: Training | None = None,
     costs: Sequence[str] = (),
     limits: Mapping[str, float] | None = None,
-    readouts: Readouts = DEFAULT_PANEL,
+    readouts: Readouts | None = None,
     readings: int = 4,
     head: str | None = None,
 ) -> Callable[[BaseTrial], float | tuple[float, ...]]:
@@ -62,7 +61,8 @@ def objective(
         costs: returned after the value, to be minimized: ``"parameters"``, ``"flops"``.
         limits: largest allowed costs, set as constraints of the trial. A trial above one of them is
             pruned before it is trained.
-        readouts: names or a mapping; they must include those of the study's ``ReadoutPruner``.
+        readouts: names or a mapping; they must include those of the study's ``ReadoutPruner``. By
+            default the task's, or ``DEFAULT_PANEL``.
         readings: how often a candidate is read during brief training.
         head: dotted name of the prediction head, if it is not found.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -17,6 +17,7 @@ from torch import nn
 from prescreen.integrations.budget import Account
 from prescreen.integrations.optuna.recorder import Recorder
 from prescreen.integrations.panel_reader import OnError, PanelReader
+from prescreen.part import Part
 from prescreen.predictions import Link
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
@@ -60,6 +61,7 @@ class Reader:
             ``Probe``. By default images are shifted, and all else is read with noise in the weights.
         head: dotted name of the prediction head, if it is not found.
         link: how logits become predictions.
+        parts: what else is read, by name, as in ``Probe``.
         batch_statistics: as in ``read``.
         mirror: also report the score that the pruner is shown, in the study's direction, for
             optuna-dashboard and ``plot_intermediate_values``. This is a second write, steers samplers
@@ -82,6 +84,7 @@ class Reader:
         view: ViewChoice = None,
         head: str | None = None,
         link: Link = "softmax",
+        parts: Mapping[str, Part] | None = None,
         batch_statistics: bool = True,
         mirror: bool = False,
         on_error: OnError = "warn",
@@ -97,6 +100,7 @@ class Reader:
             who=f"trial {trial.number}",
             head=head,
             link=link,
+            parts=parts,
             batch_statistics=batch_statistics,
             on_error=on_error,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from prescreen.integrations.ray.results import (
     require_free_names,
 )
 from prescreen.panel import DEFAULT_PANEL
+from prescreen.part import Part
 from prescreen.predictions import Link
 from prescreen.readouts import Readouts, resolve_readouts
 from prescreen.views import ViewChoice
@@ -55,6 +57,7 @@ class Reader:
             ``Probe``. By default images are shifted, and all else is read with noise in the weights.
         head: dotted name of the prediction head, if it is not found.
         link: how logits become predictions.
+        parts: what else is read, by name, as in ``Probe``.
         batch_statistics: as in ``read``.
         on_error: if a readout fails, ``"warn"`` once and let the trial continue, or ``"raise"``.
 
@@ -72,6 +75,7 @@ class Reader:
         view: ViewChoice = None,
         head: str | None = None,
         link: Link = "softmax",
+        parts: Mapping[str, Part] | None = None,
         batch_statistics: bool = True,
         on_error: OnError = "warn",
     ) -> None:
@@ -90,6 +94,7 @@ class Reader:
             who="the trial",
             head=head,
             link=link,
+            parts=parts,
             batch_statistics=batch_statistics,
             on_error=on_error,
         )

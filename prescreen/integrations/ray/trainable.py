@@ -19,7 +19,6 @@ from prescreen.integrations.ray.results import (
     as_result,
     require_free_names,
 )
-from prescreen.panel import DEFAULT_PANEL
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
 from prescreen.screening import Extra, Plan, Screening
@@ -38,7 +37,7 @@ def trainable(
     space: str | Path | ModuleType | Space,
     task: Task | str | Path,
     training: Training | None = None,
-    readouts: Readouts = DEFAULT_PANEL,
+    readouts: Readouts | None = None,
     *,
     readings: int = 4,
     head: str | None = None,
@@ -60,6 +59,7 @@ def trainable(
             Ray's object store once.
         training: budget and recipe, in steps.
         readouts: names or a mapping, also of measures of the untrained network; the first is the score.
+            By default the task's, or ``DEFAULT_PANEL``.
         readings: the number of readings; they divide the budget into equal parts.
         head: dotted name of the prediction head, if it is not found.
         extra: your own measurements, as in ``screen``, such as a validation accuracy. They are in the
