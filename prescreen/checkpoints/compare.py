@@ -22,8 +22,8 @@ from prescreen.checkpoints.selection import MIN_CURVE, Choice, Selection
 from prescreen.checkpoints.weights import Builder, load_network
 from prescreen.panel import CHECKPOINT_PANEL, LONE_CHECKPOINT_PANEL, Panel
 from prescreen.reading import Reading
-from prescreen.readouts import resolve_readouts
-from prescreen.tasks.base import Task, check_task, seen_inputs
+from prescreen.readouts import Readout, resolve_readouts
+from prescreen.tasks.base import Task, check_task, seen_inputs, targets_of
 
 
 def select_checkpoint(
@@ -49,8 +49,9 @@ def select_checkpoint(
             ``"file.py:function"``. It is given those of the task's sizes that its signature accepts.
             For different architectures, one function for each file.
         task: its probe batch is read; training inputs without augmentation count as seen.
-        readouts: the readouts to compare; see ``Monitor``. By default stable information, which cannot
-            judge the first file of a run; for few files or different models, view information.
+        readouts: the readouts to compare; see ``Monitor``. By default those of the task's
+            ``checkpoint_panel``; without one stable information, which cannot judge the first file of a
+            run; for few files or different models, view information.
         smoothing: how many files of one run a value is averaged over; an odd number.
         head: dotted name of the prediction head, if it is not found.
 
@@ -65,18 +66,20 @@ def select_checkpoint(
     if not one_run and smoothing != 1:
         raise ValueError(f"`smoothing` must be 1 for different models, got {smoothing}")
     sources = _sources([Path(file) for file in checkpoints], models)
+    table: dict[str, Readout] | None = None
     if readouts is not None:  # refused before files are read
-        readouts = _checked(readouts, one_run)
+        table = _checked(resolve_readouts(readouts, targets_of(check_task(task))), one_run)
     groups, notes = _inspected(sources, check_task(task), one_run)
-    if readouts is None:
+    if table is None:
         is_curve = one_run and len(groups) >= MIN_CURVE
         usual = CHECKPOINT_PANEL if is_curve else LONE_CHECKPOINT_PANEL
-        readouts = getattr(task, "checkpoint_panel", usual)
-    is_seen = any("seen" in one.needs for one in resolve_readouts(readouts).values())
+        panel = getattr(task, "checkpoint_panel", usual)
+        table = resolve_readouts(panel, targets_of(task))
+    is_seen = any("seen" in one.needs for one in table.values())
     monitor = Monitor(
         task.probe,
         seen=seen_inputs(task) if is_seen else None,
-        readouts=readouts,
+        readouts=table,
         head=head,
         link=task.link,
         parts=getattr(task, "parts", None),
@@ -117,13 +120,13 @@ def _compared(
     return choice, tuple(places[step] for step in selection.ranked(sorted_readings))
 
 
-def _checked(readouts: Sequence[str], one_run: bool) -> Sequence[str]:
-    for name, one in resolve_readouts(readouts).items():
+def _checked(table: dict[str, Readout], one_run: bool) -> dict[str, Readout]:
+    for name, one in table.items():
         if "before" in one.needs and not one_run:
             raise ValueError(
                 f"`readouts` must not need the reading before for different models, got {name}"
             )
-    return readouts
+    return table
 
 
 def _sources(

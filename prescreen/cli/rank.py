@@ -52,6 +52,9 @@ def rank_command(
     lr: Annotated[float | None, Flag(help="Peak learning rate.  [0.1 sgd, 0.002 adamw]")] = None,
     device: Annotated[str, Flag(help="cpu, cuda, cuda:1 ...")] = "cpu",
     amp: Annotated[str | None, Flag(help="bf16 or fp16.")] = None,
+    image_size: Annotated[
+        int | None, Flag(help="Side of all images in pixels.  [the data's own]")
+    ] = None,
     probe: Annotated[str | None, PROBE] = None,
     probe_size: Annotated[int, Flag(help="Unlabelled inputs that heads are read on.")] = 256,
     readouts: Annotated[
@@ -106,7 +109,7 @@ def rank_command(
     with candidates_on_stderr():
         search_space = resolve_space(space)
     code = Code().of_space(search_space)
-    task = load_task(data, probe=probe, probe_size=probe_size, seed=seed)
+    task = load_task(data, probe=probe, probe_size=probe_size, seed=seed, image_size=image_size)
     settings: dict[str, Any] = {
         "training": training,
         "readouts": [*panel_of(task)] if readouts is None else names(readouts),

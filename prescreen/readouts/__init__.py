@@ -9,6 +9,7 @@ The grid and its definitions are prescreen's own; references say what each one f
 from prescreen.readouts.anchors import ANCHORS, labels, teacher
 from prescreen.readouts.defined import require_defined
 from prescreen.readouts.grid import compose
+from prescreen.readouts.held_out import held_out_loss
 from prescreen.readouts.network import Network
 from prescreen.readouts.normalizations import NORMALIZATIONS
 from prescreen.readouts.projections import PROJECTIONS
@@ -28,6 +29,7 @@ __all__ = [
     "Readouts",
     "compose",
     "get_readout",
+    "held_out_loss",
     "labels",
     "require_defined",
     "resolve_readouts",

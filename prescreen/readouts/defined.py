@@ -13,6 +13,7 @@ from prescreen.checks import require
 from prescreen.part import Part
 from prescreen.predictions import Link
 from prescreen.readouts.anchors import UndefinedError
+from prescreen.readouts.held_out import HeldOutLoss
 from prescreen.readouts.readout import Readout
 
 _OF_HEAD = {"head", "view", "before", "seen"}
@@ -28,14 +29,16 @@ def require_defined(readouts: Mapping[str, Readout], parts: Mapping[str, Part]) 
         parts: what is read by name, the model's own head by the empty one: see `with_own`.
 
     Raises:
-        ValueError: some are of an unknown part, undefined for the link of theirs, or compare some of
-            the probe's samples with seen ones.
+        ValueError: some are of an unknown part, undefined for the link of theirs, compare some of the
+            probe's samples with seen ones, or have targets that may be the background.
     """
     known = " or ".join([*filter(None, parts), "the model's own head"])
     for name, one in readouts.items():
         require("readouts", f"of {known}", name, one.part in parts)
         whole = "seen" not in one.needs or parts[one.part].share == (0, 1)
         require("readouts", "without seen inputs for a share of the probe", name, whole)
+        every = not isinstance(one.function, HeldOutLoss) or parts[one.part].background is None
+        require("readouts", "of a part with all classes that targets have", name, every)
     links = {part.link: None for part in parts.values()}
     for link in links:
         own = {name: one for name, one in readouts.items() if parts[one.part].link == link}

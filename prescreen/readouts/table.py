@@ -9,8 +9,11 @@ from difflib import get_close_matches
 from functools import lru_cache, partial
 from typing import cast
 
-from prescreen.checks import require_one_of
+from torch import Tensor
+
+from prescreen.checks import require, require_one_of
 from prescreen.readouts.grid import compose, normalized
+from prescreen.readouts.held_out import HELD_OUT_LOSS, held_out_loss
 from prescreen.readouts.network import MEASURES
 from prescreen.readouts.others import OTHERS
 from prescreen.readouts.pairs import PAIRS, gap
@@ -67,7 +70,7 @@ READOUTS: MutableMapping[str, Readout] = ChainMap(
 )
 
 
-def get_readout(name: str) -> Readout:
+def get_readout(name: str, targets: Tensor | None = None) -> Readout:
     """A readout by its name, by ``"gap/NAME"`` or ``"ahead/NAME"``, or by its place in the grid.
 
     ``"gap/NAME"`` is how much better a readout of the head is on seen inputs than on unseen ones,
@@ -79,19 +82,27 @@ def get_readout(name: str) -> Readout:
     that is divided by a normalization. ``"training_loss"`` and ``"committee/agreement"`` are those of
     ``OTHERS``.
 
+    Args:
+        name: as above.
+        targets: for ``"held_out_loss"``, as a `HeldOutLoss` takes them.
+
     Raises:
         ValueError: there is no such readout, anchor, projection or normalization.
     """
     for table in (READOUTS, OTHERS):
         if name in table:
             return table[name]
+    if name == HELD_OUT_LOSS:
+        known = "of a task whose targets are known without annotation"
+        require("readouts", known, name, targets is not None)
+        return held_out_loss(cast("Tensor", targets))
     part, colon, of_part = name.partition(":")
     if colon:
-        return replace(_of_head(of_part, f"{part}:", name), part=part)
+        return replace(_of_head(of_part, f"{part}:", name, targets), part=part)
     if name.startswith(AHEAD):
-        return replace(_of_head(name.removeprefix(AHEAD), AHEAD, name), ahead=True)
+        return replace(_of_head(name.removeprefix(AHEAD), AHEAD, name, targets), ahead=True)
     if name.startswith(_GAP):
-        readout = get_readout(name.removeprefix(_GAP))
+        readout = get_readout(name.removeprefix(_GAP), targets)
         if readout.needs != ("head",):
             raise ValueError(f"`readouts` must name a readout of the head after gap/, got {name!r}")
         return Readout(partial(gap, readout=readout), ("head", "seen"), higher_is_better=False)
@@ -111,15 +122,19 @@ def get_readout(name: str) -> Readout:
         raise ValueError(f"`readouts` must have known parts, got {name!r}: {error}") from None
 
 
-def _of_head(name: str, prefix: str, whole: str) -> Readout:
-    readout = get_readout(name)
+def _of_head(name: str, prefix: str, whole: str, targets: Tensor | None) -> Readout:
+    readout = get_readout(name, targets)
     if readout.part or {"network", "losses", "others"} & set(readout.needs):
         raise ValueError(f"`readouts` must name one of the head after {prefix}, got {whole!r}")
     return readout
 
 
-def resolve_readouts(readouts: Readouts) -> dict[str, Readout]:
+def resolve_readouts(readouts: Readouts, targets: Tensor | None = None) -> dict[str, Readout]:
     """Readouts by name, found by `get_readout`; a mapping is copied as it is.
+
+    Args:
+        readouts: names, or a mapping.
+        targets: what is known of the probe without annotation, as a `HeldOutLoss` takes it.
 
     Raises:
         ValueError: a name is unknown or given twice, there are none, or a value is not a Readout.
@@ -129,7 +144,7 @@ def resolve_readouts(readouts: Readouts) -> dict[str, Readout]:
     if len(set(readouts)) != len(readouts) or not readouts:
         raise ValueError(f"`readouts` must be distinct names, at least one, got {[*readouts]}")
     if not isinstance(readouts, Mapping):
-        return {name: get_readout(name) for name in readouts}
+        return {name: get_readout(name, targets) for name in readouts}
     for name, readout in readouts.items():
         if not isinstance(readout, Readout):
             raise ValueError(

@@ -17,7 +17,7 @@ from prescreen.readouts import Need, Readout, Readouts, require_defined, resolve
 from prescreen.screening.deadline import Deadline
 from prescreen.screening.surroundings import Surroundings
 from prescreen.spaces.candidate import Candidate
-from prescreen.tasks.base import Task, check_task, check_trains, panel_of, parts_of
+from prescreen.tasks.base import Task, check_task, check_trains, panel_of, parts_of, targets_of
 from prescreen.training.recipe import Training
 
 Extra = Mapping[str, Callable[[nn.Module], float]]
@@ -61,7 +61,7 @@ class Plan:
         check_trains(check_task(self.task))
         require_kind("training", self.training, Training)
         readouts = panel_of(self.task) if self.readouts is None else self.readouts
-        object.__setattr__(self, "table", resolve_readouts(readouts))
+        object.__setattr__(self, "table", resolve_readouts(readouts, targets_of(self.task)))
         require_defined(self.table, parts_of(self.task))
         self._check_compared()
         require_at_least("readings", self.readings, 1)

@@ -24,7 +24,9 @@ class Task(Protocol):
 
     It may have ``parts``: by name what is read of a model beside its own head, see ``prescreen.part``.
     It may have ``panel``, the names of the readouts that rankings on this task compare by default, and
-    ``checkpoint_panel``, those that choose checkpoints.
+    ``checkpoint_panel``, those that choose checkpoints. If it knows without annotation what should be
+    predicted for the probe, it may have ``targets``, one for each row of the model's logits, classes
+    (R,) for a softmax link and (R, K) for others: then ``"held_out_loss"`` is a readout.
     """
 
     @property
@@ -105,6 +107,11 @@ def parts_of(task: Task) -> dict[str, Part]:
 def panel_of(task: Task) -> tuple[str, ...]:
     """The readouts that are compared by default: the task's own, or those of all tasks."""
     return tuple(getattr(task, "panel", DEFAULT_PANEL))
+
+
+def targets_of(task: Task) -> Tensor | None:
+    """What is known without annotation of the predictions for the probe; None if nothing is."""
+    return getattr(task, "targets", None)
 
 
 def check_trains(task: Task) -> None:

@@ -67,6 +67,10 @@ class LanguageTask:
     # everywhere after brief training, and go on learning.
     collapses = False
 
+    # A loss that is free is the best judge of checkpoints: readings without targets get ever better
+    # while a text is learnt by heart.
+    checkpoint_panel = ("held_out_loss",)
+
     def __init__(
         self,
         ids: Tensor,
@@ -182,6 +186,11 @@ class LanguageTask:
         parts = ("language", digests, self._objective, self._mask_id, view, *self.sizes.items())
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
+    @property
+    def targets(self) -> Tensor:
+        """The token that is to be predicted at every position of the probe, (N·L,); -100 for none."""
+        return self._targets.flatten()
+
     def batches(self, batch_size: int, seed: int) -> Iterator[Example]:
         """(ids (B, L) or keywords, targets (B, L)) without end; what is masked is drawn anew."""
         generator = Generator().manual_seed(seed)
@@ -199,8 +208,8 @@ class LanguageTask:
     def held_out_loss(self, model: nn.Module) -> float:
         """The loss on the probe in eval mode, in nats a token; lower is better.
 
-        No annotation is needed, and the model stays as it was. As a measurement beside readouts:
-        ``rank(..., extra={"held_out_loss": task.held_out_loss})``.
+        No annotation is needed, and the model stays as it was. The readout ``"held_out_loss"`` is that
+        of the positions that are read.
         """
         return held_out_loss(model, self.probe, self._targets, self.sizes["vocab_size"])
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 from toy_tasks import Causal, Tagger, chain, language, masked_language
 
 from prescreen import CheckpointSelector, Monitor, Probe, Training, capture, rank, screen
+from prescreen.readouts import resolve_readouts
 from prescreen.spaces import Candidate
 from prescreen.tasks import LanguageTask
 
@@ -59,6 +60,9 @@ def test_what_is_read_is_what_the_held_out_loss_is_of(kind, objective):
     targets = task._targets.flatten()
     counts = (targets != -100).nonzero()[:, 0]
     assert torch.equal(taken.positions, counts)
+    assert Probe(task.probe, resolve_readouts(["held_out_loss"], task.targets)).read(
+        model, 1
+    ).values["held_out_loss"] == pytest.approx(loss, rel=1e-5)
     gathered = functional.cross_entropy(taken.logits, targets[taken.positions])
     assert loss == pytest.approx(gathered.item(), rel=1e-5)
     batch = (task.probe, task._targets)
