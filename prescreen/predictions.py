@@ -124,8 +124,9 @@ def model_logits(output: Any) -> Tensor:
     Training minimises the loss of these, and heads are looked for behind them.
 
     Args:
-        output: a tensor, an object with ``.logits``, a dict with ``"logits"`` or, as segmentation models
-            have it, ``"out"``, or a tuple or list that begins with a tensor.
+        output: a tensor, an object with ``.logits`` or, as diffusion models have it, ``.sample``, a dict
+            with ``"logits"``, ``"sample"`` or, as segmentation models have it, ``"out"``, or a tuple or
+            list that begins with a tensor.
 
     Raises:
         ValueError: it is something else.
@@ -134,7 +135,9 @@ def model_logits(output: Any) -> Tensor:
         return output
     logits = getattr(output, "logits", None)
     if logits is None and isinstance(output, Mapping):
-        logits = output.get("logits", output.get("out"))
+        logits = output.get("logits", output.get("out", output.get("sample")))
+    if logits is None and isinstance(sample := getattr(output, "sample", None), Tensor):
+        logits = sample  # of distributions it is a method
     if logits is None and isinstance(output, tuple | list) and output:
         logits = output[0]
     if not isinstance(logits, Tensor):

@@ -1,6 +1,7 @@
 """Tasks: the data of brief training, and the fixed unlabelled probe that candidates are read on."""
 
 from prescreen.tasks.base import Task
+from prescreen.tasks.diffusion import DiffusionTask
 from prescreen.tasks.images.task import ImageTask
 from prescreen.tasks.language import LanguageTask
 from prescreen.tasks.load import load_task
@@ -10,6 +11,7 @@ from prescreen.tasks.segmentation import SegmentationTask
 from prescreen.tasks.tokens import TokenTask
 
 __all__ = [
+    "DiffusionTask",
     "ImageTask",
     "LanguageTask",
     "MultilabelTask",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prescreen.tasks.base import Task
+from prescreen.tasks.diffusion import DiffusionTask
 from prescreen.tasks.images.named import load_images
 from prescreen.tasks.images.preparation import Statistics
 from prescreen.tasks.images.task import Augment
@@ -21,6 +22,7 @@ from prescreen.tasks.segmentation import SegmentationTask
 # that it names.
 KINDS: dict[str, Callable[..., Task]] = {
     "text": LanguageTask.from_files,
+    "diffusion": DiffusionTask.from_data,
     "masks": SegmentationTask.from_folder,
     "instances": partial(SegmentationTask.from_folder, instances=True),
     "regression": RegressionTask.from_file,
@@ -66,8 +68,10 @@ def load_task(
     ``KIND:PATH`` is another task than classification of images (docs/tasks.md). ``text:PATH`` is a
     `LanguageTask` of characters or of token ids. ``masks:PATH``, and ``instances:PATH`` where masks
     number objects, are a `SegmentationTask` of a folder of images beside one of masks.
-    ``regression:PATH`` and ``multilabel:PATH`` are of a table, or of an archive. A path that begins so
-    is ``./KIND:PATH``. They have those of the options below that their tasks have, and no others.
+    ``diffusion:PATH``, or ``diffusion:NAME`` of a data set, is a `DiffusionTask` of images, whose
+    labels are not read. ``regression:PATH`` and ``multilabel:PATH`` are of a table, or of an archive.
+    A path that begins so is ``./KIND:PATH``. They have those of the options below that their tasks
+    have, and no others.
 
     Args:
         data: a name, a path, or ``KIND:PATH``.

@@ -15,7 +15,7 @@ from prescreen.tasks.images.folders import open_folder
 from prescreen.tasks.images.npz import open_npz
 from prescreen.tasks.images.parquet import open_parquet
 from prescreen.tasks.images.preparation import Preparation, Statistics
-from prescreen.tasks.images.splits import Splits, list_parquet
+from prescreen.tasks.images.splits import Splits, find_splits, list_parquet
 from prescreen.tasks.images.task import Augment, ImageTask
 from prescreen.tasks.images.unlabelled import is_unlabelled, open_images, unlabelled_task
 from prescreen.tasks.images.walk import short
@@ -108,7 +108,7 @@ def load_images(
                 name=name,
             )
         splits = _open_path(data, num_classes)
-    elif augment is True and name.lower() in _NOT_FLIPPED:
+    elif augment is True and not may_be_mirrored(name):
         augment = "crop"
     return ImageTask.from_dataset(
         splits.train,
@@ -123,6 +123,28 @@ def load_images(
         preprocess=preprocess,
         name=name,
     )
+
+
+def open_unlabelled(data: str | Path, root: str | Path | None = None) -> Splits:
+    """The images of a data set of a name, or of a path; labels beside them are not read.
+
+    Of a folder these are all images below it or, if it has splits, below its folders of splits.
+
+    Raises:
+        ValueError: the data do not exist, or cannot be read.
+    """
+    if isinstance(data, str) and (splits := _named(data, root)) is not None:
+        return splits
+    folder = _folder(data)
+    if not folder or list_parquet(folder):
+        return _open_path(data, labelled=False)
+    train, held = find_splits(folder, labelled=False)
+    return Splits(open_images(train), None if held is None else open_images(held), None)
+
+
+def may_be_mirrored(data: str | Path) -> bool:
+    """Whether images keep what they show in the mirror: False where they are known not to."""
+    return str(data).lower() not in _NOT_FLIPPED
 
 
 def _named(name: str, root: str | Path | None) -> Splits | None:
@@ -172,15 +194,18 @@ def _folder(data: str | Path) -> Path | None:
     return Path(given) if given and os.path.isdir(given) else None
 
 
-def _open_path(data: str | Path, num_classes: int | None = None) -> Splits:
+def _open_path(
+    data: str | Path, num_classes: int | None = None, *, labelled: bool = True
+) -> Splits:
     folder = _folder(data)
+    if folder and not list_parquet(folder):
+        return open_folder(folder)
     if folder:
-        is_parquet = bool(list_parquet(folder))
-        return open_parquet(folder, num_classes) if is_parquet else open_folder(folder)
+        return open_parquet(folder, num_classes, labelled=labelled)
     given = os.path.expanduser(data)
     opener = {".npz": open_npz, ".parquet": open_parquet}.get(os.path.splitext(given)[1].lower())
     if opener is not None and os.path.isfile(given):
-        return opener(Path(given), num_classes)
+        return opener(Path(given), num_classes, labelled=labelled)
     names = ["digits", *(known.lower() for known in _TORCHVISION)]
     close = difflib.get_close_matches(str(data).lower(), names, n=3)
     meant = f"; did you mean {' or '.join(close)}?" if close else ""

@@ -35,12 +35,12 @@ class Arrays(TensorDataset):
         self.classes = classes
 
 
-def open_npz(path: Path, num_classes: int | None = None) -> Splits:
+def open_npz(path: Path, num_classes: int | None = None, *, labelled: bool = True) -> Splits:
     """Open an .npz archive of images (n, H, W), (n, H, W, C) or (n, C, H, W) and labels (n,).
 
     The keys are x and y, images and labels, x_train and y_train, or train_images and train_labels.
     The probe batch is drawn from the val or test images, if there are any. Integer labels are class
-    indices from 0 to `num_classes` - 1 if that is given.
+    indices from 0 to `num_classes` - 1 if that is given. If not `labelled`, no labels are read.
 
     Raises:
         ValueError: the archive is damaged, or its arrays are not as above.
@@ -58,10 +58,10 @@ def open_npz(path: Path, num_classes: int | None = None) -> Splits:
         # NumPy and zipfile raise errors of any kind for damaged files.
         except Exception as error:
             raise _damaged(shown(path), reason(error)) from error
-        return _splits(archive, path, num_classes)
+        return _splits(archive, path, num_classes, labelled)
 
 
-def _splits(archive: Any, path: Path, num_classes: int | None) -> Splits:
+def _splits(archive: Any, path: Path, num_classes: int | None, labelled: bool) -> Splits:
     keys = [_key(archive, _IMAGES, path)]
     keys += [key for key in _PROBE if key in archive][:1]
     arrays = [_images(archive, key, path) for key in keys]
@@ -71,6 +71,9 @@ def _splits(archive: Any, path: Path, num_classes: int | None) -> Splits:
             f"`data` must have {' and '.join(keys)} of one scale, got {types[0]} and {types[1]} in "
             f"{shown(path)}"
         )
+    if not labelled:
+        only, *others = map(Arrays, _as_tensors(arrays))
+        return Splits(only, others[0] if others else None, None)
     key = _key(archive, _LABELS, path)
     values = _array(archive, key, path)
     count = len(arrays[0])

@@ -63,19 +63,22 @@ class EncodedImages(Dataset[Any]):
         return self.joined[end - self.encoded_size(i) : end].numpy().tobytes()
 
 
-def open_parquet(path: Path, num_classes: int | None = None) -> Splits:
+def open_parquet(path: Path, num_classes: int | None = None, *, labelled: bool = True) -> Splits:
     """Open a parquet file, or a folder of them, in the Hugging Face image schema.
 
     In a folder, files called train-… or in a folder train hold the training images, in any of the
     usual spellings. The probe batch is drawn from those of validation or of test, whose labels are
     not read. If no file is called by a split, all are training data. Integer labels are class
-    indices, up to the names of the schema, or from 0 to `num_classes` - 1 if that is given.
+    indices, up to the names of the schema, or from 0 to `num_classes` - 1 if that is given. If not
+    `labelled`, no labels are read.
 
     Raises:
         ValueError: a file is damaged, or has other columns than those of the schema.
     """
     train, held = parquet_splits(path) if path.is_dir() else ([path], [])
-    images, num_classes = _read_labelled(train, num_classes)
+    images, num_classes = (
+        _read_labelled(train, num_classes) if labelled else (_read_images(train), None)
+    )
     return Splits(images, _read_images(held) if held else None, num_classes)
 
 

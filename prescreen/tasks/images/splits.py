@@ -52,8 +52,10 @@ def probe_role(roles: Iterable[Role | None]) -> Role | None:
     return next((some for some in _PROBE_ROLES if some in there), None)
 
 
-def find_splits(path: Path) -> tuple[Path, Path | None]:
+def find_splits(path: Path, *, labelled: bool = True) -> tuple[Path, Path | None]:
     """The folder of class folders, and that of probe images if there is one.
+
+    If not `labelled`, images may also lie in the folders of splits themselves.
 
     Raises:
         ValueError: the sub-folders may be splits as well as classes.
@@ -73,7 +75,8 @@ def find_splits(path: Path) -> tuple[Path, Path | None]:
     held = probe_role(by_role)
     probes = by_role[held] if held else []
     alone = len(train) == 1 and len(probes) < 2 and not classes
-    if not alone or (probes and holds_images(train[0]) and not _class_folders(train[0])):
+    plain = alone and probes and holds_images(train[0]) and not _class_folders(train[0])
+    if not alone or (plain and labelled):
         _refuse(splits, classes, path)
     _refuse_nested(train[0])
     return train[0], probes[0] if probes else None

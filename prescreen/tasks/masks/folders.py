@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from prescreen.checks import require_at_least
-from prescreen.tasks.images import dataset as images
 from prescreen.tasks.images.folders import ImageFiles, say_left_out
-from prescreen.tasks.images.layouts import held_dtype
-from prescreen.tasks.images.probe_batch import choose_probe
+from prescreen.tasks.images.pixels import read_pixels
 from prescreen.tasks.images.splits import probe_role, role
 from prescreen.tasks.images.unlabelled import open_images
 from prescreen.tasks.images.walk import list_images, shown, sub_folders
@@ -68,27 +65,17 @@ def read_folder(
         ValueError: images or masks are not there, do not fit together or cannot be read.
     """
     require_at_least("probe_size", probe_size, 2)
-    if image_size is not None:
-        require_at_least("image_size", image_size, 1)
     pairs = open_pairs(_folder("data", path))
     held = pairs.probe if probe is None else open_images(_folder("probe", probe))
     size = min(probe_size, max(2, len(pairs.masks) // 4) if held is None else len(held))
-    source, chosen, rows = choose_probe(pairs.images, held, size, Generator().manual_seed(seed))
-    layout = images.common_layout(pairs.images, rows, image_size)
-    taken = layout.channels * layout.height * layout.width * (len(rows) + len(chosen))
-    if taken * held_dtype(layout.dtype).itemsize > images.MEMORY_LIMIT:
-        raise ValueError(
-            f"`image_size` must be such that {len(rows)} images take at most 4 GiB, got "
-            f"{layout.height}×{layout.width} pixels"
-        )
-    pixels, unlabelled = (
-        torch.stack([images.read_image(of, row, layout) for row in wanted.tolist()])
-        for of, wanted in ((pairs.images, rows), (source, chosen))
+    read = read_pixels(pairs.images, held, probe_size=size, seed=seed, image_size=image_size)
+    files, paths = (
+        [of[row] for row in read.rows.tolist()] for of in (pairs.masks, pairs.images.paths)
     )
-    files, paths = ([of[row] for row in rows.tolist()] for of in (pairs.masks, pairs.images.paths))
-    masks = read_masks(files, paths, (layout.height, layout.width), instances=instances)
+    height, width = read.images.shape[2:]
+    masks = read_masks(files, paths, (height, width), instances=instances)
     return Masked(
-        pixels, *number_masks(masks, num_classes, ignore_index), unlabelled, held is not None
+        read.images, *number_masks(masks, num_classes, ignore_index), read.probe, held is not None
     )
 
 

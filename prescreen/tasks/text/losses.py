@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from operator import itemgetter
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from prescreen.predictions import IGNORED, LOSS_MASK, model_logits
+from prescreen.tasks.evaluating import evaluating
 from prescreen.tasks.text.sequences import Example
 from prescreen.trees import map_tensors, to_device
 
@@ -31,18 +31,11 @@ def held_out_loss(
     model: nn.Module, probe: Tensor | dict[str, Tensor], targets: Tensor, classes: int
 ) -> float:
     """Mean cross-entropy of the probe's targets (N, L), in eval mode; the model stays as it was."""
-    modes = {module: module.training for module in model.modules()}
-    weight = next(model.parameters(), torch.empty(0))
     step = max(1, (PROBE_LOGITS >> 3) // (targets.shape[1] * classes))
     total = 0.0
-    try:
-        model.eval()
-        with torch.no_grad():
-            for start in range(0, len(targets), step):
-                part = slice(start, start + step)
-                batch = (map_tensors(probe, itemgetter(part)), targets[part])
-                total += token_losses(model, to_device(batch, weight.device), "sum").item()
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    with evaluating(model) as device:
+        for start in range(0, len(targets), step):
+            part = slice(start, start + step)
+            batch = (map_tensors(probe, itemgetter(part)), targets[part])
+            total += token_losses(model, to_device(batch, device), "sum").item()
     return total / int((targets != IGNORED).sum())
