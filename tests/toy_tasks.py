@@ -9,6 +9,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from prescreen.tasks import (
+    DiffusionTask,
     ImageTask,
     LanguageTask,
     MultilabelTask,
@@ -99,6 +100,12 @@ def masks(seed, name="masks"):
     return SegmentationTask(pixels, labels, probe_size=32, name=name)
 
 
+def diffusion(seed, name="diffusion"):
+    """Images of one colour each, so that most of the noise is plain to see."""
+    colours = torch.rand(ROWS, CLASSES, 1, 1, generator=randoms(seed))
+    return DiffusionTask(colours.repeat(1, 1, 8, 8), probe_size=32, name=name)
+
+
 class Spots(NamedTuple):
     """Inputs (B, 8), and for each the numbers of all classes that it shows."""
 
@@ -147,6 +154,7 @@ TASKS = {
     "language": language,
     "masked language": masked_language,
     "masks": masks,
+    "diffusion": diffusion,
     "spots": SpotTask,
 }
 
@@ -183,6 +191,18 @@ class Spotter(nn.Module):
         }
 
 
+class Denoiser(nn.Module):
+    def __init__(self, width, channels):
+        super().__init__()
+        self.body = nn.Conv2d(channels, width, 3, padding=1)
+        self.time = nn.Linear(1, width)
+        self.head = nn.Conv2d(width, channels, 1)
+
+    def forward(self, images, times):
+        told = self.time(times[:, None] / 1000)
+        return self.head((self.body(images) + told[..., None, None]).relu())
+
+
 def perceptron(width, *, num_classes, in_features=64):
     first = nn.Linear(in_features, width)
     return nn.Sequential(nn.Flatten(), first, nn.ReLU(), nn.Linear(width, num_classes))
@@ -213,11 +233,17 @@ def pixelwise(width, *, num_classes, in_channels):
     return nn.Sequential(first, nn.ReLU(), nn.Conv2d(width, num_classes, 1))
 
 
+def denoiser(width, *, in_channels, with_time):
+    assert with_time
+    return Denoiser(width, in_channels)
+
+
 # Builders of networks of some width, by the name of their task.
 NETWORKS = {
     **dict.fromkeys(("tokens", "masked tokens", "masked language"), tagger),
     "language": causal,
     "masks": pixelwise,
+    "diffusion": denoiser,
     "spots": spotter,
 }
 

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from prescreen.checks import require, require_kind, require_one_of
-from prescreen.parts import Part
+from prescreen.part import Part
 from prescreen.predictions import Link, model_logits
 from prescreen.tasks.evaluating import evaluating
 from prescreen.tasks.images.batches import Moments

@@ -21,7 +21,7 @@ Beta = Literal["linear", "cosine"]
 _MOST = 0.999
 
 # Bands of times by the share of noise in the variance of x_t, so that they mean the same in every
-# schedule; of 1,000 linear times the small ones are those up to 94. There a model must know the detail
+# schedule; of 1,000 linear times the small ones are those up to 97. There a model must know the detail
 # of images, and in a pilot readouts of such times ranked networks as longer training did. Where hardly
 # any signal is left, the best prediction is nearly the same for all images, and the order was reversed.
 BANDS: Mapping[str, tuple[float, float]] = {
