@@ -72,6 +72,7 @@ class DiffusionTask:
 
     # As the pilot suggests: how much predictions differ where there is little noise, and size.
     panel = ("small_t:prior/gradient/both", "flops")
+    checkpoint_panel = ("prior/gradient/centred_feature",)
 
     def __init__(
         self,

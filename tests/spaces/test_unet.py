@@ -8,7 +8,7 @@ import pytest
 import torch
 from prescreen.search_spaces import unet
 from torch import nn
-from toy_tasks import masks
+from toy_tasks import diffusion, masks
 
 from prescreen import (
     CheckpointSelector,
@@ -21,6 +21,7 @@ from prescreen import (
 from prescreen.panel import CHECKPOINT_PANEL
 from prescreen.readouts import Network, get_readout
 from prescreen.spaces.candidate import as_candidates
+from prescreen.tasks.base import panel_of
 
 PLAIN = {"depth": 2, "width": 4, "kernel": 3, "norm": "batch", "skip": "concatenate"}
 TRAINING = Training(steps=6, batch_size=8)
@@ -181,7 +182,8 @@ def test_bad_arguments_are_refused_in_one_line(config, message):
 # -- users
 
 
-def test_a_ranking_is_resumed_and_equals_an_uninterrupted_one(tmp_path):
+@pytest.mark.parametrize("make", [masks, diffusion])
+def test_a_ranking_is_resumed_and_equals_an_uninterrupted_one(tmp_path, make):
     class Stop(Exception):
         pass
 
@@ -191,9 +193,9 @@ def test_a_ranking_is_resumed_and_equals_an_uninterrupted_one(tmp_path):
 
     options = {"samples": 3, "training": TRAINING, "out": tmp_path / "run"}
     with pytest.raises(Stop):
-        rank("unet", masks(0), progress=stop, **options)
-    resumed = rank("unet", masks(0), **options)
-    whole = rank("unet", masks(0), samples=3, training=TRAINING)
+        rank("unet", make(0), progress=stop, **options)
+    resumed = rank("unet", make(0), **options)
+    whole = rank("unet", make(0), samples=3, training=TRAINING)
     assert [(row.name, row.status, row.values) for row in resumed] == [
         (row.name, row.status, row.values) for row in whole
     ]
@@ -226,11 +228,12 @@ def test_checkpoints_are_chosen_by_mirrored_views(tmp_path):
     assert read(model, task.probe, batch_statistics=False) == pytest.approx(noisy)
 
 
-def test_a_study_searches_the_space():
+@pytest.mark.parametrize("make", [masks, diffusion])
+def test_a_study_searches_the_space(make):
     optuna = pytest.importorskip("optuna")
     from prescreen.integrations.optuna import objective
 
     study = optuna.create_study(directions=["maximize", "minimize"])
-    value = "ahead/expected_agreement"
-    study.optimize(objective("unet", masks(0), TRAINING, value=value, costs=["flops"]), n_trials=1)
+    value = panel_of(make(0))[0]
+    study.optimize(objective("unet", make(0), TRAINING, value=value, costs=["flops"]), n_trials=1)
     assert len(study.trials[0].values) == 2

@@ -1,20 +1,15 @@
 """Diffusion: what is trained and read on, the free loss, outputs of models, and what is refused."""
 
-import math
-from functools import partial
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
-from toy_tasks import Denoiser
-from toy_tasks import diffusion as toy
+from toy_images import assert_same_rows, pictures, pixels_of, write_folder, write_parquet
 
-from prescreen import Candidate, Training, capture, rank, screen
-from prescreen.heads import find_heads
 from prescreen.predictions import model_logits
-from prescreen.readouts import Network, get_readout
-from prescreen.tasks import DiffusionTask
+from prescreen.tasks import DiffusionTask, load_task
 from prescreen.tasks.noising import BANDS, Noising
 
 # Each image has one value of its own, below two rows of the smallest and the largest of all.
@@ -148,6 +143,10 @@ def test_sizes_are_what_networks_with_times_ask_for():
     }
 
 
+def test_a_view_can_be_given():
+    assert task(view=lambda inputs: inputs[0]).views((IMAGES, None)) is IMAGES
+
+
 def test_the_fingerprint_covers_all_that_changes_training_or_reading():
     changes = [
         {},
@@ -162,6 +161,53 @@ def test_the_fingerprint_covers_all_that_changes_training_or_reading():
     ]
     assert len({task(**change).fingerprint for change in changes}) == len(changes)
     assert task(name="another").fingerprint == task().fingerprint
+
+
+def test_labels_beside_images_are_not_read(tmp_path):
+    some, held = pictures(20), pictures(12, seed=1)
+    for place, those in ((tmp_path / "flat", some), (tmp_path / "split" / "train", some)):
+        place.mkdir(parents=True)
+        for i, picture in enumerate(those):
+            picture.save(place / f"{i}.png")
+    (tmp_path / "split" / "val").mkdir()
+    for i, picture in enumerate(held):
+        picture.save(tmp_path / "split" / "val" / f"{i}.png")
+    write_folder(tmp_path / "classes", {"a": some[:10], "b": some[10:]})
+    write_parquet(tmp_path / "some.parquet", some)
+    np.savez(tmp_path / "some.npz", images=pixels_of(some).astype(np.uint8))
+    low, high = pixels_of(some).min(), pixels_of(some).max()
+    expected = (pixels_of(some) - low) / (high - low) * 2 - 1
+    every = {}
+    for name in ("flat", "classes", "some.parquet", "some.npz", "split"):
+        held_out = {} if name == "split" else {"probe": tmp_path / "split" / "val"}
+        made = DiffusionTask.from_data(
+            tmp_path / name, prediction="x0", probe_size=12, augment=False, **held_out
+        )
+        assert made.sizes["image_size"] == (16, 16)
+        assert_same_rows(next(made.batches(20, 0)).target.numpy(), expected)
+        every[name] = made.held_out_loss(Constant())
+    bright = (pixels_of(held) - low) / (high - low) * 2 - 1
+    assert every == pytest.approx(dict.fromkeys(every, (bright**2).mean()), rel=1e-4)
+
+
+def test_a_kind_of_load_task_takes_names_and_paths(tmp_path):
+    made = load_task("diffusion:digits")
+    assert isinstance(made, DiffusionTask)
+    assert (made.name, made.sizes["in_channels"]) == ("diffusion:digits", 1)
+    assert not made.batches.mirror  # digits do not stay what they are
+    x0 = DiffusionTask.from_data("digits", prediction="x0")
+    batch = next(x0.batches(64, 0))
+    assert (batch.target.min(), batch.target.max()) == (-1, 1)
+    write_folder(tmp_path, {"a": pictures(20)})
+    of_folder = load_task(f"diffusion:{tmp_path}", probe_size=8, image_size=6, seed=2)
+    assert of_folder.batches.mirror
+    assert of_folder.probe[0].shape == (8, 3, 6, 6)
+    with pytest.raises(ValueError, match=r"^`mean` must be left out for diffusion:PATH, got 0\.5$"):
+        load_task("diffusion:digits", mean=0.5, std=0.5)
+    with pytest.raises(
+        ValueError, match=r"^`data` must be a folder, .*got 'cifar-10'; did you mean"
+    ):
+        load_task("diffusion:cifar-10")
 
 
 # -- losses
@@ -239,101 +285,6 @@ def test_many_samples_are_evaluated_in_turn():
     many = IMAGES.repeat(5, 1, 1, 1)
     made = DiffusionTask(IMAGES, probe=many, prediction="x0")
     assert made.held_out_loss(Constant()) == pytest.approx(IMAGES.square().mean().item(), rel=1e-4)
-
-
-# -- reading
-
-
-def test_the_view_is_mirrored_and_predictions_are_mirrored_back():
-    made = toy(0)
-    view = made.views(made.probe)
-    assert torch.equal(view.inputs[0], made.probe[0].flip(-1))
-    assert torch.equal(view.inputs[1], made.probe[1])
-    torch.manual_seed(0)
-    model = Denoiser(8, 4)
-    model.body.weight.data += model.body.weight.data.flip(-1)  # sees no difference
-    here = capture(model, made.probe, link="identity")
-    there = capture(model, view.inputs, link="identity", places=view.back)
-    torch.testing.assert_close(here.logits, there.logits)
-    assert task(view=lambda inputs: inputs).views(made.probe) is made.probe
-
-
-def test_a_ranking_reads_untrained_measures_and_the_free_loss():
-    made = toy(0)
-    names = ["prior/gradient/both", "ahead/expected_agreement", "isotropy", "flops", "synflow"]
-    extra = {"held_out_loss": made.held_out_loss}
-    extra |= {band: partial(made.held_out_loss, band=band) for band in made.parts}
-    builds = {f"{width}": lambda width=width: Denoiser(width, 4) for width in (2, 16)}
-    training = Training(steps=20, batch_size=16)
-    ranking = rank(builds, made, training=training, readouts=names, extra=extra)
-    assert [row.status for row in ranking] == ["ok", "ok"]
-    for row in ranking:
-        width = int(row.name)
-        assert row.values["flops"] == 2 * (64 * 4 * width * (9 + 1) + width)
-        assert 0 < row.values["isotropy"] <= math.log(width)
-        assert math.isnan(row.values["synflow"])
-        assert 0 < row.values["held_out_loss"] < 2
-        assert row.values["small_t"] > row.values["large_t"]
-    assert ranking.left_out == ("synflow",)
-
-
-def test_flow_is_that_of_the_images_where_times_add_nothing():
-    class Deaf(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
-
-        def forward(self, images, times):
-            return self.net(images)
-
-    model, (images, times) = Deaf(), task().probe
-    flow = get_readout("synflow")
-    assert flow(Network(model, (images, times))) == flow(Network(model.net, images))
-    assert math.isfinite(flow(Network(model.net, images)))
-
-
-class UNet2DModel(nn.Module):
-    """A stand-in for that of diffusers, which need not be installed."""
-
-    def __init__(self, channels=4):
-        super().__init__()
-        self.conv_in = nn.Conv2d(channels, 8, 3, padding=1)
-        self.time_embedding = nn.Linear(1, 8)
-        self.conv_out = nn.Conv2d(8, channels, 3, padding=1)
-
-    def forward(self, sample, timestep):
-        told = self.time_embedding(timestep[:, None] / 1000)[..., None, None]
-        return Output(sample=self.conv_out((self.conv_in(sample) + told).relu()))
-
-
-class Output(dict):
-    """Named outputs, as attributes as well, as those of diffusers are."""
-
-    def __getattr__(self, name):
-        return self[name] if name in self else super().__getattribute__(name)
-
-
-UNet2DModel.__module__ = "diffusers.models.unets"
-
-
-def test_models_of_diffusers_are_trained_and_read():
-    made, model = toy(0), UNet2DModel()
-    assert [head.name for head in find_heads(model)] == ["conv_out"]
-    with torch.no_grad():
-        predicted = model(*made.probe).sample.movedim(1, -1).flatten(0, 2)
-    taken = capture(model, made.probe, link="identity")
-    torch.testing.assert_close(taken.logits, predicted[taken.positions])
-    view = made.views(made.probe)
-    with torch.no_grad():
-        mirrored = model(*view.inputs).sample.flip(-1).movedim(1, -1).flatten(0, 2)
-    there = capture(model, view.inputs, link="identity", places=view.back)
-    torch.testing.assert_close(there.logits, mirrored[taken.positions])
-    names = ["prior/gradient/both", "expected_agreement", "rankme", "flops"]
-    candidate = Candidate("unet", {}, lambda num_classes: UNet2DModel(num_classes))
-    training = Training(steps=30, batch_size=32)
-    first, last = screen(candidate, made, training, names, readings=2)
-    assert last.training_loss < first.training_loss
-    assert all(math.isfinite(value) for value in last.values.values())
 
 
 # -- refusals
