@@ -7,6 +7,7 @@ import torch
 from prescreen.search_spaces import unet
 
 from prescreen import CheckpointSelector, Monitor, Training, rank
+from prescreen.readouts import held_out_loss
 from prescreen.tasks import DiffusionTask
 
 SMALL = {"depth": 1, "width": 12, "kernel": 3, "norm": "group", "skip": "concatenate"}
@@ -28,7 +29,7 @@ def main() -> None:
     task = DiffusionTask.from_data("digits")
     configs = [SMALL, SMALL | {"depth": 2}, SMALL | {"width": 4}, SMALL | {"skip": "none"}]
     networks = {unet.name(config): partial(unet.build, config) for config in configs}
-    extra = {"held_out_loss": task.held_out_loss}
+    extra = {"held_out_loss": task.held_out_loss}  # the noise of the probe is known
     ranking = rank(networks, task, training=Training(steps=60, batch_size=64), extra=extra)
     print(ranking)
     for row in ranking:
@@ -37,8 +38,9 @@ def main() -> None:
     torch.manual_seed(1)
     model = networks[ranking.rows[0].name](**task.sizes)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    monitor = Monitor(task.probe, readouts=task.checkpoint_panel, link=task.link, view=task.views)
-    selector = CheckpointSelector(mkdtemp(), task.checkpoint_panel)
+    readouts = {"held_out_loss": held_out_loss(task.targets)}
+    monitor = Monitor(task.probe, readouts=readouts, link=task.link)
+    selector = CheckpointSelector(mkdtemp(), readouts)
     for step, batch in zip(range(1, 501), task.batches(64, 0), strict=False):
         optimizer.zero_grad()
         task.loss(model, batch).backward()

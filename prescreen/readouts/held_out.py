@@ -29,7 +29,8 @@ class HeldOutLoss:
         """The losses, shape (N,), each the mean over K where there are targets for each output.
 
         Raises:
-            ValueError: it is not told which rows were read, or there is no target for one.
+            ValueError: it is not told which rows were read, or there is no target for one or for each
+                of its outputs.
         """
         at = capture.positions
         if at is None or int(at.max()) >= len(self.targets):
@@ -45,6 +46,11 @@ class HeldOutLoss:
             ]
             return capture.log_partition - torch.cat(own).squeeze(1)
         logits, targets = capture.logit_block(), targets.to(capture.dtype)
+        if targets.shape != logits.shape:  # torch would stretch one to the other
+            got = tuple(targets.shape)
+            raise ValueError(
+                f"`targets` must be of the rows' {tuple(logits.shape)} logits, got {got}"
+            )
         if capture.link == "identity":
             return (logits - targets).square().mean(1)
         return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(

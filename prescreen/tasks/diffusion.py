@@ -14,11 +14,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from prescreen.checks import require, require_kind, require_one_of
+from prescreen.checks import require_kind, require_one_of
 from prescreen.part import Part
 from prescreen.predictions import Link, model_logits
 from prescreen.tasks.evaluating import evaluating
-from prescreen.tasks.images.batches import Moments
 from prescreen.tasks.images.named import may_be_mirrored, open_unlabelled
 from prescreen.tasks.images.pixels import read_pixels
 from prescreen.tasks.images.views import mirrored_and_back
@@ -29,9 +28,11 @@ from prescreen.tasks.noising import (
     NoisedBatches,
     Noising,
     Prediction,
+    images_of_probe,
     rows_of_bands,
+    to_unit_range,
 )
-from prescreen.tasks.rows import digest, draw_rows
+from prescreen.tasks.rows import digest
 from prescreen.tasks.tensors import input_sizes
 from prescreen.trees import map_tensors, to_device
 
@@ -72,7 +73,7 @@ class DiffusionTask:
 
     # As the pilot suggests: how much predictions differ where there is little noise, and size.
     panel = ("small_t:prior/gradient/both", "flops")
-    checkpoint_panel = ("prior/gradient/centred_feature",)
+    checkpoint_panel = ("held_out_loss",)
 
     def __init__(
         self,
@@ -91,8 +92,8 @@ class DiffusionTask:
         require_kind("augment", augment, bool)
         noising = Noising(prediction, schedule, steps)
         generator = Generator().manual_seed(seed)
-        training, held = _held_out(as_pixels("images", images), probe, probe_size, generator)
-        moments = _to_unit_range(training)
+        training, held = images_of_probe(as_pixels("images", images), probe, probe_size, generator)
+        moments = to_unit_range(training)
         self.name, self._view = name, view
         self.batches = NoisedBatches(training, moments, noising, augment)
         times = ((torch.arange(len(held)) + 0.5) * steps / len(held)).long()
@@ -169,6 +170,11 @@ class DiffusionTask:
         parts = ("diffusion", digests, *batches.moments, astuple(batches.noising), batches.mirror)
         return hashlib.sha256(repr((*parts, view)).encode()).hexdigest()[:16]
 
+    @property
+    def targets(self) -> Tensor:
+        """What is to be predicted at every place of the probe, (N·H·W, C)."""
+        return self._probe.target.movedim(1, -1).flatten(0, 2)
+
     def inputs(self, batch: Noised) -> tuple[Tensor, Tensor]:
         """(x_t, t) of a batch."""
         return batch.images, batch.times
@@ -187,7 +193,8 @@ class DiffusionTask:
         """The loss on the probe, or one of its bands, in eval mode; lower is better.
 
         No annotation is needed, and the model stays as it was. As a measurement beside readouts:
-        ``rank(..., extra={"held_out_loss": task.held_out_loss})``.
+        ``rank(..., extra={"loss": task.held_out_loss})``. The readout ``"held_out_loss"`` is that of
+        the places that are read.
 
         Raises:
             ValueError: an unknown band.
@@ -211,25 +218,3 @@ class DiffusionTask:
         images, times = inputs
         moved = mirrored_and_back(images)
         return moved._replace(inputs=(moved.inputs, times))
-
-
-def _held_out(
-    images: Tensor, probe: object, size: int, generator: Generator
-) -> tuple[Tensor, Tensor]:
-    """Training images, and those of the probe: the given ones, or some that are drawn."""
-    if probe is None:
-        chosen, rest = draw_rows(len(images), size, generator, leave=1)
-        return images[rest], images[chosen]
-    given = as_pixels("probe", probe)
-    form = f"at least 2 images like those of training, {images.dtype} {tuple(images.shape[1:])}"
-    alike = len(given) > 1 and (given.dtype, given.shape[1:]) == (images.dtype, images.shape[1:])
-    require("probe", form, f"{given.dtype} {tuple(given.shape)}", alike)
-    return images, given
-
-
-def _to_unit_range(images: Tensor) -> Moments:
-    """What brings the least and the largest value to −1 and 1."""
-    low, high = (float(value) for value in images.aminmax())
-    require("images", "of more than one value", low, low < high)
-    channels = images.shape[1]
-    return Moments(((high + low) / 2,) * channels, ((high - low) / 2,) * channels)

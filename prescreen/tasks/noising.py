@@ -10,9 +10,10 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Generator, Tensor
 
-from prescreen.checks import require_at_least, require_one_of
+from prescreen.checks import require, require_at_least, require_one_of
 from prescreen.tasks.images.batches import Moments, flip_half
-from prescreen.tasks.rows import shuffled_rows
+from prescreen.tasks.masks.batches import as_pixels
+from prescreen.tasks.rows import draw_rows, shuffled_rows
 
 Prediction = Literal["epsilon", "v", "x0"]
 Beta = Literal["linear", "cosine"]
@@ -133,3 +134,33 @@ def rows_of_bands(noise: Tensor) -> dict[str, range]:
         if not len(rows[band]):
             raise ValueError(f"`probe_size` must be large enough for all bands of times, got {got}")
     return rows
+
+
+def images_of_probe(
+    images: Tensor, probe: object, size: int, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """Training images, and those of the probe: the given ones, or some that are drawn.
+
+    Raises:
+        ValueError: the given ones are too few or unlike the others, or there are too few to draw from.
+    """
+    if probe is None:
+        chosen, rest = draw_rows(len(images), size, generator, leave=1)
+        return images[rest], images[chosen]
+    given = as_pixels("probe", probe)
+    form = f"at least 2 images like those of training, {images.dtype} {tuple(images.shape[1:])}"
+    alike = len(given) > 1 and (given.dtype, given.shape[1:]) == (images.dtype, images.shape[1:])
+    require("probe", form, f"{given.dtype} {tuple(given.shape)}", alike)
+    return images, given
+
+
+def to_unit_range(images: Tensor) -> Moments:
+    """What brings the smallest and the largest value of images to −1 and 1.
+
+    Raises:
+        ValueError: all values are equal.
+    """
+    low, high = (float(value) for value in images.aminmax())
+    require("images", "of more than one value", low, low < high)
+    channels = images.shape[1]
+    return Moments(((high + low) / 2,) * channels, ((high - low) / 2,) * channels)

@@ -9,6 +9,7 @@ from toy_tasks import Denoiser, diffusion
 
 from prescreen import CheckpointSelector, Monitor, Training
 from prescreen.cli.app import run
+from prescreen.readouts import resolve_readouts
 from prescreen.screening import Plan
 from prescreen.spaces.space import resolve_space
 
@@ -66,9 +67,9 @@ def test_optunas_reader_reads_it_in_a_loop_of_its_own():
 
 def test_checkpoints_are_chosen(tmp_path):
     task, model = diffusion(0), Denoiser(8, 4)
-    options = {"readouts": task.checkpoint_panel, "link": task.link, "parts": task.parts}
-    monitor = Monitor(task.probe, view=task.views, **options)
-    selector, values = CheckpointSelector(tmp_path / "best", task.checkpoint_panel), []
+    readouts = resolve_readouts(task.checkpoint_panel, task.targets)
+    monitor = Monitor(task.probe, readouts=readouts, link=task.link, parts=task.parts)
+    selector, values = CheckpointSelector(tmp_path / "best", readouts), []
     for step in trained(task, model):
         reading = monitor.read(model, step)
         selector.update(reading, model)

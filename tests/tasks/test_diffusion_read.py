@@ -6,13 +6,23 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
-from toy_tasks import Denoiser
+from toy_tasks import Denoiser, denoiser
 from toy_tasks import diffusion as toy
 
-from prescreen import READOUTS, Candidate, Monitor, Probe, Training, capture, rank, screen
+from prescreen import (
+    READOUTS,
+    Candidate,
+    Monitor,
+    Probe,
+    Training,
+    capture,
+    rank,
+    screen,
+    select_checkpoint,
+)
 from prescreen.heads import find_heads
 from prescreen.part import Part
-from prescreen.readouts import Network, get_readout, require_defined
+from prescreen.readouts import Network, get_readout, require_defined, resolve_readouts
 from prescreen.tasks import DiffusionTask
 from prescreen.tasks.noising import BANDS, Noising
 
@@ -125,11 +135,46 @@ def test_panels_are_compared_by_default_and_bands_are_known_before_training():
             rank({"net": fail}, made, readouts=[name])
 
 
-def test_checkpoints_are_compared_by_a_panel_that_is_defined():
+def test_the_loss_of_what_is_read_is_the_held_out_loss():
     made = toy(0)
-    monitor = Monitor(made.probe, readouts=made.checkpoint_panel, link=made.link, view=made.views)
-    (value,) = monitor.read(Denoiser(8, 4), 1).values.values()
-    assert value > 0
+    torch.manual_seed(0)
+    model = Denoiser(8, 4)
+    names = ["held_out_loss", *(f"{band}:held_out_loss" for band in BANDS)]
+    readouts = resolve_readouts(names, made.targets)
+    monitor = Monitor(made.probe, readouts=readouts, link=made.link, parts=made.parts)
+    values = monitor.read(model, 1).values
+    assert values.pop("held_out_loss") == pytest.approx(made.held_out_loss(model), rel=1e-5)
+    for name, value in values.items():
+        expected = made.held_out_loss(model, name.partition(":")[0])
+        assert value == pytest.approx(expected, rel=1e-5)
+
+
+def test_checkpoints_are_chosen_by_it(tmp_path):
+    made, paths, losses = toy(0), [], []
+    for step in range(3):
+        torch.manual_seed(step)
+        model = Denoiser(8, 4)
+        paths.append(tmp_path / f"step{step}.pt")
+        torch.save(model.state_dict(), paths[-1])
+        losses.append(made.held_out_loss(model))
+    chosen = select_checkpoint(paths, partial(denoiser, 8), made)
+    assert chosen.readouts == ("held_out_loss",) == made.checkpoint_panel
+    assert chosen.choice.step == losses.index(min(losses))
+
+
+def test_models_of_patches_have_no_row_for_each_target():
+    class Patches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Conv2d(1, 4, 2, 2)
+
+        def forward(self, images, times):
+            return self.head(images)
+
+    made = DiffusionTask(torch.rand(40, 1, 8, 8), probe_size=32)
+    readouts = resolve_readouts(["held_out_loss"], made.targets)
+    with pytest.raises(ValueError, match=r"^`targets` must be of the rows' \(512, 4\) logits, got"):
+        Probe(made.probe, readouts, link=made.link).read(Patches(), 1)
 
 
 class UNet2DModel(nn.Module):
