@@ -22,6 +22,7 @@ from prescreen.tasks.segmentation import SegmentationTask
 # that it names.
 KINDS: dict[str, Callable[..., Task]] = {
     "text": LanguageTask.from_files,
+    "masked": partial(LanguageTask.from_files, objective="masked"),
     "diffusion": DiffusionTask.from_data,
     "masks": SegmentationTask.from_folder,
     "instances": partial(SegmentationTask.from_folder, instances=True),
@@ -66,12 +67,12 @@ def load_task(
     in memory.
 
     ``KIND:PATH`` is another task than classification of images (docs/tasks.md). ``text:PATH`` is a
-    `LanguageTask` of characters or of token ids. ``masks:PATH``, and ``instances:PATH`` where masks
-    number objects, are a `SegmentationTask` of a folder of images beside one of masks.
-    ``diffusion:PATH``, or ``diffusion:NAME`` of a data set, is a `DiffusionTask` of images, whose
-    labels are not read. ``regression:PATH`` and ``multilabel:PATH`` are of a table, or of an archive.
-    A path that begins so is ``./KIND:PATH``. They have those of the options below that their tasks
-    have, and no others.
+    `LanguageTask` of characters or of token ids, and ``masked:PATH`` one whose tokens are predicted in
+    place. ``masks:PATH``, and ``instances:PATH`` where masks number objects, are a `SegmentationTask`
+    of a folder of images beside one of masks. ``diffusion:PATH``, or ``diffusion:NAME`` of a data set,
+    is a `DiffusionTask` of images, whose labels are not read. ``regression:PATH`` and
+    ``multilabel:PATH`` are of a table, or of an archive. A path that begins so is ``./KIND:PATH``. They
+    have those of the options below that their tasks have, and no others.
 
     Args:
         data: a name, a path, or ``KIND:PATH``.

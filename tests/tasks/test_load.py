@@ -1,6 +1,9 @@
 """load_task for KIND:PATH, where the kinds are a table."""
 
 import inspect
+import json
+import math
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +55,48 @@ def test_the_command_line_ranks_models_of_text(text, capsys):
     printed = capsys.readouterr()
     assert code == 0, printed.err
     assert '"flops"' in printed.out
+
+
+BERT = """
+from torch import nn
+
+def sample(trial):
+    return {"depth": trial.suggest_int("depth", 1, 2), "width": 8 * trial.suggest_int("eights", 1, 4)}
+
+def build(config, *, vocab_size, max_length):
+    return Bert(config["depth"], config["width"], vocab_size, max_length)
+
+class Bert(nn.Module):
+    def __init__(self, depth, width, tokens, length):
+        super().__init__()
+        self.embed, self.place = nn.Embedding(tokens, width), nn.Embedding(length, width)
+        layers = [nn.TransformerEncoderLayer(width, 2, width, batch_first=True) for _ in range(depth)]
+        self.layers, self.head = nn.ModuleList(layers), nn.Linear(width, tokens)
+
+    def forward(self, input_ids, attention_mask=None):
+        hidden = self.embed(input_ids) + self.place.weight[: input_ids.shape[1]]
+        for layer in self.layers:
+            hidden = layer(hidden)
+        return self.head(hidden)
+"""
+
+
+def test_masked_text_is_for_models_that_see_both_sides(text, capsys):
+    task = load_task("masked:a.txt", probe_size=8)
+    assert (
+        task.fingerprint
+        == LanguageTask.from_files("a.txt", objective="masked", probe_size=8).fingerprint
+    )
+    share = task.probe["loss_mask"].float().mean().item()
+    assert 0.1 < share < 0.2
+    assert task.sizes["vocab_size"] == load_task(text).sizes["vocab_size"] + 1  # the masked one
+    Path("bert.py").write_text(BERT)
+    options = (
+        "--samples 2 --steps 8 --batch-size 4 --probe-size 8 --optimizer adamw --on here --json"
+    )
+    code = run(["rank", "bert.py", "--data", "masked:a.txt", *options.split()])
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    rows = json.loads(printed.out)["rows"]
+    assert [row["status"] for row in rows] == ["ok", "ok"]
+    assert all(math.isfinite(row["values"]["ahead/expected_agreement"]) for row in rows)
