@@ -13,7 +13,7 @@ from torch import Tensor
 
 from prescreen.checks import require, require_one_of
 from prescreen.readouts.grid import compose, normalized
-from prescreen.readouts.held_out import HELD_OUT_LOSS, held_out_loss
+from prescreen.readouts.held_out import HELD_OUT_LOSS, HeldOutLoss, held_out_loss
 from prescreen.readouts.network import MEASURES
 from prescreen.readouts.others import OTHERS
 from prescreen.readouts.pairs import PAIRS, gap
@@ -105,6 +105,8 @@ def get_readout(name: str, targets: Tensor | None = None) -> Readout:
         readout = get_readout(name.removeprefix(_GAP), targets)
         if readout.needs != ("head",):
             raise ValueError(f"`readouts` must name a readout of the head after gap/, got {name!r}")
+        of_probe = isinstance(readout.function, HeldOutLoss)
+        require("readouts", "without gap/ where targets are those of the probe", name, not of_probe)
         return Readout(partial(gap, readout=readout), ("head", "seen"), higher_is_better=False)
     if name.count("/") != 2:
         close = get_close_matches(name, [*READOUTS, *OTHERS]) or list(READOUTS)

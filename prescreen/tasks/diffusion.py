@@ -148,7 +148,7 @@ class DiffusionTask:
         """
         splits = open_unlabelled(data, root)
         held: Any = splits.probe if probe is None else open_unlabelled(probe, root).train
-        size = probe_size if probe is None else min(probe_size, len(held))
+        size = probe_size if held is None else min(probe_size, len(held))
         read = read_pixels(splits.train, held, probe_size=size, seed=seed, image_size=image_size)
         return cls(
             read.images,

@@ -66,6 +66,14 @@ def test_only_tasks_that_know_have_it(name):
         rank({"net": torch.nn.Module}, TASKS["images"](0), readouts=[name])
 
 
+def test_seen_inputs_have_other_targets():
+    message = (
+        r"^`readouts` must be without gap/ where targets are those of the probe, got 'gap/held"
+    )
+    with pytest.raises(ValueError, match=message):
+        get_readout("gap/held_out_loss", torch.zeros(4))
+
+
 def test_targets_that_may_be_the_background_are_refused():
     table = {"objects": Part("softmax", background=0)}
     named = {"x": get_readout("objects:held_out_loss", torch.zeros(4))}

@@ -180,9 +180,7 @@ def test_labels_beside_images_are_not_read(tmp_path):
     every = {}
     for name in ("flat", "classes", "some.parquet", "some.npz", "split"):
         held_out = {} if name == "split" else {"probe": tmp_path / "split" / "val"}
-        made = DiffusionTask.from_data(
-            tmp_path / name, prediction="x0", probe_size=12, augment=False, **held_out
-        )
+        made = DiffusionTask.from_data(tmp_path / name, prediction="x0", augment=False, **held_out)
         assert made.sizes["image_size"] == (16, 16)
         assert_same_rows(next(made.batches(20, 0)).target.numpy(), expected)
         every[name] = made.held_out_loss(Constant())
