@@ -37,15 +37,15 @@ def main() -> None:
 
     torch.manual_seed(1)
     model = networks[ranking.rows[0].name](**task.sizes)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     readouts = {"held_out_loss": held_out_loss(task.targets)}
     monitor = Monitor(task.probe, readouts=readouts, link=task.link)
     selector = CheckpointSelector(mkdtemp(), readouts)
-    for step, batch in zip(range(1, 501), task.batches(64, 0), strict=False):
+    for step, batch in zip(range(1, 301), task.batches(64, 0), strict=False):
         optimizer.zero_grad()
         task.loss(model, batch).backward()
         optimizer.step()
-        if step % 100 == 0:
+        if step % 50 == 0:
             selector.update(monitor.read(model, step), model)
     model.load_state_dict(selector.load())
     print(f"held-out loss of the checkpoint: {task.held_out_loss(model):.3f}")

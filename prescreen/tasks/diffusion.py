@@ -47,9 +47,9 @@ class DiffusionTask:
     prediction (B, C, H, W), alone or as ``.sample``. Builders may accept ``num_classes`` and
     ``in_channels`` (both C), ``image_size``, and ``with_time``, which is True.
 
-    The probe is ordered by its times, which are spread evenly. Its bands ``small_t``, ``middle_t`` and
-    ``large_t``, with less than a tenth of noise in the variance, up to nine tenths and more, are read
-    apart: as ``"small_t:rankme"``.
+    The probe is ordered by its times, which are spread evenly. Its bands are read apart, as in
+    ``"small_t:rankme"``: noise is up to a tenth of the variance of x_t in ``small_t``, up to nine tenths
+    in ``middle_t``, and more in ``large_t``.
 
     Args:
         images: (n, C, H, W), uint8 or floating-point. They are scaled so that the smallest and the
