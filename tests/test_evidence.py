@@ -97,8 +97,11 @@ def recorded(space, which):
     return rows, [*{row["run"]: row for row in rows}.values()]
 
 
+OVER_SPACES = "| space | candidates | **default panel** |"
+
+
 def test_the_table_over_spaces_is_what_the_recordings_say():
-    quoted = cells(README, "| space | candidates | **default panel** |")
+    quoted = cells(EVIDENCE, OVER_SPACES)
     took = []
     for space, candidates, default, *baselines in quoted:
         count, _, which = candidates.partition(" ")
@@ -114,6 +117,19 @@ def test_the_table_over_spaces_is_what_the_recordings_say():
     files = {(path.parent.name, path.stem) for path in table.RESULTS.glob("re*ed/*.csv")}
     shown = {(FOLDERS[line[1].partition(" ")[2]], RECORDED[line[0]]) for line in quoted}
     assert shown == files
+
+
+def test_the_short_table_has_all_figures_of_the_long_one():
+    long = {(line[0], line[1].partition(" ")[2]): line for line in cells(EVIDENCE, OVER_SPACES)}
+    quoted = cells(README, "| space | held out | tuning |")
+    for space, *figures, parameters, flops, synflow, accuracy, tse in quoted:
+        lines = [long.pop((space, which), None) for which in ("held out", "tuning")]
+        there = [line for line in lines if line]
+        assert figures == [f"{line[2]} of {line[1].split()[0]}" if line else "–" for line in lines]
+        assert there[0][3:] == [parameters, flops, synflow, accuracy, tse]
+    assert not long
+    first = [line[2 if line[1] == "–" else 1] for line in quoted]
+    assert first == sorted(first, key=lambda figure: float(figure.split()[0]))
 
 
 def test_held_out_candidates_are_none_of_those_for_tuning():
