@@ -10,7 +10,7 @@ import torch
 from prescreen.search_spaces import gpt
 from toy_tasks import chain
 
-from prescreen import DEFAULT_PANEL, Training, capture, rank
+from prescreen import Training, capture, rank
 from prescreen.heads import find_heads
 from prescreen.readouts.network import flops, isotropy, synflow
 from prescreen.tasks import LanguageTask
@@ -155,7 +155,7 @@ def test_the_default_panel_ranks_models_and_a_killed_run_is_resumed(task, tmp_pa
     }
     first = rank("gpt", task, out=tmp_path, **options)
     assert [row.status for row in first] == ["ok"] * 2
-    assert set(DEFAULT_PANEL) <= set(first.best.values)
+    assert set(task.panel) <= set(first.best.values)
     assert all(math.isfinite(value) for row in first for value in row.values.values())
     assert first.best.values["held_out_loss"] < math.log(4)
     journal = Path(tmp_path / "journal.jsonl")
@@ -174,11 +174,11 @@ def test_optuna_searches_the_space(task):
     study = optuna.create_study(directions=["maximize", "minimize"])
     study.enqueue_trial(SMALL)
     brief = Training(steps=40, batch_size=16, optimizer="adamw")
-    search = objective("gpt", task, brief, value="ahead/expected_agreement", costs=["flops"])
+    search = objective("gpt", task, brief, value="covariance_gradient", costs=["flops"])
     study.optimize(search, n_trials=1)
     (trial,) = study.trials
     assert trial.values[1] == flops(make_for(task), task.probe[:1])
-    assert 0 < trial.values[0] <= 1.5
+    assert trial.values[0] > 0
 
 
 def make_for(task):
