@@ -1,6 +1,6 @@
 """Small detectors of varied backbone, neck and head, on torchvision's FCOS and RetinaNet.
 
-Images are taken as they are, with values from 0 to 1, and classes are counted from 1 as torchvision does.
+Images are taken at their size, with values from 0 to 1. Classes are counted from 1, as torchvision does.
 
 References: FCOS, Tian et al. 2019, arXiv 1904.01355; RetinaNet, Lin et al. 2017, arXiv 1708.02002;
 feature pyramids, Lin et al. 2017, arXiv 1612.03144.
@@ -138,7 +138,7 @@ class Stage(nn.Module):
         return x
 
 
-class Unresized(GeneralizedRCNNTransform):
+class Unresized(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision has no types
     """Normalises and pads images, but leaves them at their size."""
 
     def resize(

@@ -1,6 +1,7 @@
 """Tasks: the data of brief training, and the fixed unlabelled probe that candidates are read on."""
 
 from prescreen.tasks.base import Task
+from prescreen.tasks.detection import DetectionTask
 from prescreen.tasks.diffusion import DiffusionTask
 from prescreen.tasks.images.task import ImageTask
 from prescreen.tasks.language import LanguageTask
@@ -11,6 +12,7 @@ from prescreen.tasks.segmentation import SegmentationTask
 from prescreen.tasks.tokens import TokenTask
 
 __all__ = [
+    "DetectionTask",
     "DiffusionTask",
     "ImageTask",
     "LanguageTask",

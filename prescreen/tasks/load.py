@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prescreen.tasks.base import Task
+from prescreen.tasks.detection import DetectionTask
 from prescreen.tasks.diffusion import DiffusionTask
 from prescreen.tasks.images.named import load_images
 from prescreen.tasks.images.preparation import Statistics
@@ -26,6 +27,8 @@ KINDS: dict[str, Callable[..., Task]] = {
     "diffusion": DiffusionTask.from_data,
     "masks": SegmentationTask.from_folder,
     "instances": partial(SegmentationTask.from_folder, instances=True),
+    "voc": partial(DetectionTask.from_folder, form="voc"),
+    "coco": partial(DetectionTask.from_folder, form="coco"),
     "regression": RegressionTask.from_file,
     "multilabel": MultilabelTask.from_file,
 }
@@ -70,7 +73,8 @@ def load_task(
     `LanguageTask` of characters or of token ids, and ``masked:PATH`` one whose tokens are predicted in
     place. ``masks:PATH``, and ``instances:PATH`` where masks number objects, are a `SegmentationTask`
     of a folder of images beside one of masks. ``diffusion:PATH``, or ``diffusion:NAME`` of a data set,
-    is a `DiffusionTask` of images, whose labels are not read. ``regression:PATH`` and
+    is a `DiffusionTask` of images, whose labels are not read. ``voc:PATH`` and
+    ``coco:PATH`` are a `DetectionTask` of a folder in the format of either. ``regression:PATH`` and
     ``multilabel:PATH`` are of a table, or of an archive. A path that begins so is ``./KIND:PATH``. They
     have those of the options below that their tasks have, and no others.
 
@@ -82,7 +86,7 @@ def load_task(
         augment: True pads by an eighth of the size, crops, and flips from left to right unless the
             images are known to be of characters or signs; ``"crop"`` never flips.
         image_size: height and width of all images in pixels; by default their own, or the median of
-            64 images if sizes differ. The aspect is not kept.
+            64 images if sizes differ. The aspect is not kept. For objects, the longer side.
         mean: of each channel or of all, instead of the training images' own, of values from 0 to 1:
             images of 8 bits are divided by 255 first.
         std: deviation, likewise.

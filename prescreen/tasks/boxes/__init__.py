@@ -1,0 +1,1 @@
+"""Boxes: objects in images, in tensors and in folders of files."""
