@@ -22,7 +22,7 @@ from prescreen.readouts import Network, Readouts, require_defined, resolve_reado
 from prescreen.readouts.network import structure
 from prescreen.readouts.others import of_one_model
 from prescreen.text import named_line
-from prescreen.trees import tensors_in
+from prescreen.trees import count_samples
 from prescreen.views import Moved, Noisy, ViewChoice, captures, default_view, view_of
 
 OnDiverged = Literal["raise", "nan"]
@@ -224,7 +224,7 @@ class Probe:
         view = self._inputs["view"]
         if heads is None or not isinstance(view, Moved) or view.back is not None:
             return view
-        samples = len(next(tensors_in(view)))
+        samples = count_samples(view.inputs)
         is_dense = any(head.num_samples > samples for head in heads.values())
         return Noisy(self._inputs["head"]) if is_dense else view
 

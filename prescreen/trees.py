@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -23,6 +23,34 @@ def map_tensors(tree: Any, function: Callable[[Tensor], Any]) -> Any:
     return _map(tree, lambda part: isinstance(part, Tensor), function)
 
 
+def count_samples(inputs: Any) -> int:
+    """How many samples there are in the inputs of a model.
+
+    Args:
+        inputs: a tensor, arguments or keywords. An argument that is a list of tensors, as detectors take
+            it, has a sample in each.
+    """
+    for argument in _arguments(inputs):
+        if _is_samples(argument):
+            return len(argument)
+        if (first := next(tensors_in(argument), None)) is not None:
+            return len(first)
+    raise ValueError("`inputs` must hold a tensor, got none")
+
+
+def first_sample(inputs: Any) -> Any:
+    """The same inputs of one sample alone."""
+
+    def first(argument: Any) -> Any:
+        return argument[:1] if _is_samples(argument) else map_tensors(argument, lambda one: one[:1])
+
+    if isinstance(inputs, Tensor):
+        return inputs[:1]
+    if isinstance(inputs, Mapping):
+        return {name: first(argument) for name, argument in inputs.items()}
+    return tuple(map(first, inputs))
+
+
 def to_device(tree: Any, device: str | torch.device) -> Any:
     """The same tree on a device; tensors that are already there are not copied.
 
@@ -38,6 +66,17 @@ def to_device(tree: Any, device: str | torch.device) -> Any:
         return part.to(device, **options)
 
     return _map(tree, _moves, moved)
+
+
+def _arguments(inputs: Any) -> Iterable[Any]:
+    if isinstance(inputs, Tensor):
+        return [inputs]
+    return inputs.values() if isinstance(inputs, Mapping) else inputs
+
+
+def _is_samples(argument: Any) -> bool:
+    is_list = isinstance(argument, list) and bool(argument)
+    return is_list and all(isinstance(one, Tensor) for one in argument)
 
 
 def _map(tree: Any, is_leaf: Callable[[Any], bool], function: Callable[[Any], Any]) -> Any:

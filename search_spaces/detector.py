@@ -29,7 +29,7 @@ GroupNorm = partial(nn.GroupNorm, 4)
 NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm2d, "group": GroupNorm}
 CHOICES: dict[str, tuple[Any, ...]] = {
     "depth": (1, 2, 3),
-    "width": (8, 16, 24, 32),
+    "width": (8, 12, 16, 24),
     "norm": tuple(NORMS),
     "neck": ("none", "fpn"),
     "head": ("fcos", "retinanet"),

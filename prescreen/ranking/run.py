@@ -32,7 +32,7 @@ from prescreen.spaces.code import Code
 from prescreen.tasks import Task
 from prescreen.text import first_line
 from prescreen.training.recipe import Training
-from prescreen.trees import tensors_in
+from prescreen.trees import count_samples
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def rank(
                 for index, event in happening:
                     _note(journal, own[index].key, event, codes)
                     report(own[index], event)
-        samples = len(next(tensors_in(task.probe)))
+        samples = count_samples(task.probe)
         ranking = order(chosen, journal.records, plan.table, seeds=seeds, samples=samples)
         return ranking if folder is None else replace(ranking, unwritten=_write(ranking, folder))
 

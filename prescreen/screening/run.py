@@ -29,7 +29,7 @@ from prescreen.spaces.candidate import Candidate
 from prescreen.tasks.base import Task, parts_of, seen_inputs
 from prescreen.training.loop import BriefTraining
 from prescreen.training.recipe import Training
-from prescreen.trees import tensors_in
+from prescreen.trees import count_samples
 
 
 def screen(
@@ -213,7 +213,7 @@ def _only_class(capture: Capture) -> float:
 
 def _note(plan: Plan, noted: dict[str, Any], subjects: Mapping[str, Subjects]) -> None:
     """Note what candidates are compared by: how readings vary with the probe, and predictions."""
-    samples = len(next(tensors_in(plan.task.probe)))
+    samples = count_samples(plan.task.probe)
     parts = parts_of(plan.task)
     noted["replicates"] = {}
     for name, own in subjects.items():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.part import Part, with_own
 from prescreen.predictions import Link, check_link
-from prescreen.trees import tensors_in
+from prescreen.trees import count_samples
 
 
 class Task(Protocol):
@@ -129,6 +129,6 @@ def seen_inputs(task: Task) -> Any:
 
     As many as the probe has, if batches can be so large.
     """
-    count = len(next(tensors_in(task.probe)))
+    count = count_samples(task.probe)
     batches = getattr(task.batches, "unaugmented", task.batches)
     return task.inputs(next(batches(count, 0)))

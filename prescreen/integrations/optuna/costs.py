@@ -16,7 +16,7 @@ from prescreen.readouts.network.operations import flops
 from prescreen.screening.surroundings import Surroundings
 from prescreen.spaces.candidate import Candidate
 from prescreen.tasks.base import Task
-from prescreen.trees import map_tensors, to_device
+from prescreen.trees import first_sample, to_device
 
 Cost = Literal["parameters", "flops"]
 
@@ -69,7 +69,7 @@ def _measured(
             model = candidate.model(**task.sizes).eval()
         costs = {"parameters": float(_parameters(model))}
         if "flops" in wanted:
-            sample = to_device(map_tensors(task.probe, lambda tensor: tensor[:1]), device)
+            sample = to_device(first_sample(task.probe), device)
             costs["flops"] = flops(model, sample)
         return costs
 

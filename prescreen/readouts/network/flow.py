@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from prescreen.heads.wrappers import unwrap
 from prescreen.random_state import undisturbed
 from prescreen.readouts.network.linear import Linearized, attend_evenly
 from prescreen.readouts.network.undefined import UndefinedMeasure, undefined_if_it_fails
-from prescreen.trees import map_tensors, tensors_in
+from prescreen.trees import first_sample, map_tensors, tensors_in
 
 # All paths of positive weights are positive: parts below zero, up to this share, are from rounding.
 _ROUNDING = 0.01
@@ -52,7 +53,7 @@ def synflow(model: nn.Module, inputs: Any, head: str | None = None) -> float:
         if getattr(module, "inplace", False) is True:
             module.inplace = False  # type: ignore[assignment]
     weights = _all_positive(twin)
-    one = map_tensors(inputs, lambda tensor: tensor[:1])
+    one = first_sample(inputs)
     plain = _flow(twin, one, weights, None)
     if plain is None or plain.total <= 0 or plain.rounded > _ROUNDING * plain.total:
         attend_evenly(twin)
@@ -72,6 +73,8 @@ def _flow(
         filled = map_tensors(one, lambda tensor: _filled(tensor, value))
         with undefined_if_it_fails(), undisturbed(twin), linear or nullcontext():
             output = call(twin, filled)
+        if isinstance(output, list) and any(isinstance(part, Mapping) for part in output):
+            raise UndefinedMeasure("detections are chosen: they do not double with the input")
         every = [t for t in tensors_in(output) if t.is_floating_point()]
         if not every or not weights:
             raise UndefinedMeasure("nothing flows through weights to an output")

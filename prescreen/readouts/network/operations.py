@@ -15,7 +15,7 @@ from prescreen.heads.execute import call
 from prescreen.heads.preserve import preserve
 from prescreen.heads.wrappers import unwrap
 from prescreen.readouts.network.undefined import undefined_if_it_fails
-from prescreen.trees import tensors_in
+from prescreen.trees import count_samples
 
 
 def flops(model: nn.Module, inputs: Any, head: str | None = None) -> float:
@@ -31,7 +31,7 @@ def flops(model: nn.Module, inputs: Any, head: str | None = None) -> float:
     # Which statistics normalise does not matter here, but a batch of one may be too few for its own.
     own = preserve(root, batch_statistics=False)
     with undefined_if_it_fails(), own, _countable(root):
-        samples = len(next(tensors_in(inputs)))
+        samples = count_samples(inputs)
         with FlopCounterMode(display=False) as counter:
             call(root, inputs)
     return counter.get_total_flops() / samples
