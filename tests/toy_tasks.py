@@ -9,6 +9,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from prescreen.tasks import (
+    DetectionTask,
     DiffusionTask,
     ImageTask,
     LanguageTask,
@@ -106,6 +107,23 @@ def diffusion(seed, name="diffusion"):
     return DiffusionTask(colours.repeat(1, 1, 8, 8), probe_size=32, name=name)
 
 
+def boxes(seed, name="boxes"):
+    """One or two bright boxes in an image; their class is how bright they are."""
+    generator = randoms(seed)
+    pixels = 0.2 * torch.rand(ROWS, 1, 8, 32, generator=generator)
+    made, labels = [], []
+    for image in pixels:
+        count = int(torch.randint(1, 3, (), generator=generator))
+        starts = torch.randint(0, 10, (count,), generator=generator) + 16 * torch.arange(count)
+        classes = torch.randint(1, CLASSES, (count,), generator=generator)
+        for start, k in zip(starts.tolist(), classes.tolist(), strict=True):
+            image[0, 2:7, start : start + 6] += 0.2 + 0.2 * k
+        tops, bottoms = torch.full_like(starts, 2), torch.full_like(starts, 7)
+        made.append(torch.stack([starts, tops, starts + 6, bottoms], 1))
+        labels.append(classes)
+    return DetectionTask(pixels, made, labels, num_classes=CLASSES, probe_size=32, name=name)
+
+
 class Spots(NamedTuple):
     """Inputs (B, 8), and for each the numbers of all classes that it shows."""
 
@@ -155,6 +173,7 @@ TASKS = {
     "masked language": masked_language,
     "masks": masks,
     "diffusion": diffusion,
+    "boxes": boxes,
     "spots": SpotTask,
 }
 
@@ -203,6 +222,32 @@ class Denoiser(nn.Module):
         return self.head((self.body(images) + told[..., None, None]).relu())
 
 
+class Boxer(nn.Module):
+    """Predicts classes and boxes at the places of a map; like a detector it returns its losses."""
+
+    head_roles = {"classes": "classes", "boxes": "boxes"}
+
+    def __init__(self, width, num_classes, in_channels):
+        super().__init__()
+        self.body = nn.Conv2d(in_channels, width, 5, padding=2)
+        self.classes, self.boxes = nn.Conv2d(width, num_classes, 1), nn.Conv2d(width, 4, 1)
+
+    def forward(self, images, targets=None):
+        images = images if isinstance(images, Tensor) else torch.stack(images)
+        features = functional.avg_pool2d(self.body(images).relu(), 4)
+        logits, boxes = self.classes(features), self.boxes(features)
+        if not self.training:
+            return [{"boxes": own.flatten(1).T} for own in boxes]
+        wanted, losses = torch.zeros_like(logits), []
+        for image, target in enumerate(targets):
+            for box, k in zip(target["boxes"], target["labels"], strict=True):
+                x, y = ((box[:2] + box[2:]) / 8).long()
+                wanted[image, k, y, x] = 1
+                losses.append((boxes[image, :, y, x] - box / 32).abs().mean())
+        of_classes = functional.binary_cross_entropy_with_logits(logits, wanted)
+        return {"classes": of_classes, "boxes": torch.stack(losses).mean()}
+
+
 def perceptron(width, *, num_classes, in_features=64):
     first = nn.Linear(in_features, width)
     return nn.Sequential(nn.Flatten(), first, nn.ReLU(), nn.Linear(width, num_classes))
@@ -238,12 +283,17 @@ def denoiser(width, *, in_channels, with_time):
     return Denoiser(width, in_channels)
 
 
+def boxer(width, *, num_classes, in_channels):
+    return Boxer(width, num_classes, in_channels)
+
+
 # Builders of networks of some width, by the name of their task.
 NETWORKS = {
     **dict.fromkeys(("tokens", "masked tokens", "masked language"), tagger),
     "language": causal,
     "masks": pixelwise,
     "diffusion": denoiser,
+    "boxes": boxer,
     "spots": spotter,
 }
 

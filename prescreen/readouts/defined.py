@@ -30,13 +30,17 @@ def require_defined(readouts: Mapping[str, Readout], parts: Mapping[str, Part]) 
 
     Raises:
         ValueError: some are of an unknown part, undefined for the link of theirs, compare some of the
-            probe's samples with seen ones, or have targets that may be the background.
+            probe's samples with seen ones, have targets that may be the background,
+            or compare boxes with those of a view.
     """
     known = " or ".join([*filter(None, parts), "the model's own head"])
     for name, one in readouts.items():
         require("readouts", f"of {known}", name, one.part in parts)
         whole = "seen" not in one.needs or parts[one.part].share == (0, 1)
         require("readouts", "without seen inputs for a share of the probe", name, whole)
+        # A mirrored view exchanges left and right, and no map of boxes says so.
+        viewed = "view" in one.needs and parts[one.part].role == "boxes"
+        require("readouts", "without a view for boxes, whose sides it moves", name, not viewed)
         every = not isinstance(one.function, HeldOutLoss) or parts[one.part].background is None
         require("readouts", "of a part with all classes that targets have", name, every)
     links = {part.link: None for part in parts.values()}
