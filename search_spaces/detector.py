@@ -37,10 +37,11 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 }
 # A network without a neck predicts from the map of the first stride alone.
 STRIDES = (8, 16, 32)
-# Boxes of the size of a stride would be too small for most objects: torchvision's anchors are as much
-# larger.
+# Sizes of RetinaNet's anchors, in strides: those of torchvision are from 4 to 6.3.
 _ANCHOR_SCALES = (4.0, 6.0)
 _ASPECTS = (0.5, 1.0, 2.0)
+# How far the sides of FCOS' boxes are from their place at first, in strides.
+_FIRST_SIDE = 2.0
 
 
 def sample(trial: Any) -> dict[str, Any]:
@@ -157,6 +158,8 @@ def _fcos(backbone: Backbone, num_classes: int, depth: int, strides: tuple[int, 
         width, 1, num_classes, depth, norm_layer=GroupNorm
     )
     head.regression_head = FCOSRegressionHead(width, 1, depth, norm_layer=GroupNorm)
+    # Behind a ReLU, a side whose outputs begin below zero would never move.
+    nn.init.constant_(head.regression_head.bbox_reg.bias, _FIRST_SIDE)
     return FCOS(backbone, num_classes, anchor_generator=anchors, head=head, **_KEPT)
 
 

@@ -107,6 +107,17 @@ def test_images_without_objects_and_odd_sizes_train():
     assert all(bool(torch.isfinite(one)) for one in losses.values())
 
 
+def test_every_side_of_a_box_can_move_at_first():
+    """FCOS' sides are behind a ReLU, which passes no gradient where it gives 0."""
+    for seed in range(4):
+        torch.manual_seed(seed)
+        model = detector.build(PLAIN, num_classes=3)
+        sides = capture_roles(model, torch.rand(2, 3, 32, 64), {"boxes": "identity"})[
+            "boxes"
+        ].logits
+        assert bool((sides > 0).all())
+
+
 @pytest.mark.parametrize("head", detector.CHOICES["head"])
 def test_a_network_learns_where_an_object_is(head):
     """After training on one image, its best box is the object's."""
