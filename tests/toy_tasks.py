@@ -225,10 +225,9 @@ class Denoiser(nn.Module):
 class Boxer(nn.Module):
     """Predicts classes and boxes at the places of a map; like a detector it returns its losses."""
 
-    head_roles = {"classes": "classes", "boxes": "boxes"}
-
     def __init__(self, width, num_classes, in_channels):
         super().__init__()
+        self.head_roles = {"classes": "classes", "boxes": "boxes"}
         self.body = nn.Conv2d(in_channels, width, 5, padding=2)
         self.classes, self.boxes = nn.Conv2d(width, num_classes, 1), nn.Conv2d(width, 4, 1)
 

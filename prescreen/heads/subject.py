@@ -21,6 +21,7 @@ from prescreen.heads.tails import Tail, tails
 from prescreen.heads.tracing import Trace, Wanted, Whole, trace
 from prescreen.heads.views import class_views, rows_of_view
 from prescreen.predictions import Link, model_logits
+from prescreen.trees import count_samples
 
 _LAYERS = (nn.Linear, *CONVOLUTIONS)
 
@@ -42,8 +43,17 @@ class Subject(NamedTuple):
 
         Args:
             shape: that of the rows of the logits.
+
+        Raises:
+            ValueError: places are brought back, and the rows are of none.
         """
-        keep = counted(self.model, self.inputs, shape) if len(shape) < 3 else self._places_of(shape)
+        is_map = len(shape) > 2
+        if self.places is not None and not is_map and prod(shape) > count_samples(self.inputs):
+            raise ValueError(
+                "`view` must leave samples at their places where predictions are of regions or tokens, "
+                f"got a moved one for {tuple(shape)} of them; choose readouts that need no view"
+            )
+        keep = self._places_of(shape) if is_map else counted(self.model, self.inputs, shape)
         return torch.arange(prod(shape)) if keep is None else keep
 
     def read(self, rows: Tensor, classes: int) -> Tensor:

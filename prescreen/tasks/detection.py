@@ -109,8 +109,10 @@ class DetectionTask:
         self.probe = as_shares(probe)
         self.batches = BoxBatches(images, own, numbers, bool(augment))
         self.sizes: Mapping[str, Any] = {"num_classes": num_classes, **input_sizes(images)}
+        # Softmax over a single class would be 1.
+        background = 0 if link == "softmax" and num_classes > 2 else None
         self.parts: Mapping[str, Part] = {
-            "classes": Part(link, "classes", background=0 if link == "softmax" else None),
+            "classes": Part(link, "classes", background=background),
             "boxes": Part("identity", "boxes"),
         }
 

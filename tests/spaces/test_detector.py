@@ -187,7 +187,7 @@ def test_untrained_networks_are_measured_or_not_defined():
         for name, module in model.named_modules()
         if isinstance(module, nn.Conv2d)
     )
-    assert 0 < values["isotropy"]
+    assert values["isotropy"] > 0
     assert math.isnan(values["synflow"])
     listed = get_readout("flops")(Network(model, ([*images],)))
     assert listed == values["flops"]

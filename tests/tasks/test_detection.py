@@ -67,6 +67,8 @@ def test_sizes_link_and_parts():
     assert made.parts == {"classes": Part("sigmoid", "classes"), "boxes": Part("identity", "boxes")}
     softmax = task(link="softmax")
     assert softmax.parts["classes"] == Part("softmax", "classes", background=0)
+    single = task(link="softmax", labels=[k * 0 + 1 for k in LABELS])
+    assert single.parts["classes"] == Part("softmax", "classes")
 
 
 def test_images_of_8_bits_become_shares():
@@ -179,6 +181,27 @@ def test_classes_are_compared_place_by_place():
         made.probe, names[:1], view=lambda x: x.flip(-1), link=made.link, parts=made.parts
     )
     assert unmoved.read(model, 1).values[names[0]] != pytest.approx(expected, abs=1e-4)
+
+
+class Regions(Boxer):
+    """Predicts the classes of regions, of which there are several in an image."""
+
+    def __init__(self):
+        super().__init__(4, 4, 1)
+        self.classes = torch.nn.Linear(4, 4)
+
+    def forward(self, images, targets=None):
+        features = torch.nn.functional.avg_pool2d(self.body(images), 4)
+        return [{"scores": self.classes(features.movedim(1, -1).flatten(0, 2))}]
+
+
+def test_regions_have_no_mirrored_places():
+    made, model = boxes(0), Regions()
+    options = {"view": made.views, "link": made.link, "parts": made.parts}
+    with pytest.raises(ValueError, match="^`view` must leave samples at their places where .*512"):
+        Probe(made.probe, ["classes:expected_agreement"], **options).read(model, 1)
+    values = Probe(made.probe, ["classes:sample_gradient"], **options).read(model, 1).values
+    assert values["classes:sample_gradient"] > 0
 
 
 def test_readouts_of_boxes_need_no_view():
