@@ -1,4 +1,4 @@
-"""Masks: which positions of a sequence the loss and the prediction use."""
+"""Masks: which positions the loss and the prediction use, and whether padding moves them."""
 
 from __future__ import annotations
 
@@ -99,3 +99,25 @@ def _labelled(model: nn.Module, labels: Tensor) -> Tensor:
     if type(model).__name__.endswith(("ForCausalLM", "LMHeadModel")):
         return torch.cat([has[:, 1:], torch.zeros_like(has[:, :1])], 1)
     return has
+
+
+def require_unpadded(model: Any, inputs: Any) -> None:
+    """Refuse places that are brought back where torchvision's detectors pad images on the right.
+
+    Raises:
+        ValueError: they do.
+    """
+    transform: Any = getattr(model, "transform", None)
+    if not hasattr(transform, "size_divisible"):
+        return
+    arguments = inputs.values() if isinstance(inputs, Mapping) else inputs
+    pictures = inputs if isinstance(inputs, Tensor) else next(iter(arguments))
+    images, _ = transform([*{image.shape: image for image in pictures}.values()])
+    padded = images.tensors.shape[-1]
+    if any(width != padded for _, width in images.image_sizes):
+        raise ValueError(
+            "`view` must leave samples at their places where the model pads images to a multiple of "
+            f"{transform.size_divisible}, got a moved one for widths of "
+            f"{', '.join(str(width) for _, width in images.image_sizes[:3])}; build the model with such "
+            "a min_size and max_size, or choose readouts that need no view"
+        )

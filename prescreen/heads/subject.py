@@ -15,7 +15,7 @@ from prescreen.captured import Capture, NonFiniteError, NotLinearError
 from prescreen.heads.execute import Execution, Run
 from prescreen.heads.explaining import explained, own
 from prescreen.heads.layers import CONVOLUTIONS, Head
-from prescreen.heads.masks import counted
+from prescreen.heads.masks import counted, require_unpadded
 from prescreen.heads.positions import Call, LinearMap, check_fit, draw, flatten_calls, output_size
 from prescreen.heads.tails import Tail, tails
 from prescreen.heads.tracing import Trace, Wanted, Whole, trace
@@ -64,6 +64,7 @@ class Subject(NamedTuple):
         """The rows of maps (N, h, w), in the order of the places that they are brought to."""
         if self.places is None:
             return None
+        require_unpadded(self.model, self.inputs)
         numbers = torch.arange(prod(shape)).view(shape[0], 1, *shape[1:])
         return self.places(numbers).flatten()
 

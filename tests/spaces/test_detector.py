@@ -173,6 +173,15 @@ def test_places_of_all_levels_and_anchors_come_back(head):
     assert not torch.allclose(first, unmoved, atol=0.1)
 
 
+def test_models_that_pad_mirrored_images_are_refused():
+    model = detector.build({**PLAIN, "neck": "fpn"}, num_classes=3)
+    back, links = lambda maps: maps.flip(-1), {"classes": "sigmoid"}
+    for inputs in (torch.rand(2, 3, 64, 90), ([torch.rand(3, 64, 96), torch.rand(3, 64, 64)],)):
+        with pytest.raises(ValueError, match=r"^`view` must leave .*multiple of 32, got .* of \d+"):
+            capture_roles(model, inputs, links, places=back)
+        capture_roles(model, inputs, links)
+
+
 def test_untrained_networks_are_measured_or_not_defined():
     torch.manual_seed(0)
     images = torch.rand(3, 3, 32, 64)

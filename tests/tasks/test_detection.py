@@ -198,7 +198,7 @@ class Regions(Boxer):
 def test_regions_have_no_mirrored_places():
     made, model = boxes(0), Regions()
     options = {"view": made.views, "link": made.link, "parts": made.parts}
-    with pytest.raises(ValueError, match="^`view` must leave samples at their places where .*512"):
+    with pytest.raises(ValueError, match=r"^`view` must leave samples at their places where .*512"):
         Probe(made.probe, ["classes:expected_agreement"], **options).read(model, 1)
     values = Probe(made.probe, ["classes:sample_gradient"], **options).read(model, 1).values
     assert values["classes:sample_gradient"] > 0
