@@ -20,7 +20,7 @@ from prescreen.tasks.images.folders import ImageFiles, say_left_out
 from prescreen.tasks.images.layouts import Layout, fit
 from prescreen.tasks.images.probe_batch import choose_probe
 from prescreen.tasks.images.unlabelled import open_images
-from prescreen.tasks.images.walk import shown
+from prescreen.tasks.images.walk import require_folder, shown
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +67,11 @@ def read_boxes(
         ValueError: images or annotations are not there, or one cannot be read.
     """
     require_at_least("probe_size", probe_size, 2)
-    found = FORMATS[form](_folder("data", path))
+    found = FORMATS[form](require_folder("data", path))
     if not sum(len(objects.labels) for objects in found.objects):
         got = f"none in {len(found.images)} images in {shown(path)}"
         raise ValueError(f"`data` must have objects to train on, got {got}")
-    held = found.probe if probe is None else open_images(_folder("probe", probe))
+    held = found.probe if probe is None else open_images(require_folder("probe", probe))
     size = min(probe_size, max(2, len(found.images) // 4) if held is None else len(held))
     generator = Generator().manual_seed(seed)
     source, chosen, rows = choose_probe(found.images, held, size, generator)
@@ -143,10 +143,3 @@ def _scaled(objects: Objects, size: Sequence[int], layout: Layout) -> tuple[Tens
     height, width = layout.height / size[0], layout.width / size[1]
     boxes = cut[has_area] * torch.tensor([width, height, width, height])
     return boxes, torch.tensor(objects.labels)[has_area]
-
-
-def _folder(argument: str, path: str | Path) -> Path:
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        raise ValueError(f"`{argument}` must be a folder, got {shown(path)}")
-    return folder

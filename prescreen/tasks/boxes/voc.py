@@ -6,13 +6,12 @@ Reference: Everingham et al. 2010, The Pascal Visual Object Classes challenge.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 from prescreen.tasks.boxes.annotations import Annotated, Box, Objects, as_box, unreadable
 from prescreen.tasks.images.folders import ImageFiles
-from prescreen.tasks.images.walk import SUFFIXES, files_of, reason, shown, sub_folders
+from prescreen.tasks.images.walk import SUFFIXES, called, files_of, reason, shown, sub_folders
 
 # What the folders are called, in any case; of several, the first counts.
 _IMAGES = ("jpegimages", "images")
@@ -32,7 +31,7 @@ def open_voc(folder: Path) -> Annotated:
         ValueError: the folders are not there, or a file cannot be read.
     """
     root = _root(folder)
-    places = [_called(root, names) for names in (_IMAGES, _ANNOTATIONS)]
+    places = [called(root, names) for names in (_IMAGES, _ANNOTATIONS)]
     images, files = (
         {path.stem: path for path in reversed(files_of(place, *endings))}
         for place, endings in zip(places, (SUFFIXES, (".xml",)), strict=True)
@@ -62,8 +61,8 @@ def open_voc(folder: Path) -> Annotated:
 def _root(folder: Path) -> Path:
     """The folder itself, or the only one in it that is in this format."""
     inner = sub_folders(folder)
-    found = [one for one in [folder, *inner] if _called(one, _ANNOTATIONS)]
-    found = [one for one in found if _called(one, _IMAGES)]
+    found = [one for one in [folder, *inner] if called(one, _ANNOTATIONS)]
+    found = [one for one in found if called(one, _IMAGES)]
     if found[:1] == [folder] or len(found) == 1:
         return found[0]
     got = " and ".join(shown(one.name) for one in found or inner[:6]) or "no folder"
@@ -71,11 +70,6 @@ def _root(folder: Path) -> Path:
         f"`data` must hold JPEGImages and Annotations, itself or in one of its folders, got {got} in "
         f"{shown(folder)}"
     )
-
-
-def _called(folder: Path, names: Sequence[str]) -> Path | None:
-    there = {sub.name.casefold(): sub for sub in sub_folders(folder)}
-    return next((there[name] for name in names if name in there), None)
 
 
 def _names(root: Path, split: str) -> list[str]:

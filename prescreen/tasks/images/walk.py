@@ -55,6 +55,24 @@ def sub_folders(folder: Path) -> list[Path]:
     return sorted(Path(entry.path) for entry in _entries(folder) if _is_folder(entry))
 
 
+def called(folder: Path, names: Sequence[str]) -> Path | None:
+    """The sub-folder of one of some names, in any case; of several, the first counts."""
+    there = {sub.name.casefold(): sub for sub in sub_folders(folder)}
+    return next((there[name] for name in names if name in there), None)
+
+
+def require_folder(argument: str, path: str | Path) -> Path:
+    """A folder that is there.
+
+    Raises:
+        ValueError: it is not.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise ValueError(f"`{argument}` must be a folder, got {shown(path)}")
+    return folder
+
+
 def files_of(folder: Path, *endings: str) -> list[Path]:
     """The files of some endings in a folder itself, in order."""
     return sorted(Path(entry.path) for entry in _entries(folder) if _ending(entry) in endings)

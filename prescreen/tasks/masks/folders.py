@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +13,7 @@ from prescreen.tasks.images.folders import ImageFiles, say_left_out
 from prescreen.tasks.images.pixels import read_pixels
 from prescreen.tasks.images.splits import probe_role, role
 from prescreen.tasks.images.unlabelled import open_images
-from prescreen.tasks.images.walk import list_images, shown, sub_folders
+from prescreen.tasks.images.walk import called, list_images, require_folder, shown, sub_folders
 from prescreen.tasks.masks.files import number_masks, read_masks
 
 # What the two folders are called, in any case; of several, the first counts.
@@ -65,8 +64,8 @@ def read_folder(
         ValueError: images or masks are not there, do not fit together or cannot be read.
     """
     require_at_least("probe_size", probe_size, 2)
-    pairs = open_pairs(_folder("data", path))
-    held = pairs.probe if probe is None else open_images(_folder("probe", probe))
+    pairs = open_pairs(require_folder("data", path))
+    held = pairs.probe if probe is None else open_images(require_folder("probe", probe))
     size = min(probe_size, max(2, len(pairs.masks) // 4) if held is None else len(held))
     read = read_pixels(pairs.images, held, probe_size=size, seed=seed, image_size=image_size)
     files, paths = (
@@ -90,7 +89,7 @@ def open_pairs(folder: Path) -> Pairs:
     """
     splits = {role(sub.name): sub for sub in reversed(sub_folders(folder))}
     root = splits.get("train", folder)
-    found = {kind: _called(root, names) for kind, names in (("images", IMAGES), ("masks", MASKS))}
+    found = {kind: called(root, names) for kind, names in (("images", IMAGES), ("masks", MASKS))}
     at, masks = found["images"], found["masks"]
     if at is None or masks is None:
         there = ", ".join(sub.name for sub in sub_folders(root)[:6]) or "no folder"
@@ -101,7 +100,7 @@ def open_pairs(folder: Path) -> Pairs:
     held = None
     if root is not folder:
         other = splits.get(probe_role(splits))
-        held = None if other is None else _called(other, IMAGES) or other
+        held = None if other is None else called(other, IMAGES) or other
     else:
         inner, of_masks = ({role(s.name): s for s in reversed(sub_folders(f))} for f in (at, masks))
         if "train" in inner and "train" in of_masks:
@@ -135,16 +134,3 @@ def _paired(at: Path, masks: Path) -> tuple[list[str], list[str]]:
 
 def _key(path: Path, folder: Path) -> str:
     return path.relative_to(folder).with_suffix("").as_posix()
-
-
-def _called(folder: Path, names: Sequence[str]) -> Path | None:
-    """The sub-folder of one of some names."""
-    there = {sub.name.casefold(): sub for sub in sub_folders(folder)}
-    return next((there[name] for name in names if name in there), None)
-
-
-def _folder(argument: str, path: str | Path) -> Path:
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        raise ValueError(f"`{argument}` must be a folder, got {shown(path)}")
-    return folder
