@@ -24,7 +24,7 @@ from prescreen.reading import Trajectory
 Row = dict[str, Any]
 
 # All other columns hold numbers.
-TEXTS = frozenset({"run", "failure", "factor", "probe"})
+TEXTS = frozenset({"run", "failure", "factor", "probe", "architecture"})
 
 
 def write(path: Path, rows: Iterable[Row], digits: int = 6) -> None:

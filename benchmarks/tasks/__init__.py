@@ -1,0 +1,1 @@
+"""Do readouts find the better network, and the better checkpoint, beyond classification?"""

@@ -1,0 +1,190 @@
+"""Across candidates: how well scores after brief training order networks by what they are worth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.common.metrics import bootstrap, spearman, with_interval
+from benchmarks.common.results import Row, column
+from benchmarks.tasks.kind import TRUTH_SEEDS, Kind
+from benchmarks.tasks.readouts import PROBE, higher_is_better, is_of_network, plain
+from prescreen.comparison import compare
+from prescreen.extrapolation import extrapolated
+from prescreen.panel import DEFAULT_PANEL
+from prescreen.ranks import Floats
+from prescreen.text import plain_table
+
+# What a default may begin with, and what of the untrained network may join it. There are few, since a
+# default is chosen on half of the candidates.
+HEADS = (
+    *("expected_agreement", "sample_gradient", "covariance_gradient", "mutual_information"),
+    *("rankme", "prior/gradient/both"),
+)
+JOINING: tuple[tuple[str, ...], ...] = ((), ("flops",), ("isotropy", "flops"))
+# Of panels that do about equally well, the simpler one is chosen.
+EQUAL = 0.02
+
+ALONE = ("training.loss", "held_out_loss", "parameters", "flops", "isotropy")
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What is known of candidates, in the order in which they were drawn.
+
+    Args:
+        values: of every column, (n,), with its published sign; NaN if undefined, or if the brief
+            training failed.
+        architectures: as `compare` takes them.
+        truths: (n, seeds), turned so that higher is better.
+    """
+
+    values: dict[str, Floats]
+    architectures: list[str]
+    truths: Floats
+
+    @property
+    def truth(self) -> Floats:
+        """The mean over seeds, (n,)."""
+        return self.truths.mean(1)
+
+    def __len__(self) -> int:
+        return len(self.truths)
+
+    def at(self, rows: Floats) -> Candidates:
+        """Some of them."""
+        values = {name: own[rows] for name, own in self.values.items()}
+        architectures = [self.architectures[row] for row in np.arange(len(self))[rows]]
+        return Candidates(values, architectures, self.truths[rows])
+
+    def has(self, names: Sequence[str]) -> bool:
+        """Whether all of these columns are defined for all candidates that did not fail."""
+        failed = np.isnan(self.values["training.loss"])
+        own = [self.values.get(name, np.full(len(self), math.nan)) for name in names]
+        return all(not np.isnan(one[~failed]).any() for one in own)
+
+    def scores(self, names: Sequence[str]) -> Floats:
+        """Scores of a panel, as `rank` computes them, (n,)."""
+        signs = [1.0 if higher_is_better(name) else -1.0 for name in names]
+        oriented = np.stack([s * self.values[n] for s, n in zip(signs, names, strict=True)], 1)
+        return compare(oriented, [is_of_network(n) for n in names], self.architectures).scores
+
+
+def candidates_of(kind: Kind, rows: Sequence[Row]) -> Candidates:
+    """Those of which all truths are known; a long training that failed is worth the least."""
+    by_run: dict[str, list[Row]] = {}
+    for row in rows:
+        by_run.setdefault(row["run"], []).append(row)
+    read, truths = [], []
+    for candidate in kind.candidates:
+        long = [by_run.get(f"truth {candidate.name} {seed}") for seed in TRUTH_SEEDS]
+        if (brief := by_run.get(f"brief {candidate.name}")) is not None and all(long):
+            read.append(_last(brief))
+            truths.append([one[-1].get(kind.quality, math.nan) for one in long if one])
+    names = dict.fromkeys(name for own in read for name in own)
+    values = {name: column(read, name) for name in names if name not in ("run", "architecture")}
+    oriented = np.array(truths, float) * (1 if kind.higher_is_better else -1)
+    oriented[np.isnan(oriented)] = np.nanmin(oriented, initial=0.0)
+    return Candidates(values, [own.get("architecture", "") for own in read], oriented)
+
+
+def _last(brief: Sequence[Row]) -> Row:
+    """The last reading, and what is expected of each readout of the head after half as much again."""
+    last = dict(brief[-1])
+    if "failure" in last:
+        return {}
+    for name in brief[-1]:
+        if name not in ("run", "architecture", "step", "seconds") and not is_of_network(name):
+            curve = [(int(row["step"]), row[name]) for row in brief if not math.isnan(row[name])]
+            last[f"ahead/{name}"] = extrapolated(curve) if curve else math.nan
+    return last
+
+
+def panels_of(found: Candidates) -> list[tuple[str, ...]]:
+    """The panels that a default is chosen among, simple ones first."""
+    heads = [n for n in found.values if plain(n) in (*HEADS, *(f"ahead/{h}" for h in HEADS))]
+    panels = [(head, *joining) for joining in JOINING for head in heads]
+    return [panel for panel in panels if found.has(panel)]
+
+
+def chosen(found: Candidates) -> tuple[str, ...]:
+    """The panel that orders these candidates best, or a simpler one that does about as well."""
+    panels = panels_of(found)
+    marks = [spearman(found.scores(panel), found.truth) for panel in panels]
+    good = max(marks) - EQUAL
+    return next(panel for panel, mark in zip(panels, marks, strict=True) if mark >= good)
+
+
+def best_readout(found: Candidates) -> str:
+    """The one readout, of all, that orders these candidates best."""
+    names = [n for n in found.values if _is_readout(n) and found.has([n])]
+    return max(names, key=lambda name: spearman(found.scores([name]), found.truth))
+
+
+def _is_readout(name: str) -> bool:
+    left_out = ("step", "seconds", "training.loss", "held_out_loss", "parameters")
+    return name.removeprefix("ahead/") not in left_out and "labels/" not in name
+
+
+def print_candidates(
+    kind: Kind, rows: Sequence[Row], panel: Sequence[str] = DEFAULT_PANEL, *, full: bool = False
+) -> None:
+    """The table across candidates; dead networks are left out of all columns but one.
+
+    Args:
+        kind: of the task.
+        rows: of brief and long trainings.
+        panel: the default of the task.
+        full: whether all readouts are told.
+    """
+    every = candidates_of(kind, rows)
+    limit = -math.inf if kind.dead is None else kind.dead
+    alive = every.at(every.truth > limit)
+    dead = len(every) - len(alive)
+    half = len(alive) // 2
+    first, second = (alive.at(np.arange(half)), alive.at(np.arange(half, len(alive))))
+    print(f"{len(every)} candidates of {kind.space!r}, {dead} of them dead; truth: {kind.quality}")
+    print(_agreement("all", every), *([_agreement("alive", alive)] if dead else []), sep="\n")
+    default = chosen(first)
+    named = {
+        f"the task's panel: {', '.join(panel)}": panel,
+        f"chosen on the first half: {', '.join(default)}": default,
+        f"best readout of the first half: {(best := best_readout(first))}": (best,),
+        **{f"the paper's probe, {name}": (name,) for name in _probes(every)},
+        **{name: (name,) for name in ALONE},
+    }
+    if full:
+        named |= {n: (n,) for n in every.values if _is_readout(n) and n not in named}
+    header = ["score", "ρ", "first half", "second half", *(["dead ones too"] if dead else [])]
+    lines = []
+    for name, own in named.items():
+        if every.has(own):
+            parts = (alive, first, second, *([every] if dead else []))
+            lines.append([name, *(_rho(part, own) for part in parts)])
+    print(plain_table(header, lines, (0,)))
+    for other in ("parameters", "training.loss", "held_out_loss"):
+        if second.has([other]):
+            pair = np.stack([second.scores(default), second.scores([other])])
+            low, high = bootstrap(spearman, pair, second.truth)
+            by = spearman(pair[0], second.truth) - spearman(pair[1], second.truth)
+            print(f"chosen panel less {other}, second half: {by:+.2f} [{low:+.2f}, {high:+.2f}]")
+
+
+def _probes(found: Candidates) -> list[str]:
+    """The paper's probe at all scales, of every part, with its own labels and with known ones."""
+    ends = (*PROBE, *(name.replace("pseudo", "labels") for name in PROBE))
+    return [name for name in found.values if plain(name) in ends]
+
+
+def _rho(found: Candidates, panel: Sequence[str]) -> str:
+    return with_interval(spearman, found.scores(panel), found.truth)
+
+
+def _agreement(name: str, found: Candidates) -> str:
+    ordered = " and ".join(f"seed {seed}" for seed in TRUTH_SEEDS)
+    agreement = with_interval(spearman, *found.truths.T)
+    low, high = found.truth.min(), found.truth.max()
+    return f"{name}: ρ between {ordered} {agreement}; truths from {low:.3f} to {high:.3f}"

@@ -1,0 +1,8 @@
+"""The kinds of tasks, by name."""
+
+from __future__ import annotations
+
+from benchmarks.tasks import language, segmentation
+from benchmarks.tasks.kind import Kind
+
+KINDS: dict[str, Kind] = {module.KIND.name: module.KIND for module in (language, segmentation)}

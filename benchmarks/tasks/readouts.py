@@ -1,0 +1,93 @@
+"""What is read: every readout that is defined for a task, by link and by part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+from prescreen import READOUTS
+from prescreen.predictions import Link
+from prescreen.readouts import NORMALIZATIONS, Readout, get_readout, require_defined
+from prescreen.tasks import Task
+
+# Points of the grid that have no name of their own.
+ANCHORS = ("prior", "uniform", "pseudo", "view")
+PROJECTIONS = ("gradient", "batch_gradient", "centred_batch_gradient")
+SCALES = tuple(NORMALIZATIONS)
+GRID = tuple(
+    f"{anchor}/{projection}/{scale}"
+    for anchor, projection, scale in product(ANCHORS, PROJECTIONS, SCALES)
+)
+# The probe of Wu & Summa 2026 with the model's own labels.
+PROBE = tuple(f"pseudo/batch_gradient/{scale}" for scale in ("none", "head", "feature", "both"))
+
+# They take seconds for the thousands of rows of dense predictions.
+COSTLY = ("cot", "curvature_rank")
+
+# What is measured beside readouts: the column's name, and which way is good.
+OTHERS = {"training.loss": False, "held_out_loss": False, "parameters": True}
+
+
+def names_of(task: Task, *, own_head: bool = True, seen: bool = False) -> list[str]:
+    """Names of readouts of the head, and of measures of the untrained network.
+
+    Args:
+        task: whose link and parts say which are defined.
+        own_head: whether those of the model's own head are among them.
+        seen: whether to compare with inputs that were trained on, too, instead of measuring the
+            untrained network.
+    """
+    names = defined(task.link, seen=seen) if own_head else []
+    for part, settings in parts_of(task).items():
+        names += [f"{part}:{name}" for name in defined(settings.link, seen=seen)]
+    return names if seen else [*names, *_of_network()]
+
+
+def parts_of(task: Task) -> Mapping[str, Any]:
+    """What a task predicts beside its model's own head, by name."""
+    return getattr(task, "parts", {})
+
+
+def defined(link: Link, *, seen: bool = False) -> list[str]:
+    """Readouts of the head that are defined for a link."""
+    needs = {"head", "view", "before"}
+    named = [n for n, one in READOUTS.items() if n not in COSTLY and set(one.needs) <= needs]
+    found = [name for name in (*named, *GRID) if _is_defined(name, link)]
+    if seen:
+        found += [f"gap/{n}" for n in found if READOUTS.get(n, _NONE).needs == ("head",)]
+    return found
+
+
+def plain(name: str) -> str:
+    """A readout's name without that of its part."""
+    return name.rpartition(":")[2]
+
+
+def higher_is_better(name: str) -> bool:
+    """Which way a column is good."""
+    if name in OTHERS:
+        return OTHERS[name]
+    if name.startswith("labels/"):
+        return False
+    return get_readout(plain(name)).higher_is_better
+
+
+def is_of_network(name: str) -> bool:
+    """Whether a column is the same before training as after."""
+    return name == "parameters" or name in _of_network()
+
+
+_NONE = Readout(lambda: 0.0, ("network",))
+
+
+def _of_network() -> list[str]:
+    return [name for name, one in READOUTS.items() if one.of_network]
+
+
+def _is_defined(name: str, link: Link) -> bool:
+    try:
+        require_defined({name: get_readout(name)}, link)
+    except ValueError:
+        return False
+    return True
