@@ -11,11 +11,12 @@ import numpy as np
 from benchmarks.common.metrics import bootstrap, spearman, with_interval
 from benchmarks.common.results import Row, column
 from benchmarks.tasks.kind import TRUTH_SEEDS, Kind
-from benchmarks.tasks.readouts import PROBE, higher_is_better, is_of_network, plain
+from benchmarks.tasks.readouts import OTHERS, PROBE, ahead, higher_is_better, is_of_network, plain
 from prescreen.comparison import compare
 from prescreen.extrapolation import extrapolated
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.ranks import Floats
+from prescreen.readouts.table import AHEAD
 from prescreen.text import plain_table
 
 # What a default may begin with, and what of the untrained network may join it. There are few, since a
@@ -99,13 +100,13 @@ def _last(brief: Sequence[Row]) -> Row:
     for name in brief[-1]:
         if name not in ("run", "architecture", "step", "seconds") and not is_of_network(name):
             curve = [(int(row["step"]), row[name]) for row in brief if not math.isnan(row[name])]
-            last[f"ahead/{name}"] = extrapolated(curve) if curve else math.nan
+            last[ahead(name)] = extrapolated(curve) if curve else math.nan
     return last
 
 
 def panels_of(found: Candidates) -> list[tuple[str, ...]]:
     """The panels that a default is chosen among, simple ones first."""
-    heads = [n for n in found.values if plain(n) in (*HEADS, *(f"ahead/{h}" for h in HEADS))]
+    heads = [n for n in found.values if plain(n) in (*HEADS, *(ahead(h) for h in HEADS))]
     panels = [(head, *joining) for joining in JOINING for head in heads]
     return [panel for panel in panels if found.has(panel)]
 
@@ -125,8 +126,8 @@ def best_readout(found: Candidates) -> str:
 
 
 def _is_readout(name: str) -> bool:
-    left_out = ("step", "seconds", "training.loss", "held_out_loss", "parameters")
-    return name.removeprefix("ahead/") not in left_out and "labels/" not in name
+    own = plain(name).removeprefix(AHEAD)
+    return own not in ("step", "seconds", *OTHERS) and not own.startswith("labels/")
 
 
 def print_candidates(

@@ -82,4 +82,3 @@ def print_runs(kind: Kind, rows: Sequence[Row], *, full: bool = False) -> None:
         truth = column(own, kind.quality)
         best = truth.max() if kind.higher_is_better else truth.min()
         print(f"{numbered[run]}: {run.removeprefix('run ')}, best {best:.3f}, last {truth[-1]:.3f}")
-

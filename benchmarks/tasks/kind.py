@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from prescreen import Candidate, Training
+from prescreen.panel import DEFAULT_PANEL
 from prescreen.spaces.candidate import as_candidates, candidate_of
 from prescreen.spaces.space import resolve_space
 from prescreen.tasks import Task
@@ -74,6 +75,7 @@ class Kind:
         runs: the trainings that are read at checkpoints.
         candidates_count: how many are drawn.
         checkpoints: how many are read in each run.
+        panel: the task's default.
         own_head: whether the model's own head is read, beside the parts of the task.
     """
 
@@ -88,6 +90,7 @@ class Kind:
     runs: tuple[Run, ...] = ()
     candidates_count: int = 20
     checkpoints: int = 20
+    panel: tuple[str, ...] = DEFAULT_PANEL
     own_head: bool = True
 
     @cached_property

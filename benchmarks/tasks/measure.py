@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import nn
 
 from benchmarks.tasks.kind import Data, Kind, Plan
-from benchmarks.tasks.readouts import names_of, parts_of
+from benchmarks.tasks.readouts import names_of
 from prescreen import CandidateFailed, Probe, Reading
 from prescreen.tasks import Task
 from prescreen.tasks.base import seen_inputs
@@ -46,7 +45,6 @@ def measure(data: Data, plan: Plan, kind: Kind) -> list[Reading]:
 
 def _probe(task: Task, kind: Kind, *, seen: bool) -> Probe:
     """Reads brief trainings as `rank` does, and checkpoints in eval mode, as `Monitor` does."""
-    given: dict[str, Any] = {"parts": parts_of(task)} if parts_of(task) else {}
     return Probe(
         task.probe,
         names_of(task, own_head=kind.own_head, seen=seen),
@@ -55,7 +53,7 @@ def _probe(task: Task, kind: Kind, *, seen: bool) -> Probe:
         link=task.link,
         batch_statistics=not seen,
         on_diverged="nan",
-        **given,
+        parts=getattr(task, "parts", None),
     )
 
 

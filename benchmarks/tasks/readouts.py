@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import product
-from typing import Any
 
 from prescreen import READOUTS
+from prescreen.part import Part
 from prescreen.predictions import Link
-from prescreen.readouts import NORMALIZATIONS, Readout, get_readout, require_defined
+from prescreen.readouts import NORMALIZATIONS, get_readout, require_defined
+from prescreen.readouts.table import AHEAD
 from prescreen.tasks import Task
+from prescreen.tasks.base import parts_of
 
 # Points of the grid that have no name of their own.
 ANCHORS = ("prior", "uniform", "pseudo", "view")
@@ -38,15 +39,13 @@ def names_of(task: Task, *, own_head: bool = True, seen: bool = False) -> list[s
         seen: whether to compare with inputs that were trained on, too, instead of measuring the
             untrained network.
     """
-    names = defined(task.link, seen=seen) if own_head else []
+    names: list[str] = [] if seen else _of_network()
     for part, settings in parts_of(task).items():
-        names += [f"{part}:{name}" for name in defined(settings.link, seen=seen)]
-    return names if seen else [*names, *_of_network()]
-
-
-def parts_of(task: Task) -> Mapping[str, Any]:
-    """What a task predicts beside its model's own head, by name."""
-    return getattr(task, "parts", {})
+        if part or own_head:
+            whole = settings.share == (0, 1)
+            own = defined(settings.link, seen=seen and whole)
+            names += [f"{part}:{name}" if part else name for name in own]
+    return names
 
 
 def defined(link: Link, *, seen: bool = False) -> list[str]:
@@ -55,8 +54,14 @@ def defined(link: Link, *, seen: bool = False) -> list[str]:
     named = [n for n, one in READOUTS.items() if n not in COSTLY and set(one.needs) <= needs]
     found = [name for name in (*named, *GRID) if _is_defined(name, link)]
     if seen:
-        found += [f"gap/{n}" for n in found if READOUTS.get(n, _NONE).needs == ("head",)]
+        found += [f"gap/{n}" for n in found if n in READOUTS and READOUTS[n].needs == ("head",)]
     return found
+
+
+def ahead(name: str) -> str:
+    """The name of what a readout of a head is expected to be after half as much training again."""
+    part, colon, own = name.rpartition(":")
+    return f"{part}{colon}{AHEAD}{own}"
 
 
 def plain(name: str) -> str:
@@ -66,19 +71,15 @@ def plain(name: str) -> str:
 
 def higher_is_better(name: str) -> bool:
     """Which way a column is good."""
-    if name in OTHERS:
-        return OTHERS[name]
-    if name.startswith("labels/"):
-        return False
-    return get_readout(plain(name)).higher_is_better
+    own = plain(name).removeprefix(AHEAD)
+    if own in OTHERS or own.startswith("labels/"):
+        return OTHERS.get(own, False)
+    return get_readout(own).higher_is_better
 
 
 def is_of_network(name: str) -> bool:
     """Whether a column is the same before training as after."""
     return name == "parameters" or name in _of_network()
-
-
-_NONE = Readout(lambda: 0.0, ("network",))
 
 
 def _of_network() -> list[str]:
@@ -87,7 +88,7 @@ def _of_network() -> list[str]:
 
 def _is_defined(name: str, link: Link) -> bool:
     try:
-        require_defined({name: get_readout(name)}, link)
+        require_defined({name: get_readout(name)}, {"": Part(link)})
     except ValueError:
         return False
     return True

@@ -63,7 +63,9 @@ def tried(kind: Kind, limit: int | None, steps_share: float) -> Kind:
     """The same kind with fewer candidates, runs and steps."""
     steps = max(1, round(steps_share * kind.training.steps))
     training = replace(kind.training, steps=steps)
-    recipes = [{**r.recipe, "steps": max(1, round(steps_share * r.recipe["steps"]))} for r in kind.runs]
+    recipes = [
+        {**r.recipe, "steps": max(1, round(steps_share * r.recipe["steps"]))} for r in kind.runs
+    ]
     runs = tuple(replace(r, recipe=one) for r, one in zip(kind.runs, recipes, strict=True))
     count = kind.candidates_count if limit is None else limit
     return replace(kind, training=training, runs=runs[:limit], candidates_count=count)
