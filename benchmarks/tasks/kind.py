@@ -31,12 +31,14 @@ class Data:
         test: the true quality, on data of which neither training nor the probe has anything.
         free: what else is measured on the probe without annotation, where targets are known.
         regimes: tasks with the same probe and sizes, whose training data have a defect.
+        late: what takes too long for a checkpoint, and is measured at the end of long trainings.
     """
 
     task: Task
     test: Measure
     free: Measure
     regimes: Mapping[str, Task] = field(default_factory=dict)
+    late: Measure | None = None
 
 
 @dataclass(frozen=True)

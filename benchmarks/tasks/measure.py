@@ -29,7 +29,7 @@ def measure(data: Data, plan: Plan, kind: Kind) -> list[Reading]:
     torch.manual_seed(plan.training.seed)
     model = plan.candidate.model(**task.sizes)
     if plan.purpose == "truth":
-        return [*_trained(model, task, plan, 1, lambda step: Reading(step, _quality(data, model)))]
+        return [*_trained(model, task, plan, 1, lambda step: Reading(step, _worth(data, model)))]
     seen = plan.purpose == "run"
     probe = _probe(task, kind, seen=seen)
     if not seen:
@@ -59,6 +59,11 @@ def _probe(task: Task, kind: Kind, *, seen: bool) -> Probe:
 
 def _quality(data: Data, model: nn.Module) -> dict[str, float]:
     return {f"test.{name}": value for name, value in data.test(model, False).items()}
+
+
+def _worth(data: Data, model: nn.Module) -> dict[str, float]:
+    late = {} if data.late is None else data.late(model, False)
+    return _quality(data, model) | {f"test.{name}": value for name, value in late.items()}
 
 
 def _trained(

@@ -7,7 +7,8 @@
 Candidates are drawn from the task's space with a fixed seed. Each is trained briefly and read after
 every quarter. The truth is its quality after 8 times as many steps, with two other seeds. Other runs,
 most of which memorise few or wrong data, are read at 20 checkpoints. Every value is kept, so `table`
-prints all tables again. `export` makes the results from what an interrupted `run` has measured so far.
+prints all tables again, with --full of every readout. `export` makes the results from what an
+unfinished `run` has measured so far.
 With --limit (number of candidates and of runs) or --steps-share it is a trial.
 """
 
@@ -37,17 +38,17 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> None:
     """Run the sub-command."""
-    options = {"data": Path, "workers": 1, "limit": int, "steps_share": 1.0}
+    options = {"data": Path, "workers": 1, "limit": int, "steps_share": 1.0, "results": RESULTS}
     out = Path("prescreen-runs/tasks")
     does = ("run", "export", "table")
     parser = command(__doc__, do=does, task=tuple(KINDS), **options, out=out, full=False)
     args = parser.parse_args()
     kind = KINDS[args.task]
     if args.do == "table":
-        print_tables(kind, *(read(RESULTS / name) for name in files(kind)), full=args.full)
+        print_tables(kind, *(read(args.results / name) for name in files(kind)), full=args.full)
         return
     kind = tried(kind, args.limit, args.steps_share)
-    folder = folder_of(RESULTS, args, trial=kind != KINDS[args.task])
+    folder = folder_of(args.results, args, trial=kind != KINDS[args.task])
     records = train(kind, args) if args.do == "run" else known(kind, args)
     across, runs = files(kind)
     write(folder / across, rows(kind, records, "brief", "truth"), digits=5)
