@@ -8,7 +8,6 @@ classifier that is trained here, and compares with no published one.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,9 +17,7 @@ from benchmarks.common.images import batches_of
 from benchmarks.tasks.frechet import Sampler, classifier, distance
 from benchmarks.tasks.kind import Data, Kind, Run
 from prescreen import Training, load_task
-from prescreen.heads import capture
 from prescreen.heads.preserve import preserve
-from prescreen.readouts import compose, labels
 from prescreen.tasks import DiffusionTask
 from prescreen.tasks.images.named import open_unlabelled
 from prescreen.tasks.images.pixels import read_pixels
@@ -28,21 +25,18 @@ from prescreen.tasks.images.pixels import read_pixels
 IMAGE_SIZE, PROBE, TEST = 16, 64, 512
 # Images that are soon known by heart.
 FEW = 64
-SCALES = ("none", "head", "feature", "both")
 
 
 def load(path: Path, test_size: int = TEST, classifier_steps: int = 300) -> Data:
     """The task of a folder of labelled images, and its regimes."""
     splits, size = open_unlabelled(path), PROBE + test_size
-    read = read_pixels(
-        splits.train, splits.probe, probe_size=size, seed=0, image_size=IMAGE_SIZE
-    )
+    read = read_pixels(splits.train, splits.probe, probe_size=size, seed=0, image_size=IMAGE_SIZE)
     held, tested = read.probe[:PROBE], read.probe[PROBE:]
     clean = DiffusionTask(read.images, probe=held, augment=True)
     few = DiffusionTask(read.images[:FEW], probe=held)
     judged = DiffusionTask(read.images, probe=tested)
 
-    def test(model: nn.Module, _: bool) -> dict[str, float]:
+    def test(model: nn.Module) -> dict[str, float]:
         bands = {f"loss.{band}": judged.held_out_loss(model, band) for band in judged.parts}
         return {"loss": judged.held_out_loss(model), **bands}
 
@@ -52,27 +46,12 @@ def load(path: Path, test_size: int = TEST, classifier_steps: int = 300) -> Data
         real = network.features(prepare(tested))
     sampler = Sampler(clean.batches.noising, tuple(tested.shape))
 
-    def frechet(model: nn.Module, _: bool) -> dict[str, float]:
+    def frechet(model: nn.Module) -> dict[str, float]:
         with preserve(model, batch_statistics=False):
             pixels = (sampler(model) + 1) * 127.5  # the least and the largest value are -1 and 1
             return {"frechet": distance(network.features(prepare(pixels)), real)}
 
-    return Data(clean, test, partial(_free, task=clean), {"few": few}, frechet)
-
-
-def _free(model: nn.Module, batch_statistics: bool, task: DiffusionTask) -> dict[str, float]:
-    """The loss on the probe and its bands, and gradients of the head with the true targets."""
-    with preserve(model, batch_statistics=batch_statistics):
-        values = {"held_out_loss": task.held_out_loss(model)}
-        for band in task.parts:
-            values[f"{band}:held_out_loss"] = task.held_out_loss(model, band)
-    head = capture(model, task.probe, link="identity", batch_statistics=batch_statistics)
-    assert head.positions is not None
-    anchor = labels(task._probe.target.movedim(1, -1).flatten(0, 2)[head.positions])
-    for projection in ("batch_gradient", "gradient"):
-        for scale in SCALES:
-            values[f"labels/{projection}/{scale}"] = compose(anchor, projection, scale)(head)
-    return values
+    return Data(clean, test, {"few": few}, frechet)
 
 
 _SMALL = {"depth": 1, "width": 8, "kernel": 3, "norm": "batch", "skip": "concatenate"}

@@ -16,8 +16,7 @@ from prescreen.spaces.candidate import as_candidates, candidate_of
 from prescreen.spaces.space import resolve_space
 from prescreen.tasks import Task
 
-# Measures a model; the flag says whether BatchNorm uses the batch's own statistics.
-Measure = Callable[[nn.Module, bool], dict[str, float]]
+Measure = Callable[[nn.Module], dict[str, float]]
 
 BRIEF_SEED, TRUTH_SEEDS, RUN_SEED = 0, (1, 2), 3
 
@@ -28,17 +27,24 @@ class Data:
 
     Args:
         task: the training data and the unlabelled probe.
-        test: the true quality, on data of which neither training nor the probe has anything.
-        free: what else is measured on the probe without annotation, where targets are known.
+        test: the true quality in eval mode, on data that neither training nor the probe has.
         regimes: tasks with the same probe and sizes, whose training data have a defect.
         late: what takes too long for a checkpoint, and is measured at the end of long trainings.
     """
 
     task: Task
     test: Measure
-    free: Measure
     regimes: Mapping[str, Task] = field(default_factory=dict)
     late: Measure | None = None
+
+    def quality(self, model: nn.Module) -> dict[str, float]:
+        """What a model is worth."""
+        return {f"test.{name}": value for name, value in self.test(model).items()}
+
+    def worth(self, model: nn.Module) -> dict[str, float]:
+        """What it is worth at the end of a long training."""
+        late = {} if self.late is None else self.late(model)
+        return self.quality(model) | {f"test.{name}": value for name, value in late.items()}
 
 
 @dataclass(frozen=True)

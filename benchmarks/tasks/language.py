@@ -2,28 +2,24 @@
 
 Of the text, the first eight tenths are trained on, the probe is drawn from the ninth, and what networks
 are worth is their loss on the last, in nats a character. The next character is known without
-annotation, so the loss on the probe is as free as readouts are.
+annotation.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from benchmarks.tasks.kind import Data, Kind, Run
 from prescreen import Training
-from prescreen.heads import capture
-from prescreen.readouts import compose, labels
 from prescreen.tasks import LanguageTask
 from prescreen.tasks.text.files import open_corpus
 
 CONTEXT, PROBE, TEST = 64, 64, 512
 # Characters of a text that is soon known by heart, and the share of them that are wrong.
 LITTLE, WRONG = 16_000, 0.3
-SCALES = ("none", "head", "feature", "both")
 
 
 def load(path: Path) -> Data:
@@ -41,8 +37,7 @@ def load(path: Path) -> Data:
 
     clean, judged = task(train), task(little, tested, TEST)
     regimes = {"little": task(little), "wrong": task(corrupted(little, WRONG))}
-    free = partial(_free, task=clean)
-    return Data(clean, lambda model, _: {"loss": judged.held_out_loss(model)}, free, regimes)
+    return Data(clean, lambda model: {"loss": judged.held_out_loss(model)}, regimes)
 
 
 def corrupted(text: Tensor, share: float) -> Tensor:
@@ -50,22 +45,6 @@ def corrupted(text: Tensor, share: float) -> Tensor:
     generator = Generator().manual_seed(0)
     others = text[torch.randperm(len(text), generator=generator)]
     return torch.where(torch.rand(len(text), generator=generator) < share, others, text)
-
-
-def _free(model: nn.Module, batch_statistics: bool, task: LanguageTask) -> dict[str, float]:
-    """The loss on the probe, and gradients of the head with the next characters as labels."""
-    read = capture(model, task.probe, batch_statistics=batch_statistics)
-    ids, at = task.probe, read.positions
-    assert isinstance(ids, Tensor)
-    assert at is not None
-    known = at % ids.shape[1] < ids.shape[1] - 1
-    head, following = read.at(known.nonzero()[:, 0]), ids.flatten()[at[known] + 1]
-    anchor = labels(following)
-    values = {"held_out_loss": task.held_out_loss(model)}
-    for projection in ("batch_gradient", "gradient"):
-        for scale in SCALES:
-            values[f"labels/{projection}/{scale}"] = compose(anchor, projection, scale)(head)
-    return values
 
 
 _SMALL = {"depth": 2, "width": 64, "heads": 4, "mlp_ratio": 2, "norm": "pre", "tied": False}

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks.tasks.kind import Data, Kind, Plan
-from benchmarks.tasks.readouts import names_of
+from benchmarks.tasks.readouts import readouts_of
 from prescreen import CandidateFailed, Probe, Reading
 from prescreen.tasks import Task
 from prescreen.tasks.base import seen_inputs
@@ -29,7 +29,7 @@ def measure(data: Data, plan: Plan, kind: Kind) -> list[Reading]:
     torch.manual_seed(plan.training.seed)
     model = plan.candidate.model(**task.sizes)
     if plan.purpose == "truth":
-        return [*_trained(model, task, plan, 1, lambda step: Reading(step, _worth(data, model)))]
+        return [*_trained(model, task, plan, 1, lambda step: Reading(step, data.worth(model)))]
     seen = plan.purpose == "run"
     probe = _probe(task, kind, seen=seen)
     if not seen:
@@ -37,8 +37,7 @@ def measure(data: Data, plan: Plan, kind: Kind) -> list[Reading]:
 
     def look(step: int) -> Reading:
         reading = probe.read(model, step)
-        values = {**reading.values, **data.free(model, not seen)}
-        return replace(reading, values=values | (_quality(data, model) if seen else {}))
+        return replace(reading, values={**reading.values, **(data.quality(model) if seen else {})})
 
     return [*_trained(model, task, plan, kind.checkpoints if seen else READINGS, look)]
 
@@ -47,7 +46,7 @@ def _probe(task: Task, kind: Kind, *, seen: bool) -> Probe:
     """Reads brief trainings as `rank` does, and checkpoints in eval mode, as `Monitor` does."""
     return Probe(
         task.probe,
-        names_of(task, own_head=kind.own_head, seen=seen),
+        readouts_of(task, own_head=kind.own_head, seen=seen),
         seen=seen_inputs(task) if seen else None,
         view=task.views,
         link=task.link,
@@ -55,15 +54,6 @@ def _probe(task: Task, kind: Kind, *, seen: bool) -> Probe:
         on_diverged="nan",
         parts=getattr(task, "parts", None),
     )
-
-
-def _quality(data: Data, model: nn.Module) -> dict[str, float]:
-    return {f"test.{name}": value for name, value in data.test(model, False).items()}
-
-
-def _worth(data: Data, model: nn.Module) -> dict[str, float]:
-    late = {} if data.late is None else data.late(model, False)
-    return _quality(data, model) | {f"test.{name}": value for name, value in late.items()}
 
 
 def _trained(

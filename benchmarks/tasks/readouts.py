@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 
-from prescreen import READOUTS
+from torch import Tensor
+
+from prescreen import READOUTS, Readout
+from prescreen.captured import Capture
 from prescreen.part import Part
 from prescreen.predictions import Link
-from prescreen.readouts import NORMALIZATIONS, get_readout, require_defined
+from prescreen.readouts import NORMALIZATIONS, compose, get_readout, labels, require_defined
 from prescreen.readouts.table import AHEAD
 from prescreen.tasks import Task
-from prescreen.tasks.base import parts_of
+from prescreen.tasks.base import parts_of, targets_of
 
 # Points of the grid that have no name of their own.
 ANCHORS = ("prior", "uniform", "pseudo", "view")
@@ -21,6 +25,7 @@ GRID = tuple(
     for anchor, projection, scale in product(ANCHORS, PROJECTIONS, SCALES)
 )
 # The probe of Wu & Summa 2026 with the model's own labels.
+KNOWN = ("batch_gradient", "gradient")
 PROBE = tuple(f"pseudo/batch_gradient/{scale}" for scale in ("none", "head", "feature", "both"))
 
 # They take seconds for the thousands of rows of dense predictions.
@@ -30,22 +35,39 @@ COSTLY = ("cot", "curvature_rank")
 OTHERS = {"training.loss": False, "held_out_loss": False, "parameters": True}
 
 
-def names_of(task: Task, *, own_head: bool = True, seen: bool = False) -> list[str]:
-    """Names of readouts of the head, and of measures of the untrained network.
+def readouts_of(task: Task, *, own_head: bool = True, seen: bool = False) -> dict[str, Readout]:
+    """Readouts of the head and of the untrained network by name, as a `Probe` takes them.
+
+    Where targets are known without annotation, so are the loss on the probe and the gradients of the
+    loss, which is the published form of the paper's probe.
 
     Args:
-        task: whose link and parts say which are defined.
+        task: whose link, parts and targets say which are defined.
         own_head: whether those of the model's own head are among them.
         seen: whether to compare with inputs that were trained on, too, instead of measuring the
             untrained network.
     """
+    targets = targets_of(task)
     names: list[str] = [] if seen else _of_network()
+    table = {}
     for part, settings in parts_of(task).items():
-        if part or own_head:
-            whole = settings.share == (0, 1)
-            own = defined(settings.link, seen=seen and whole)
-            names += [f"{part}:{name}" if part else name for name in own]
-    return names
+        if not part and not own_head:
+            continue
+        prefix = f"{part}:" if part else ""
+        whole = settings.share == (0, 1)
+        names += [prefix + name for name in defined(settings.link, seen=seen and whole)]
+        if targets is not None and settings.role is None and settings.background is None:
+            names.append(f"{prefix}held_out_loss")
+            for projection, scale in product(KNOWN, SCALES):
+                function = partial(_with_targets, targets, projection, scale)
+                readout = Readout(function, higher_is_better=False, part=part)
+                table[f"{prefix}labels/{projection}/{scale}"] = readout
+    return {name: get_readout(name, targets) for name in names} | table
+
+
+def _with_targets(targets: Tensor, projection: str, scale: str, head: Capture) -> float:
+    assert head.positions is not None
+    return compose(labels(targets[head.positions]), projection, scale)(head)
 
 
 def defined(link: Link, *, seen: bool = False) -> list[str]:
