@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from prescreen.tasks.images.pixels import read_pixels
 from torch import nn
 
 from benchmarks.common.images import batches_of
@@ -20,7 +21,6 @@ from prescreen import Training, load_task
 from prescreen.heads.preserve import preserve
 from prescreen.tasks import DiffusionTask
 from prescreen.tasks.images.named import open_unlabelled
-from prescreen.tasks.images.pixels import read_pixels
 
 IMAGE_SIZE, PROBE, TEST = 16, 64, 512
 # Images that are soon known by heart.

@@ -76,18 +76,19 @@ def train(kind: Kind, args: Namespace) -> dict[str, Record]:
     """Measure all that is not in the journal yet; a failure is a result."""
     need(args, "data")
     work = Work(partial(measure, kind=kind), kind.load, (args.data,), args.workers)
-    return journalled(args.out / kind.name, _settings(kind), kind.plans, work)
+    return journalled(args.out / kind.name, settings(kind), kind.plans, work)
 
 
 def known(kind: Kind, args: Namespace) -> dict[str, Record]:
     """What has been measured so far; another process may be writing."""
     with TemporaryDirectory() as folder:
         shutil.copy(args.out / kind.name / JOURNAL, folder)
-        with Journal(Path(folder), _settings(kind)) as journal:
+        with Journal(Path(folder), settings(kind)) as journal:
             return journal.records
 
 
-def _settings(kind: Kind) -> dict[str, object]:
+def settings(kind: Kind) -> dict[str, object]:
+    """What makes two measurements the same."""
     runs = [[r.regime, dict(r.config), dict(r.recipe)] for r in kind.runs]
     training = asdict(kind.training)
     return {"task": kind.name, "training": training, "longer": kind.longer, "runs": runs}
