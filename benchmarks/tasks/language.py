@@ -22,7 +22,7 @@ CONTEXT, PROBE, TEST = 64, 64, 512
 LITTLE, WRONG = 16_000, 0.3
 
 
-def load(path: Path) -> Data:
+def load(path: Path, context: int = CONTEXT, probe_size: int = PROBE) -> Data:
     """The task of a text file or a folder of texts, and its regimes."""
     corpus = open_corpus(path, None, None, 0)
     ids, vocabulary = corpus.ids, corpus.vocab_size
@@ -30,9 +30,9 @@ def load(path: Path) -> Data:
     held, tested = rest.chunk(2)
     little = train[:LITTLE]
 
-    def task(text: Tensor, probe: Tensor = held, size: int = PROBE) -> LanguageTask:
+    def task(text: Tensor, probe: Tensor = held, size: int = probe_size) -> LanguageTask:
         return LanguageTask(
-            text, context=CONTEXT, vocab_size=vocabulary, probe=probe, probe_size=size
+            text, context=context, vocab_size=vocabulary, probe=probe, probe_size=size
         )
 
     clean, judged = task(train), task(little, tested, TEST)

@@ -12,6 +12,7 @@ from PIL import Image
 from benchmarks.common.journalled import journalled
 from benchmarks.common.results import read, write
 from benchmarks.tasks import language, segmentation
+from benchmarks.tasks.kind import Run
 from benchmarks.tasks.measure import measure
 from benchmarks.tasks.run import files, known, rows, settings, tried
 from benchmarks.tasks.tables import print_tables
@@ -34,8 +35,22 @@ def masks(folder):
         Image.fromarray(mask.byte().numpy()).save(folder / "labels" / f"{number}.png")
 
 
+# Networks so small that the harness takes all the time.
+SPACE = """
+from torch import nn
+def sample(trial):
+    return {"width": trial.suggest_int("width", 2, 64)}
+def name(config):
+    return f"w{config['width']}"
+def build(config, *, num_classes, vocab_size=None):
+    width = config["width"]
+    if vocab_size:
+        return nn.Sequential(nn.Embedding(vocab_size, width), nn.Linear(width, vocab_size))
+    return nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, num_classes, 1))
+"""
+
 KINDS = {
-    "language": (language.KIND, text, language.load),
+    "language": (language.KIND, text, partial(language.load, context=8, probe_size=4)),
     "segmentation": (
         segmentation.KIND,
         masks,
@@ -49,10 +64,12 @@ def test_a_kind_from_data_to_tables(name, tmp_path, capsys):
     whole, make, load = KINDS[name]
     make(tmp_path)
     data = load(tmp_path)
+    (tmp_path / "tiny.py").write_text(SPACE)
     kind = replace(tried(whole, 4, 0.0), checkpoints=2, dead=None, longer=2)
+    kind = replace(kind, space=str(tmp_path / "tiny.py"))
     kind = replace(kind, training=replace(kind.training, steps=4, batch_size=2))
-    kind = replace(kind, runs=tuple(replace(r, recipe={"steps": 4}) for r in kind.runs[:2]))
-    kind = replace(kind, runs=(kind.runs[0], replace(kind.runs[1], regime="wrong")))
+    runs = tuple(Run(regime, {"width": 3}, {"steps": 4}) for regime in ("clean", "wrong"))
+    kind = replace(kind, runs=runs)
 
     def work(waiting):
         return ((plan, measure(data, plan, kind)) for plan in waiting)
@@ -61,17 +78,17 @@ def test_a_kind_from_data_to_tables(name, tmp_path, capsys):
     records = journalled(out.out / kind.name, settings(kind), kind.plans, work)
     assert len(records) == len(kind.plans) == 4 + 2 + 2 * 4
     assert known(kind, out).keys() == records.keys()
-    across, runs = (tmp_path / file for file in files(kind))
+    across, along = (tmp_path / file for file in files(kind))
     write(across, rows(kind, records, "brief", "truth"))
-    write(runs, rows(kind, records, "run"))
+    write(along, rows(kind, records, "run"))
     assert len(read(across)) == 4 * 4 + 2 * 4
-    assert len(read(runs)) == 2 * 2
+    assert len(read(along)) == 2 * 2
     last = read(across)[3]
     assert last["step"] == 4
     assert last["parameters"] > 0
     assert ("held_out_loss" in last) == (name == "language")
     capsys.readouterr()
-    print_tables(kind, read(across), read(runs), full=True)
+    print_tables(kind, read(across), read(along), full=True)
     told = capsys.readouterr().out
     assert f"4 candidates of {kind.space!r}, 0 of them dead" in told
     assert "the paper's probe, pseudo/batch_gradient/feature" in told
