@@ -40,7 +40,7 @@ class Candidates:
         values: of every column, (n,), with its published sign; NaN if undefined, or if the brief
             training failed.
         architectures: as `compare` takes them.
-        truths: (n, seeds), turned so that higher is better.
+        truths: (n, seeds), turned so that higher is better; NaN where not measured yet.
     """
 
     values: dict[str, Floats]
@@ -50,7 +50,7 @@ class Candidates:
     @property
     def truth(self) -> Floats:
         """The mean over seeds, (n,)."""
-        return self.truths.mean(1)
+        return np.nanmean(self.truths, axis=1)
 
     def __len__(self) -> int:
         return len(self.truths)
@@ -75,21 +75,31 @@ class Candidates:
 
 
 def candidates_of(kind: Kind, rows: Sequence[Row]) -> Candidates:
-    """Those of which all truths are known; a long training that failed is worth the least."""
+    """Those of which a truth is known; a long training that failed is worth the least."""
     by_run: dict[str, list[Row]] = {}
     for row in rows:
         by_run.setdefault(row["run"], []).append(row)
     read, truths = [], []
+    sign = 1 if kind.higher_is_better else -1
     for candidate in kind.candidates:
+        brief = by_run.get(f"brief {candidate.name}")
         long = [by_run.get(f"truth {candidate.name} {seed}") for seed in TRUTH_SEEDS]
-        if (brief := by_run.get(f"brief {candidate.name}")) is not None and all(long):
+        if brief is not None and any(long):
             read.append(_last(brief))
-            truths.append([one[-1].get(kind.quality, math.nan) for one in long if one])
+            truths.append([_worth(kind, one) for one in long])
+    oriented = sign * np.array(truths, float)
+    worst = np.nanmin(oriented[np.isfinite(oriented)], initial=math.inf)
+    oriented[np.isinf(oriented)] = worst
     names = dict.fromkeys(name for own in read for name in own)
     values = {name: column(read, name) for name in names if name not in ("run", "architecture")}
-    oriented = np.array(truths, float) * (1 if kind.higher_is_better else -1)
-    oriented[np.isnan(oriented)] = np.nanmin(oriented, initial=0.0)
     return Candidates(values, [own.get("architecture", "") for own in read], oriented)
+
+
+def _worth(kind: Kind, long: Sequence[Row] | None) -> float:
+    """NaN if it is not known, infinite if the training failed."""
+    if long is None:
+        return math.nan
+    return math.inf if "failure" in long[-1] else float(long[-1][kind.quality])
 
 
 def _last(brief: Sequence[Row]) -> Row:
@@ -186,6 +196,8 @@ def _rho(found: Candidates, panel: Sequence[str]) -> str:
 
 def _agreement(name: str, found: Candidates) -> str:
     ordered = " and ".join(f"seed {seed}" for seed in TRUTH_SEEDS)
-    agreement = with_interval(spearman, *found.truths.T)
+    both = found.truths[~np.isnan(found.truths).any(1)]
+    agreement = with_interval(spearman, *both.T)
     low, high = found.truth.min(), found.truth.max()
-    return f"{name}: ρ between {ordered} {agreement}; truths from {low:.3f} to {high:.3f}"
+    told = f"{name}: ρ between {ordered} {agreement} (n {len(both)})"
+    return f"{told}; truths from {low:.3f} to {high:.3f}"

@@ -22,7 +22,7 @@ from prescreen.heads.preserve import preserve
 from prescreen.tasks import DiffusionTask
 from prescreen.tasks.images.named import open_unlabelled
 
-IMAGE_SIZE, PROBE, TEST = 16, 64, 512
+IMAGE_SIZE, PROBE, TEST = 16, 128, 512
 # Images that are soon known by heart.
 FEW = 64
 
@@ -34,6 +34,9 @@ def load(path: Path, test_size: int = TEST, classifier_steps: int = 300) -> Data
     held, tested = read.probe[:PROBE], read.probe[PROBE:]
     clean = DiffusionTask(read.images, probe=held, augment=True)
     few = DiffusionTask(read.images[:FEW], probe=held)
+    for task in (clean, few):
+        # One for each row of the model's logits, channels last.
+        task.targets = task._probe.target.movedim(1, -1).flatten(0, 2)
     judged = DiffusionTask(read.images, probe=tested)
 
     def test(model: nn.Module) -> dict[str, float]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from prescreen.tasks.noising import Noising
-from scipy.linalg import sqrtm
 from torch import Generator, Tensor, nn
 
 from prescreen import Training
@@ -53,9 +52,12 @@ def distance(made: Tensor, real: Tensor) -> float:
     """
     a, b = (one.double().numpy() for one in (made, real))
     first, second = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    root = sqrtm(first @ second).real
+    # The trace of the root of AB is that of the root of √A B √A, which is symmetric.
+    values, vectors = np.linalg.eigh(first)
+    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+    shared = np.sqrt(np.linalg.eigvalsh(root @ second @ root).clip(0)).sum()
     apart = np.square(a.mean(0) - b.mean(0)).sum()
-    return float(apart + np.trace(first + second - 2 * root))
+    return float(apart + np.trace(first + second) - 2 * shared)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ class Kind:
         dead: a network of no better quality than this never learned; None if there is no such thing.
         runs: the trainings that are read at checkpoints.
         candidates_count: how many are drawn.
+        most_parameters: larger networks are passed over; None for no limit.
         checkpoints: how many are read in each run.
         panel: the task's default.
         own_head: whether the model's own head is read, beside the parts of the task.
@@ -97,6 +99,7 @@ class Kind:
     dead: float | None = None
     runs: tuple[Run, ...] = ()
     candidates_count: int = 20
+    most_parameters: int | None = None
     checkpoints: int = 20
     panel: tuple[str, ...] = DEFAULT_PANEL
     own_head: bool = True
@@ -104,7 +107,11 @@ class Kind:
     @cached_property
     def candidates(self) -> list[Candidate]:
         """The same ones every time."""
-        return as_candidates(self.space, self.candidates_count, seed=0)
+        if self.most_parameters is None:
+            return as_candidates(self.space, self.candidates_count, seed=0)
+        drawn = as_candidates(self.space, 8 * self.candidates_count, seed=0)
+        small = (one for one in drawn if _parameters(one) <= self.most_parameters)
+        return [*islice(small, self.candidates_count)]
 
     @property
     def plans(self) -> list[Plan]:
@@ -122,6 +129,10 @@ class Kind:
             long = replace(self.training, seed=seed, steps=self.longer * self.training.steps)
             plans += [Plan(f"truth {one.name} {seed}", one, long) for one in self.candidates]
         return plans
+
+
+def _parameters(candidate: Candidate) -> int:
+    return sum(p.numel() for p in candidate.model().parameters())
 
 
 @dataclass(frozen=True)

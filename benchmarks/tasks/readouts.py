@@ -55,7 +55,10 @@ def readouts_of(task: Task, *, own_head: bool = True, seen: bool = False) -> dic
             continue
         prefix = f"{part}:" if part else ""
         whole = settings.share == (0, 1)
-        names += [prefix + name for name in defined(settings.link, seen=seen and whole)]
+        own = defined(settings.link, seen=seen and whole)
+        # In a mirrored image a box has left and right exchanged.
+        own = [n for n in own if settings.role != "boxes" or "view" not in get_readout(n).needs]
+        names += [prefix + name for name in own]
         if targets is not None and settings.role is None and settings.background is None:
             names.append(f"{prefix}held_out_loss")
             for projection, scale in product(KNOWN, SCALES):

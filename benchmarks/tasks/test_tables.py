@@ -52,7 +52,7 @@ def test_what_orders_candidates_is_chosen_and_reported(capsys):
     print_candidates(FEW, rows, ("rankme", "flops"))
     told = capsys.readouterr().out
     assert "12 candidates of 'unet', 2 of them dead" in told
-    assert "alive: ρ between seed 1 and seed 2 1.00" in told
+    assert "alive: ρ between seed 1 and seed 2 1.00 [1.00, 1.00] (n 10)" in told
     (line,) = (line for line in told.splitlines() if line.startswith("training.loss"))
     assert line.split()[1] == "1.00"
     assert "chosen panel less training.loss, second half: +0.00" in told
@@ -65,10 +65,11 @@ def test_candidates_that_fail_or_are_not_finished():
     rows.append({"run": f"brief {NAMES[0]}", "failure": "diverged"})
     rows.append({"run": f"truth {NAMES[1]} 1", "failure": "diverged"})
     found = candidates_of(FEW, rows)
-    assert len(found) == COUNT - 1
+    assert len(found) == COUNT
+    assert np.isnan(found.truths).sum() == 1
     assert math.isnan(found.values["rankme"][0])
     assert found.scores(["rankme"])[0] == 0
-    assert found.truths[1, 0] == found.truths.min()
+    assert found.truths[1, 0] == np.nanmin(found.truths)
 
 
 def test_regrets_of_choices(capsys):
@@ -88,3 +89,10 @@ def test_regrets_of_choices(capsys):
     print_runs(KIND, rows)
     told = capsys.readouterr().out
     assert "2: few b, best 0.800, last 0.300" in told
+
+
+def test_large_networks_are_passed_over():
+    few = replace(KIND, candidates_count=4, most_parameters=50_000)
+    sizes = [sum(p.numel() for p in one.model().parameters()) for one in few.candidates]
+    assert len(sizes) == 4
+    assert max(sizes) <= 50_000
