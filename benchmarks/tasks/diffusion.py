@@ -11,7 +11,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from prescreen.tasks.images.pixels import read_pixels
 from torch import nn
 
 from benchmarks.common.images import batches_of
@@ -21,6 +20,7 @@ from prescreen import Training, load_task
 from prescreen.heads.preserve import preserve
 from prescreen.tasks import DiffusionTask
 from prescreen.tasks.images.named import open_unlabelled
+from prescreen.tasks.images.pixels import read_pixels
 
 IMAGE_SIZE, PROBE, TEST = 16, 128, 512
 # Images that are soon known by heart.
@@ -34,9 +34,6 @@ def load(path: Path, test_size: int = TEST, classifier_steps: int = 300) -> Data
     held, tested = read.probe[:PROBE], read.probe[PROBE:]
     clean = DiffusionTask(read.images, probe=held, augment=True)
     few = DiffusionTask(read.images[:FEW], probe=held)
-    for task in (clean, few):
-        # One for each row of the model's logits, channels last.
-        task.targets = task._probe.target.movedim(1, -1).flatten(0, 2)
     judged = DiffusionTask(read.images, probe=tested)
 
     def test(model: nn.Module) -> dict[str, float]:

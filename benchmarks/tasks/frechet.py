@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from prescreen.tasks.noising import Noising
 from torch import Generator, Tensor, nn
 
 from prescreen import Training
 from prescreen.predictions import model_logits
 from prescreen.tasks import ImageTask
+from prescreen.tasks.noising import Noising
 from prescreen.training import brief_training
 
 FEATURES = 64

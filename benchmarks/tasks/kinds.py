@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.tasks import language, segmentation
+from benchmarks.tasks import diffusion, language, segmentation
 from benchmarks.tasks.kind import Kind
 
-KINDS: dict[str, Kind] = {module.KIND.name: module.KIND for module in (language, segmentation)}
+KINDS: dict[str, Kind] = {
+    module.KIND.name: module.KIND for module in (language, segmentation, diffusion)
+}

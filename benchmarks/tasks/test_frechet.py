@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from prescreen.tasks.noising import Noising
 from torch import nn
 
 from benchmarks.tasks.frechet import Classifier, Sampler, distance
+from prescreen.tasks.noising import Noising
 
 
 def test_the_distance_of_moved_and_scaled_features():
