@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.common.metrics import bootstrap, spearman, with_interval
 from benchmarks.common.results import Row, column
@@ -55,7 +57,7 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.truths)
 
-    def at(self, rows: Floats) -> Candidates:
+    def at(self, rows: NDArray[Any]) -> Candidates:
         """Some of them."""
         values = {name: own[rows] for name, own in self.values.items()}
         architectures = [self.architectures[row] for row in np.arange(len(self))[rows]]

@@ -37,6 +37,7 @@ class Classifier(nn.Module):
 
 def classifier(task: ImageTask, steps: int) -> Classifier:
     """A network that was trained on labelled images, in eval mode; the same one every time."""
+    assert task.num_classes is not None
     torch.manual_seed(0)
     model = Classifier(task.in_channels, task.num_classes)
     for _ in brief_training(model, task, Training(steps=steps)):
