@@ -145,7 +145,30 @@ def _is_readout(name: str) -> bool:
 def print_candidates(
     kind: Kind, rows: Sequence[Row], panel: Sequence[str] = DEFAULT_PANEL, *, full: bool = False
 ) -> None:
-    """The table across candidates; dead networks are left out of all columns but one.
+    """The table across candidates, and what is said of it."""
+    every = candidates_of(kind, rows)
+    alive = living(kind, every)
+    dead = len(every) - len(alive)
+    print(f"{len(every)} candidates of {kind.space!r}, {dead} of them dead; truth: {kind.quality}")
+    print(_agreement("all", every), *([_agreement("alive", alive)] if dead else []), sep="\n")
+    header = ("score", "ρ", "first half", "second half", *(["dead ones too"] if dead else []))
+    print(plain_table(header, lines_of(kind, rows, panel, full=full), (0,)))
+    first, second = halves(alive)
+    default = chosen(first)
+    for other in ("parameters", "training.loss", "held_out_loss"):
+        if second.has([other]):
+            pair = np.stack([second.scores(default), second.scores([other])])
+            low, high = bootstrap(spearman, pair, second.truth)
+            by = spearman(pair[0], second.truth) - spearman(pair[1], second.truth)
+            print(f"chosen panel less {other}, second half: {by:+.2f} [{low:+.2f}, {high:+.2f}]")
+
+
+def lines_of(
+    kind: Kind, rows: Sequence[Row], panel: Sequence[str] = DEFAULT_PANEL, *, full: bool = False
+) -> list[list[str]]:
+    """A line a score: its name, and ρ of all that live, of their halves, and with the dead ones.
+
+    Scores are turned as published, so that 1 is a perfect order and a negative ρ a wrong sign.
 
     Args:
         kind: of the task.
@@ -154,36 +177,35 @@ def print_candidates(
         full: whether all readouts are told.
     """
     every = candidates_of(kind, rows)
-    limit = -math.inf if kind.dead is None else kind.dead
-    alive = every.at(every.truth > limit)
-    dead = len(every) - len(alive)
-    half = len(alive) // 2
-    first, second = (alive.at(np.arange(half)), alive.at(np.arange(half, len(alive))))
-    print(f"{len(every)} candidates of {kind.space!r}, {dead} of them dead; truth: {kind.quality}")
-    print(_agreement("all", every), *([_agreement("alive", alive)] if dead else []), sep="\n")
-    default = chosen(first)
+    alive = living(kind, every)
+    first, second = halves(alive)
+    default, best = chosen(first), best_readout(first)
     named = {
-        f"the task's panel: {', '.join(panel)}": panel,
+        f"the task's panel: {', '.join(panel)}": tuple(panel),
         f"chosen on the first half: {', '.join(default)}": default,
-        f"best readout of the first half: {(best := best_readout(first))}": (best,),
+        f"best readout of the first half: {best}": (best,),
         **{f"the paper's probe, {name}": (name,) for name in _probes(every)},
         **{name: (name,) for name in ALONE},
     }
     if full:
         named |= {n: (n,) for n in every.values if _is_readout(n) and n not in named}
-    header = ["score", "ρ", "first half", "second half", *(["dead ones too"] if dead else [])]
-    lines = []
-    for name, own in named.items():
-        if every.has(own):
-            parts = (alive, first, second, *([every] if dead else []))
-            lines.append([name, *(_rho(part, own) for part in parts)])
-    print(plain_table(header, lines, (0,)))
-    for other in ("parameters", "training.loss", "held_out_loss"):
-        if second.has([other]):
-            pair = np.stack([second.scores(default), second.scores([other])])
-            low, high = bootstrap(spearman, pair, second.truth)
-            by = spearman(pair[0], second.truth) - spearman(pair[1], second.truth)
-            print(f"chosen panel less {other}, second half: {by:+.2f} [{low:+.2f}, {high:+.2f}]")
+    parts = [alive, first, second] + ([every] if len(alive) < len(every) else [])
+    return [
+        [name, *(_rho(part, own) for part in parts)]
+        for name, own in named.items()
+        if every.has(own)
+    ]
+
+
+def living(kind: Kind, every: Candidates) -> Candidates:
+    """Those that learned something."""
+    return every if kind.dead is None else every.at(every.truth > kind.dead)
+
+
+def halves(found: Candidates) -> tuple[Candidates, Candidates]:
+    """Those that a default is chosen on, and those that it is reported on."""
+    rows = np.arange(len(found))
+    return found.at(rows[: len(found) // 2]), found.at(rows[len(found) // 2 :])
 
 
 def _probes(found: Candidates) -> list[str]:

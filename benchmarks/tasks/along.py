@@ -19,7 +19,8 @@ from prescreen.text import plain_table
 TOLD = (
     *("stable_information", "view_information", "expected_agreement", "agreement"),
     *("mutual_information", "confidence", "energy", "rankme", "sample_gradient"),
-    *("gap/mutual_information", "gap/confidence", "gap/energy"),
+    *("gap/nuclear", "gap/mutual_information", "gap/sample_gradient", "gap/confidence"),
+    *("gap/energy", "prior/gradient/centred_feature"),
     *("pseudo/batch_gradient/head", "labels/batch_gradient/head"),
     *("held_out_loss", "training.loss"),
 )

@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 from benchmarks.common.masks import overlap, predict_masks
 from benchmarks.tasks.kind import Data, Kind, Run
 from prescreen import Training
+from prescreen.panel import DEFAULT_PANEL
 from prescreen.tasks import SegmentationTask
 from prescreen.tasks.masks.folders import read_folder
 
@@ -85,6 +86,7 @@ KIND = Kind(
     quality="test.dice",
     higher_is_better=True,
     dead=0.1,
+    panel=getattr(SegmentationTask, "panel", DEFAULT_PANEL),
     runs=tuple(
         Run(regime, config, recipe)
         for regime, recipe in (
