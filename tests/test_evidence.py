@@ -16,6 +16,10 @@ from benchmarks.failures import run as failures
 from benchmarks.failures import tables as failing
 from benchmarks.failures.tables import TRUTH as TRUTH_OF_RUNS
 from benchmarks.pruning import replay
+from benchmarks.tasks.across import lines_of
+from benchmarks.tasks.along import regrets, runs_of
+from benchmarks.tasks.kinds import KINDS
+from benchmarks.tasks.run import RESULTS as TASKS
 
 ROOT = Path(__file__).parent.parent
 TRUTH = ROOT.parent / "shared" / "data" / "nas_bench_201" / "cifar10.csv"
@@ -248,3 +252,18 @@ def test_early_stopping_is_what_the_results_say(found):
     quoted = cells(SELECTION, "| stopped by |")
     assert len(quoted) == 6
     assert {name: figures for name, *figures in quoted}.items() <= printed.items()
+
+
+@pytest.mark.parametrize("name", [n for n in KINDS if (TASKS / f"{n}.csv").exists()])
+def test_what_is_quoted_of_other_tasks(name):
+    section = EVIDENCE[EVIDENCE.index(f"### {KINDS[name].name.capitalize()}") :]
+    kind, across = KINDS[name], read(TASKS / f"{name}.csv")
+    found = {line[0]: line[1:] for line in lines_of(kind, across, kind.panel)}
+    quoted = cells(section, "| score | ρ | second half |")
+    assert {line[0] for line in quoted} == set(found)
+    for score, every, second in quoted:
+        assert [every, second] == [found[score][0], found[score][2]], score
+    runs = regrets(kind, runs_of(read(TASKS / f"{name}_checkpoints.csv")))
+    for score, mean, largest in cells(section, "| chosen by | mean | largest |"):
+        values = [one.value for one in runs[score]]
+        assert [mean, largest] == [f"{np.mean(values):.3f}", f"{max(values):.3f}"], score
