@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -161,6 +161,17 @@ def print_candidates(
             low, high = bootstrap(spearman, pair, second.truth)
             by = spearman(pair[0], second.truth) - spearman(pair[1], second.truth)
             print(f"chosen panel less {other}, second half: {by:+.2f} [{low:+.2f}, {high:+.2f}]")
+    for quality, higher in kind.others.items():
+        _print_other(replace(kind, quality=quality, higher_is_better=higher), rows, default)
+
+
+def _print_other(kind: Kind, rows: Sequence[Row], default: tuple[str, ...]) -> None:
+    """What the paper's probe says of another quality, beside the chosen panel."""
+    found = candidates_of(kind, rows)
+    print(f"\n{_agreement(kind.quality, found)}")
+    panels = [default, *((name,) for name in (*_probes(found), *ALONE))]
+    lines = [[", ".join(one), _rho(found, one)] for one in panels if found.has(one)]
+    print(plain_table(("score", f"ρ with {kind.quality}"), lines, (0,)))
 
 
 def lines_of(

@@ -94,10 +94,11 @@ KIND = Kind(
     name="detection",
     space="detector",
     load=load,
-    training=Training(steps=120, batch_size=4, optimizer="adamw"),
+    training=Training(steps=200, batch_size=4, optimizer="adamw"),
     longer=8,
     quality="test.ap50",
     higher_is_better=True,
+    others={"test.map": True},
     runs=tuple(
         Run(regime, config, recipe)
         for regime, recipe in (
@@ -108,7 +109,6 @@ KIND = Kind(
         )
         for config in (_SMALL, _LARGE)
     ),
-    candidates_count=16,
     most_parameters=700_000,
     panel=DetectionTask.panel,
     own_head=False,

@@ -67,6 +67,7 @@ KIND = Kind(
     longer=8,
     quality="test.loss",
     higher_is_better=False,
+    others={"test.frechet": False, "test.loss.small_t": False},
     panel=DiffusionTask.panel,
     runs=tuple(
         Run(regime, config, recipe)

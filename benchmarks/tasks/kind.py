@@ -80,6 +80,7 @@ class Kind:
         longer: how many times its steps the truth has.
         quality: the name of the true quality.
         higher_is_better: which way it is good.
+        others: names of other true qualities, and which way each is good.
         dead: a network of no better quality than this never learned; None if there is no such thing.
         runs: the trainings that are read at checkpoints.
         candidates_count: how many are drawn.
@@ -96,6 +97,7 @@ class Kind:
     longer: int
     quality: str
     higher_is_better: bool
+    others: Mapping[str, bool] = field(default_factory=dict)
     dead: float | None = None
     runs: tuple[Run, ...] = ()
     candidates_count: int = 20

@@ -33,7 +33,8 @@ def across(truth, dead=()):
             rows.append({"run": f"brief {name}", "step": step, "architecture": "", **values})
         for seed in (1, 2):
             worth = 0.0 if number in dead else truth[number] + seed / 1000
-            rows.append({"run": f"truth {name} {seed}", "step": 8, "test.dice": worth})
+            truths = {"test.dice": worth, "test.iou": 1 - truth[number]}
+            rows.append({"run": f"truth {name} {seed}", "step": 8, **truths})
     return rows
 
 
@@ -49,13 +50,15 @@ def test_what_orders_candidates_is_chosen_and_reported(capsys):
     # A line in log t from 2 to 4 steps, after half as much again.
     expected = truth * (4 + 2 * math.log2(1.5))
     np.testing.assert_allclose(found.values["ahead/rankme"], expected)
-    print_candidates(FEW, rows, ("rankme", "flops"))
+    print_candidates(replace(FEW, others={"test.iou": True}), rows, ("rankme", "flops"))
     told = capsys.readouterr().out
     assert "12 candidates of 'unet', 2 of them dead" in told
     assert "alive: ρ between seed 1 and seed 2 1.00 [1.00, 1.00] (n 10)" in told
-    (line,) = (line for line in told.splitlines() if line.startswith("training.loss"))
+    line = next(line for line in told.splitlines() if line.startswith("training.loss"))
     assert line.split()[1] == "1.00"
     assert "chosen panel less training.loss, second half: +0.00" in told
+    other = told[told.index("ρ with test.iou") :].splitlines()
+    assert other[2].split()[:2] == ["rankme", "-1.00"]
 
 
 def test_candidates_that_fail_or_are_not_finished():
