@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.tasks.across import best_readout, candidates_of, chosen, print_candidates
+from benchmarks.tasks.across import best_readout, chosen, print_candidates
 from benchmarks.tasks.along import LAST, print_runs, regrets, runs_of
+from benchmarks.tasks.candidates import candidates_of
 from benchmarks.tasks.segmentation import KIND
 
 COUNT = 12
