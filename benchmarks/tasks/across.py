@@ -105,6 +105,7 @@ def lines_of(
     first, second = halves(alive)
     default, best = chosen(first), best_readout(first)
     named = {
+        f"the panel of other tasks: {', '.join(DEFAULT_PANEL)}": DEFAULT_PANEL,
         f"the task's panel: {', '.join(panel)}": tuple(panel),
         f"chosen on the first half: {', '.join(default)}": default,
         f"best readout of the first half: {best}": (best,),

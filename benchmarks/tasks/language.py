@@ -14,8 +14,8 @@ from torch import Generator, Tensor
 
 from benchmarks.tasks.kind import Data, Kind, Run
 from prescreen import Training
-from prescreen.panel import DEFAULT_PANEL
 from prescreen.tasks import LanguageTask
+from prescreen.tasks.language import PANELS
 from prescreen.tasks.text.files import open_corpus
 
 CONTEXT, PROBE, TEST = 64, 64, 512
@@ -62,7 +62,7 @@ KIND = Kind(
     longer=8,
     quality="test.loss",
     higher_is_better=False,
-    panel=getattr(LanguageTask, "panel", DEFAULT_PANEL),
+    panel=PANELS["causal"],
     runs=tuple(
         Run(regime, config, recipe)
         for regime, recipe in (
