@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prescreen.tasks.boxes.reading import read_boxes
 from torch import Tensor, nn
 
 from benchmarks.tasks.kind import Data, Kind, Run
 from prescreen import Training
 from prescreen.heads.preserve import preserve
 from prescreen.tasks import DetectionTask
+from prescreen.tasks.boxes.reading import read_boxes
 
 IMAGE_SIZE, PROBE = 128, 24
 # Images that are soon known by heart; with wrong boxes, every second one has those of another image.
