@@ -59,6 +59,10 @@ class SegmentationTask:
 
     collapses = False
 
+    # Chosen on half of the candidates of the evidence; of checkpoints, on its runs (docs/evidence.md).
+    panel = ("ahead/mutual_information", "isotropy", "flops")
+    checkpoint_panel = ("view_information",)
+
     def __init__(
         self,
         images: Tensor,
