@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
-from torch import Tensor, nn
+from torch import nn
 
 from prescreen.captured import Capture, NonFiniteError
 from prescreen.checks import require_one_of
+from prescreen.earlier import Earlier
 from prescreen.extrapolation import Curves
 from prescreen.heads.execute import is_out_of_memory, on_device_of
 from prescreen.panel import DEFAULT_PANEL, LONE_PANEL
@@ -102,8 +103,7 @@ class Probe:
         self._on_diverged = on_diverged
         self._untrained: dict[str, float] = {}
         self._architecture = ""
-        # Steps, and logits by role, of the latest two readings.
-        self._taken: list[tuple[int, dict[str, Tensor]]] = []
+        self._earlier = Earlier()
         self._curves = Curves(name for name, readout in self.readouts.items() if readout.ahead)
 
     def read_untrained(self, model: nn.Module) -> None:
@@ -164,10 +164,7 @@ class Probe:
     def state_dict(self) -> dict[str, Any]:
         """The state for ``load_state_dict``: tensors and plain values."""
         return {
-            "steps": [step for step, _ in self._taken],
-            "logits": [
-                {role: logits.cpu() for role, logits in taken.items()} for _, taken in self._taken
-            ],
+            **self._earlier.state_dict(),
             "untrained": self._untrained,
             "curves": self._curves.known,
             "architecture": self._architecture,
@@ -175,9 +172,7 @@ class Probe:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state."""
-        # Before there were parts, the logits were those of the model's own head.
-        logits = [one if isinstance(one, Mapping) else {"": one} for one in state["logits"]]
-        self._taken = [*zip(state["steps"], map(dict, logits), strict=True)]
+        self._earlier.load_state_dict(state)
         self._untrained = dict(state.get("untrained", {}))
         self._curves.known |= state.get("curves", {})
         self._architecture = str(state.get("architecture", ""))
@@ -201,7 +196,7 @@ class Probe:
                 head=self._head,
                 batch_statistics=self._batch_statistics,
             )
-        if self._follows and (before := self._before(step, by_need["head"])) is not None:
+        if self._follows and (before := self._earlier.before(step, by_need["head"])) is not None:
             by_need["before"] = before
         subjects = {
             name: part.of({need: roles[part.role or ""] for need, roles in by_need.items()})
@@ -227,18 +222,6 @@ class Probe:
         samples = count_samples(view.inputs)
         is_dense = any(head.num_samples > samples for head in heads.values())
         return Noisy(self._inputs["head"]) if is_dense else view
-
-    def _before(self, step: int, now: Mapping[str, Predictions]) -> dict[str, Logits] | None:
-        """Predictions at the nearest earlier step, None if there is none; remembers the present ones."""
-        earlier = [(at, taken) for at, taken in self._taken if at < step][-1:]
-        self._taken = [*earlier, (step, {role: head.logits for role, head in now.items()})]
-        if not earlier:
-            return None
-        ((_, taken),) = earlier
-        return {
-            role: Logits(taken[role].to(head.logits), self._links[role])
-            for role, head in now.items()
-        }
 
 
 def read(

@@ -1,6 +1,7 @@
 """Parts of predictions: their rows and classes, read in one pass, refused before training."""
 
 import math
+from functools import partial
 from types import MappingProxyType
 
 import pytest
@@ -232,3 +233,14 @@ def test_a_task_says_what_is_compared_by_default_and_intervals_are_of_its_rows()
         rank(builds, task, readouts=["right:rankme"])
     with pytest.raises(ValueError, match=r"^`readouts` must be of the model's own head"):
         rank(builds, TASKS["images"](0), readouts=["left:rankme"])
+
+
+def test_a_committee_is_asked_of_dense_predictions_as_well():
+    """Also where nothing else is read of the head, and one predicted class is no failure."""
+    torch.manual_seed(0)
+    task = SegmentationTask(torch.randn(40, 3, 8, 8), torch.randint(2, (40, 8, 8)), probe_size=16)
+    builds = {f"w{width}": partial(nn.Conv2d, 3, 2, width, padding="same") for width in (1, 3, 5)}
+    readouts = ["committee/agreement", "flops"]
+    made = rank(builds, task, readouts=readouts, training=Training(steps=4, batch_size=8))
+    assert [row.status for row in made] == ["ok"] * 3
+    assert all(math.isfinite(row.values["committee/agreement"]) for row in made)

@@ -174,7 +174,7 @@ class Screening:
             losses.clear()
         if predicted is None:  # resumed after the last reading
             _, predicted = self._read(model, training.steps)
-        if not math.isnan(predicted):
+        if not math.isnan(predicted) and getattr(plan.task, "collapses", True):
             reason = f"predicts class {predicted:.0f} for the whole probe batch"
             raise CandidateFailed("collapsed", reason)
 
@@ -228,7 +228,8 @@ def _probe(plan: Plan) -> Probe:
     task = plan.task
     apart = {**plan.needing("losses"), **plan.needing("others")}
     table = {name: one for name, one in plan.table.items() if name not in apart}
-    if task.link == "softmax" and getattr(task, "collapses", True):
+    # Where other candidates are compared with, the predictions of the model's own head are read.
+    if task.link == "softmax" and (getattr(task, "collapses", True) or plan.needing("others")):
         table[_ONLY_CLASS] = Readout(_only_class)
     needs = {need for readout in table.values() for need in readout.needs}
     return Probe(
