@@ -80,14 +80,14 @@ class Part:
         start, stop = (share * head.num_samples for share in self.share)
         rows = torch.arange(math.ceil(start - _ROUNDING), math.floor(stop + _ROUNDING))
         if self.likeliest < 1:
-            top = self._without_background_of(head)[rows.to(head.logits.device)]
+            top = self._largest(head)[rows.to(head.logits.device)]
             count = max(2, round(self.likeliest * len(rows)))
             rows = rows[top.cpu().topk(min(count, len(rows))).indices.sort().values]
         if len(rows) < 2:
             raise ValueError(f"`share` must leave at least 2 rows, got {self.share}: {len(rows)}")
         return rows
 
-    def _without_background_of(self, head: Predictions) -> Tensor:
+    def _largest(self, head: Predictions) -> Tensor:
         """The largest probability of any class but the background, of every row, shape (N,)."""
         found = []
         for block in head.row_blocks():

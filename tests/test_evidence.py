@@ -18,6 +18,7 @@ from benchmarks.failures.tables import TRUTH as TRUTH_OF_RUNS
 from benchmarks.pruning import replay
 from benchmarks.tasks.across import lines_of
 from benchmarks.tasks.along import regrets, runs_of
+from benchmarks.tasks.candidates import candidates_of, halves, living
 from benchmarks.tasks.kinds import KINDS
 from benchmarks.tasks.run import RESULTS as TASKS
 
@@ -267,3 +268,14 @@ def test_what_is_quoted_of_other_tasks(name):
     for score, mean, largest in cells(section, "| chosen by | mean | largest |"):
         values = [one.value for one in runs[score]]
         assert [mean, largest] == [f"{np.mean(values):.3f}", f"{max(values):.3f}"], score
+
+
+@pytest.mark.parametrize(
+    ("name", "task"), {"language": "next tokens", "segmentation": "segmentation"}.items()
+)
+def test_what_the_readme_says_of_other_tasks_is_of_candidates_nothing_was_chosen_on(name, task):
+    kind, across = KINDS[name], read(TASKS / f"{name}.csv")
+    _, second = halves(living(kind, candidates_of(kind, across)))
+    rho = spearman(second.scores(kind.panel), second.truth)
+    (line,) = [line for line in cells(README, "| task | `--data` |") if line[0] == task]
+    assert line[2] == f"{rho:.2f} of {len(second)}"

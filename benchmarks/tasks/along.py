@@ -28,7 +28,7 @@ LAST = "last checkpoint"
 
 
 class Regret(NamedTuple):
-    """What the chosen checkpoint of a run lacks to the best one, in units of the quality."""
+    """How far the chosen checkpoint of a run is behind the best one, in units of the quality."""
 
     run: str
     value: float
@@ -43,7 +43,7 @@ def runs_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def regrets(kind: Kind, runs: Mapping[str, Sequence[Row]]) -> dict[str, list[Regret]]:
-    """By readout, what its choice lacks in every run; only readouts that were read in all of them."""
+    """By readout, how far its choice is behind in every run, of readouts that were read in all."""
     first = next(iter(runs.values()))[-1]
     skipped = ("run", "step", "seconds", "parameters", "architecture")
     names = [n for n in first if n not in skipped and not n.startswith("test.")]
@@ -75,7 +75,9 @@ def print_runs(kind: Kind, rows: Sequence[Row], *, full: bool = False) -> None:
         cells = [f"{np.mean(values):.3f}", f"{max(values):.3f}", *(f"{v:.3f}" for v in values)]
         lines[name] = [name, *cells]
     order = sorted(names, key=lambda name: np.mean([one.value for one in found[name]]))
-    print(f"\n{len(runs)} runs; what the chosen checkpoint lacks to the best, in {kind.quality}\n")
+    print(
+        f"\n{len(runs)} runs; how far the chosen checkpoint is behind the best, in {kind.quality}\n"
+    )
     numbered = {run: str(number) for number, run in enumerate(runs, start=1)}
     header = ["chosen by", "mean", "largest", *numbered.values()]
     print(plain_table(header, [lines[name] for name in order], (0,)))

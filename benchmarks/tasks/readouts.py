@@ -16,7 +16,7 @@ from prescreen.readouts.table import AHEAD
 from prescreen.tasks import Task
 from prescreen.tasks.base import parts_of, targets_of
 
-# Points of the grid that have no name of their own.
+# Points of the grid, of which a few have names of their own as well.
 ANCHORS = ("prior", "uniform", "pseudo", "view")
 PROJECTIONS = ("gradient", "batch_gradient", "centred_batch_gradient")
 SCALES = tuple(NORMALIZATIONS)

@@ -92,7 +92,7 @@ def test_a_kind_from_data_to_tables(name, tmp_path, capsys):
     told = capsys.readouterr().out
     assert f"4 candidates of {kind.space!r}, 0 of them dead" in told
     assert "the paper's probe, pseudo/batch_gradient/feature" in told
-    assert "2 runs; what the chosen checkpoint lacks to the best" in told
+    assert "2 runs; how far the chosen checkpoint is behind the best" in told
 
 
 def test_regimes_are_what_they_say(tmp_path):

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,7 +43,7 @@ def unreadable(path: Path | str, reason: str) -> ValueError:
     return ValueError(f"`data` must have sound annotations, got {shown(path)}: {reason}")
 
 
-def as_box(values: Iterable[object], path: Path | str) -> Box:
+def as_box(values: Iterable[Any], path: Path | str) -> Box:
     """Four finite numbers.
 
     Raises:
@@ -51,7 +51,7 @@ def as_box(values: Iterable[object], path: Path | str) -> Box:
     """
     given = list(values)
     try:
-        numbers = [float(value) for value in given]  # type: ignore[arg-type]
+        numbers = [float(value) for value in given]
     except (TypeError, ValueError, OverflowError):
         numbers = []
     if len(numbers) != 4 or not all(map(math.isfinite, numbers)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Generator, Tensor
@@ -86,7 +86,7 @@ def as_images(name: str, images: object) -> Tensor:
 
 
 def as_targets(
-    boxes: object, labels: object, count: int, size: Sequence[int]
+    boxes: Any, labels: Any, count: int, size: Sequence[int]
 ) -> tuple[list[Tensor], list[Tensor], int]:
     """Boxes (m, 4) and labels (m,) of each image, and how many were left out.
 
@@ -107,7 +107,7 @@ def as_targets(
             raise ValueError(f"`{name}` must be a list of {count} tensors, one an image, got {got}")
     kept: tuple[list[Tensor], list[Tensor]] = ([], [])
     left_out = 0
-    for own, numbers in zip(boxes, labels, strict=True):  # type: ignore[call-overload]
+    for own, numbers in zip(boxes, labels, strict=True):
         _check_target(own, numbers)
         cut, has_area = inside(own.float().view(-1, 4), size)
         left_out += int((~has_area).sum())
