@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from benchmarks.tasks.kind import Data, Kind, Run
+from benchmarks.tasks.kind import Data, Kind, hard_runs
 from prescreen import Training
 from prescreen.heads.preserve import preserve
 from prescreen.tasks import DetectionTask
@@ -87,8 +87,6 @@ _SMALL = {
     "head_depth": 1,
 }
 _LARGE = {**_SMALL, "depth": 2, "neck": "fpn", "head_depth": 2}
-_LONG = {"steps": 400}
-_CONSTANT = {"steps": 400, "schedule": "constant"}
 
 KIND = Kind(
     name="detection",
@@ -99,16 +97,7 @@ KIND = Kind(
     quality="test.ap50",
     higher_is_better=True,
     others={"test.map": True},
-    runs=tuple(
-        Run(regime, config, recipe)
-        for regime, recipe in (
-            ("few", _LONG),
-            ("wrong", _LONG),
-            ("few", _CONSTANT),
-            ("clean", _CONSTANT),
-        )
-        for config in (_SMALL, _LARGE)
-    ),
+    runs=hard_runs((_SMALL, _LARGE), steps=400),
     most_parameters=700_000,
     panel=DetectionTask.panel,
     own_head=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -66,6 +66,15 @@ class Run:
     def clean(self) -> bool:
         """Whether it is an ordinary training, whose last checkpoint is nearly always the best."""
         return self.regime == "clean" and self.recipe.get("schedule") != "constant"
+
+
+def hard_runs(configs: Iterable[Mapping[str, Any]], steps: int) -> tuple[Run, ...]:
+    """Few examples, wrong targets, and few or all at a constant rate: the last checkpoint may be bad."""
+    long: dict[str, Any] = {"steps": steps}
+    constant = {**long, "schedule": "constant"}
+    recipes = (("few", long), ("wrong", long), ("few", constant), ("clean", constant))
+    networks = [*configs]
+    return tuple(Run(regime, one, recipe) for regime, recipe in recipes for one in networks)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from benchmarks.common.masks import overlap, predict_masks
-from benchmarks.tasks.kind import Data, Kind, Run
+from benchmarks.tasks.kind import Data, Kind, hard_runs
 from prescreen import Training
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.tasks import SegmentationTask
@@ -74,8 +74,6 @@ def exchanged(masks: Tensor) -> Tensor:
 
 _SMALL = {"depth": 2, "width": 8, "kernel": 3, "norm": "batch", "skip": "concatenate"}
 _LARGE = {"depth": 3, "width": 16, "kernel": 3, "norm": "group", "skip": "add"}
-_LONG = {"steps": 400}
-_CONSTANT = {"steps": 400, "schedule": "constant"}
 
 KIND = Kind(
     name="segmentation",
@@ -87,14 +85,5 @@ KIND = Kind(
     higher_is_better=True,
     dead=0.1,
     panel=getattr(SegmentationTask, "panel", DEFAULT_PANEL),
-    runs=tuple(
-        Run(regime, config, recipe)
-        for regime, recipe in (
-            ("few", _LONG),
-            ("wrong", _LONG),
-            ("few", _CONSTANT),
-            ("clean", _CONSTANT),
-        )
-        for config in (_SMALL, _LARGE)
-    ),
+    runs=hard_runs((_SMALL, _LARGE), steps=400),
 )

@@ -5,7 +5,8 @@ import math
 
 import pytest
 import torch
-from toy_tasks import Denoiser, diffusion
+from toy_networks import Denoiser
+from toy_tasks import diffusion
 
 from prescreen import CheckpointSelector, Monitor, Training
 from prescreen.cli.app import run

@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from toy_tasks import Causal, language
+from toy_networks import Causal
+from toy_tasks import language
 
 from prescreen import DEFAULT_PANEL, Training
 from prescreen.screening import Plan

@@ -10,7 +10,8 @@ from functools import partial
 import numpy as np
 import pytest
 from toy import BAD, GOOD, TRAINING, broken, make_task, mlp, without_seconds
-from toy_tasks import TASKS, network
+from toy_networks import network
+from toy_tasks import TASKS
 
 from prescreen import Candidate
 from prescreen.lines import content_of, line_of

@@ -6,7 +6,8 @@ from functools import partial
 import pytest
 import torch
 from torch.nn import functional
-from toy_tasks import TASKS, causal, language
+from toy_networks import causal
+from toy_tasks import TASKS, language
 
 from prescreen import Probe, Training, rank, select_checkpoint
 from prescreen.captured import Capture

@@ -9,7 +9,8 @@ from itertools import islice
 import pytest
 import torch
 from torch import multiprocessing, nn
-from toy_tasks import TASKS, images, network, tokens
+from toy_networks import network
+from toy_tasks import TASKS, images, tokens
 
 from prescreen import DEFAULT_PANEL, Candidate, Training, rank, screen
 from prescreen.predictions import model_logits

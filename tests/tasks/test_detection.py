@@ -5,7 +5,8 @@ import math
 
 import pytest
 import torch
-from toy_tasks import Boxer, boxes
+from toy_networks import Boxer
+from toy_tasks import boxes
 
 from prescreen import Candidate, Probe, Training, rank, screen
 from prescreen.part import Part

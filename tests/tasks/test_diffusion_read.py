@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
-from toy_tasks import Denoiser, denoiser
+from toy_networks import Denoiser, denoiser
 from toy_tasks import diffusion as toy
 
 from prescreen import (

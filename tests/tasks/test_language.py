@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from toy_tasks import Causal, Tagger, chain, language, masked_language
+from toy_networks import Causal, Tagger
+from toy_tasks import chain, language, masked_language
 
 from prescreen import CheckpointSelector, Monitor, Probe, Training, capture, rank, screen
 from prescreen.readouts import resolve_readouts

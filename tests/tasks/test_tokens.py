@@ -3,7 +3,8 @@ from functools import partial
 
 import pytest
 import torch
-from toy_tasks import Tagger, tagger, tokens
+from toy_networks import Tagger, tagger
+from toy_tasks import tokens
 
 from prescreen import Training, select_checkpoint
 from prescreen.tasks import TokenTask
