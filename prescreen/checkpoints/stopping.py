@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from prescreen.checkpoints.readings import plain_reading
-from prescreen.checks import require_at_least, require_number
+from prescreen.checks import require, require_at_least, require_number
 from prescreen.panel import CHECKPOINT_PANEL, Panel
 from prescreen.reading import Reading
-from prescreen.readouts import resolve_readouts
+from prescreen.readouts import Readout, resolve_readouts
 
 # The highest of many readings of pure noise is rarely this many usual changes above the first.
 _RISE = 3
@@ -27,7 +27,7 @@ class EarlyStopping:
     valid when it has risen above its first value by three times its usual change between readings.
 
     Args:
-        readout: one name; see ``Monitor``.
+        readout: one name, or a mapping from a name of your own to one ``Readout``; see ``Monitor``.
         patience: least number of readings without improvement after which training stops.
         min_delta: smallest improvement that counts, in the readout's units.
         n_warmup_steps: training does not stop before this step.
@@ -42,7 +42,7 @@ class EarlyStopping:
 
     def __init__(
         self,
-        readout: str = CHECKPOINT_PANEL[0],
+        readout: str | Mapping[str, Readout] = CHECKPOINT_PANEL[0],
         *,
         patience: int = 5,
         min_delta: float = 0.0,
@@ -56,7 +56,9 @@ class EarlyStopping:
         require_at_least("smoothing", smoothing, 1)
         require_number("min_delta", min_delta, 0)
         require_number("patience_share", patience_share, 0)
-        self.panel = Panel.of(resolve_readouts([readout]))
+        readouts = resolve_readouts([readout] if isinstance(readout, str) else readout)
+        require("readout", "one readout", len(readouts), len(readouts) == 1)
+        self.panel = Panel.of(readouts)
         self.patience = patience
         self.min_delta = min_delta
         self.n_warmup_steps = n_warmup_steps

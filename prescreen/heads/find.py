@@ -9,7 +9,7 @@ from typing import get_args
 from torch import nn
 
 from prescreen.heads.layers import Head, is_layer, layers_of
-from prescreen.heads.roles import Role, Row, row_of
+from prescreen.heads.roles import Role, Row, holds_all, row_of
 from prescreen.heads.wrappers import require_whole, unwrap
 
 # Where most models of a library keep their heads; the others are in roles.py. The first row that leads
@@ -84,14 +84,24 @@ def known_heads(
     row = row_of(root, role)
     by_class = row and (lambda model: _layers_at(model, row.paths(model)))
     by_library = FINDERS if role in (None, "classes") else ()
-    for find in (*([by_class] if by_class else []), *by_library):
-        layers = {id(layer): layer for layer in find(root)}
-        if layers:
-            names = {id(module): name for name, module in root.named_modules()}
-            return tuple(Head(names[key], layer) for key, layer in layers.items())
+    # The logits of a main head are checked, so that it need not be looked for inside.
+    models = _around(root) if role else [root]
+    found = [by_class(root)] if by_class else []
+    found += [find(model) for model in models for find in by_library]
+    for layers in filter(None, found):
+        names = {id(module): name for name, module in root.named_modules()}
+        return tuple(Head(names[key], one) for key, one in {id(one): one for one in layers}.items())
     if role is not None:
         raise _unknown(root, f" the role {role!r} of")
     return ()
+
+
+def _around(model: nn.Module) -> list[nn.Module]:
+    """The model, the child that has all of its parameters, that one's child of this kind, and so on."""
+    whole = [model]
+    while inner := [child for child in whole[-1].children() if holds_all(child, model)]:
+        whole.append(inner[0])
+    return whole
 
 
 def row_with(model: nn.Module, head: Head) -> Row | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, Literal, get_args
 
@@ -31,21 +31,25 @@ class Row:
             of A times as many predicts for A anchors at each place. None if one prediction has all.
         summed: one prediction is the sum of all layers' outputs.
         last: only the last run is the prediction; those before are of inner decoder layers.
+        inside: where in the model that is read the model of these layers is.
     """
 
     layers: tuple[str | Callable[[nn.Module], str], ...]
     outputs: int | str | None = None
     summed: bool = False
     last: bool = False
+    inside: str = ""
 
     def paths(self, model: nn.Module) -> list[str]:
         """Where the layers are."""
-        return [layer if isinstance(layer, str) else layer(model) for layer in self.layers]
+        own, before = model.get_submodule(self.inside), f"{self.inside}." if self.inside else ""
+        found = (layer if isinstance(layer, str) else layer(own) for layer in self.layers)
+        return [f"{before}{path}" for path in found]
 
     def width(self, model: nn.Module) -> int | None:
         """How many outputs one prediction has; None if all."""
         if isinstance(self.outputs, str):
-            return int(attrgetter(self.outputs)(model))
+            return int(attrgetter(self.outputs)(model.get_submodule(self.inside)))
         return self.outputs
 
 
@@ -129,14 +133,35 @@ def row_of(model: nn.Module, role: str | None) -> Row | None:
     """How a model makes one kind of prediction, or its main one; None if that is not known.
 
     A model of your own may say it: ``head_roles = {"classes": "head.cls", "boxes": ("head.box", 4)}``,
-    a path, or a path and the number of outputs of one prediction.
+    a path, or a path and the number of outputs of one prediction. If the model itself has no such role,
+    that of the only model inside which has it is meant, as in a module of Lightning; the main one only
+    if there are no parameters beside it.
 
     Raises:
         ValueError: an unknown role.
     """
     if role is None:
-        return next(filter(None, (row_of(model, main) for main in MAIN)), None)
+        rows = filter(None, (row_of(model, main) for main in MAIN))
+        return next(
+            (row for row in rows if holds_all(model.get_submodule(row.inside), model)), None
+        )
     require_one_of("role", role, get_args(Role))
+    found: list[tuple[str, Row]] = []
+    for path, module in model.named_modules():
+        if any(path.startswith(f"{outer}." if outer else "") for outer, _ in found):
+            continue
+        if (row := _own_row(module, role)) is not None:
+            found.append((path, row))
+    return replace(found[0][1], inside=found[0][0]) if len(found) == 1 else None
+
+
+def holds_all(inner: nn.Module, model: nn.Module) -> bool:
+    """Whether a module inside a model has all parameters of the model."""
+    inside = {id(one) for one in inner.parameters()}
+    return all(id(one) in inside for one in model.parameters())
+
+
+def _own_row(model: nn.Module, role: str) -> Row | None:
     own = getattr(model, "head_roles", None)
     if isinstance(own, Mapping) and role in own:
         said = own[role]

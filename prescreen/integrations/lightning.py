@@ -9,7 +9,7 @@ from typing import Any
 from prescreen.checkpoints.monitor import Monitor
 from prescreen.checkpoints.selector import CheckpointSelector
 from prescreen.checkpoints.stopping import EarlyStopping
-from prescreen.checks import require_at_least
+from prescreen.checks import require_at_least, require_one_of
 from prescreen.reading import Reading
 
 try:
@@ -112,7 +112,7 @@ class ReadoutCheckpoint(_ReadoutCallback):
         super().__init__(monitor, every_n_epochs)
         self.selector = CheckpointSelector(
             folder,
-            [*monitor.readouts],
+            monitor.readouts,
             start=start,
             smoothing=smoothing,
             save_top_k=save_top_k,
@@ -169,8 +169,10 @@ class ReadoutEarlyStopping(_ReadoutCallback):
         **arguments: Any,
     ) -> None:
         super().__init__(monitor, every_n_epochs)
+        name = readout or next(iter(monitor.readouts))
+        require_one_of("readout", name, monitor.readouts)
         self.stopping = EarlyStopping(
-            readout or next(iter(monitor.readouts)),
+            {name: monitor.readouts[name]},
             patience=patience,
             min_delta=min_delta,
             **arguments,

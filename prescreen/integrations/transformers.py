@@ -36,7 +36,7 @@ class ReadoutCallback(TrainerCallback):
     ::
 
         monitor = Monitor({"input_ids": unlabelled}, view=some_words_masked)
-        selector = CheckpointSelector("best", [*monitor.readouts])
+        selector = CheckpointSelector("best", monitor.readouts)
         trainer = Trainer(model, args, callbacks=[ReadoutCallback(monitor, selector)])
         trainer.train()
         model.load_state_dict(selector.load())

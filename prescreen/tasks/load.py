@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from prescreen.checks import require_one_of
 from prescreen.tasks.base import Task
 from prescreen.tasks.detection import DetectionTask
 from prescreen.tasks.diffusion import DiffusionTask
@@ -47,6 +48,7 @@ def load_task(
     preprocess: str | None = None,
     probe: str | Path | None = None,
     num_classes: int | None = None,
+    **more: Any,
 ) -> Any:
     """A task from the name of a data set or from a path.
 
@@ -76,7 +78,7 @@ def load_task(
     is a `DiffusionTask` of images, whose labels are not read. ``voc:PATH`` and
     ``coco:PATH`` are a `DetectionTask` of a folder in the format of either. ``regression:PATH`` and
     ``multilabel:PATH`` are of a table, or of an archive. A path that begins so is ``./KIND:PATH``. They
-    have those of the options below that their tasks have, and no others.
+    have those of the options below that their tasks have, and those of their tasks alone.
 
     Args:
         data: a name, a path, or ``KIND:PATH``.
@@ -95,23 +97,32 @@ def load_task(
         probe: a folder of unlabelled images, or another path as above, that the probe batch is drawn
             from; its labels are not used.
         num_classes: K, by default that of the data; for images without labels, if builders ask for it.
+        more: what only the task of a kind has, such as ``prediction="v"`` of ``diffusion``, ``link`` of
+            ``voc`` or ``context`` of ``text``.
 
     Returns:
         An `ImageTask`, or the task of the kind.
 
     Raises:
-        ValueError: the data do not exist, cannot be read, or have too few images.
+        ValueError: the data do not exist, cannot be read, or have too few images; an option is not one
+            of theirs.
         ImportError: the `images` extra is missing.
     """
-    options = {name: value for name, value in locals().items() if name != "data"}
+    options = {name: value for name, value in locals().items() if name not in ("data", "more")}
     kind, _, path = str(data).partition(":")
     if kind not in KINDS or not isinstance(data, str):
+        _require_known(more, options, "images")
         return load_images(data, **options)
-    opener = KINDS[kind]
+    named = inspect.signature(KINDS[kind]).parameters
     known = {name: p.default for name, p in inspect.signature(load_task).parameters.items()}
-    named = inspect.signature(opener).parameters
     for name, value in options.items():
         if name not in named and value != known[name]:
             raise ValueError(f"`{name}` must be left out for {kind}:PATH, got {value!r}")
+    _require_known(more, [*named][1:], f"{kind}:PATH")
     taken = {name: value for name, value in options.items() if name in named}
-    return opener(path, name=data, **taken)
+    return KINDS[kind](path, **{"name": data, **taken, **more})
+
+
+def _require_known(more: Iterable[str], allowed: Iterable[str], what: str) -> None:
+    for name in more:
+        require_one_of(f"options of {what}", name, allowed)

@@ -52,6 +52,41 @@ def test_heads(name):
         assert {key.rpartition(".")[0] for key in changed} == set(expected(name, "classes"))
 
 
+class Inside(nn.Module):
+    """A module of one's own around a model, such as Lightning's, perhaps with layers beside it."""
+
+    def __init__(self, model, beside):
+        super().__init__()
+        self.beside, self.model = beside, model
+
+    def forward(self, *inputs, **keywords):
+        return self.model(*inputs, **keywords)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_heads_inside_of_another_module(name):
+    model, case = build(name), CASES[name]
+    for role in case.heads:
+        inside = [f"model.{head.name}" for head in find_heads(model, role=role)]
+        assert [head.name for head in find_heads(Inside(model, None), role=role)] == inside
+    role = next(iter(case.heads))
+    one, other = (
+        capture(each, case.inputs, role=role, **READ) for each in (model, Inside(model, None))
+    )
+    assert torch.equal(one.logits, other.logits)
+    assert torch.equal(one.features, other.features)
+
+
+def test_a_role_of_two_models_inside_is_not_guessed():
+    two = Inside(build("retinanet"), build("fcos"))
+    with pytest.raises(ValueError, match=r"^`head` must be named for the role 'boxes'"):
+        find_heads(two, role="boxes")
+    one = Inside(build("retinanet"), nn.Linear(4, 4))
+    assert [head.name for head in find_heads(one, role="boxes")] == [
+        "model.head.regression_head.bbox_reg"
+    ]
+
+
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.logits])
 def test_the_logits_are_those_that_the_model_returns(name):
     model, case = build(name), CASES[name]

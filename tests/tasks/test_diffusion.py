@@ -1,5 +1,6 @@
 """Diffusion: what is trained and read on, the free loss, outputs of models, and what is refused."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 from toy_images import assert_same_rows, pictures, pixels_of, write_folder, write_parquet
 
+from prescreen.cli.app import run
 from prescreen.predictions import model_logits
 from prescreen.tasks import DiffusionTask, load_task
 from prescreen.tasks.noising import BANDS, Noising
@@ -317,3 +319,13 @@ def test_wrong_arguments_are_refused_in_one_line(changes, message):
     with pytest.raises(ValueError, match=f"^{message}") as caught:
         task(**changes)
     assert "\n" not in str(caught.value)
+
+
+def test_the_command_line_ranks_networks_for_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = "--samples 2 --steps 4 --batch-size 4 --probe-size 12 --on here --json"
+    code = run(["rank", "unet", "--data", "diffusion:digits", *options.split()])
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    rows = json.loads(printed.out)["rows"]
+    assert {*rows[0]["values"]} == {*DiffusionTask.panel}

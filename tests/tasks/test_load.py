@@ -100,3 +100,17 @@ def test_masked_text_is_for_models_that_see_both_sides(text, capsys):
     rows = json.loads(printed.out)["rows"]
     assert [row["status"] for row in rows] == ["ok", "ok"]
     assert all(math.isfinite(row["values"]["ahead/expected_agreement"]) for row in rows)
+
+
+def test_options_of_one_kind_reach_its_task(text):
+    task = load_task(text, probe_size=8, context=16, name="roses")
+    assert (task.name, task.probe.shape) == ("roses", (8, 16))
+    alike = LanguageTask.from_files("a.txt", probe_size=8, context=16)
+    assert task.fingerprint == alike.fingerprint
+
+
+@pytest.mark.parametrize(("data", "what"), [("text:a.txt", "text:PATH"), ("digits", "images")])
+def test_options_of_no_kind_are_refused(text, data, what):
+    allowed = rf"^`options of {what}` must be one of .*probe_size.*, got 'contxt'$"
+    with pytest.raises(ValueError, match=allowed):
+        load_task(data, contxt=16)
