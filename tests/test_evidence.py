@@ -124,6 +124,32 @@ def test_the_table_over_spaces_is_what_the_recordings_say():
     assert shown == files
 
 
+PROXIES = {
+    "SWAP regularised": "swap_regularised",
+    "SWAP": "swap",
+    "AZ-NAS": "az_nas",
+    "NASWOT": "naswot",
+    "ZiCo": "zico",
+}
+OF_PROXIES = "| space | candidates | **default** |"
+
+
+def test_the_table_of_untrained_proxies_is_what_was_measured():
+    quoted = cells(EVIDENCE, OF_PROXIES)
+    names = EVIDENCE[EVIDENCE.index(OF_PROXIES) :].splitlines()[0].strip("| ").split(" | ")[3:]
+    assert names == [*PROXIES]
+    for space, candidates, default, *proxies in quoted:
+        _, last = recorded(space, candidates.partition(" ")[2])
+        truth = column(last, "test_accuracy")
+        assert default == f"{spearman(column(last, 'default'), truth):.2f}", space
+        for name, figure in zip(names, proxies, strict=True):
+            values = table.baseline_values(last, PROXIES[name])
+            undefined = values is None or len(np.unique(values)) < 2
+            assert figure == ("–" if undefined else f"{spearman(values, truth):.2f}"), (space, name)
+    shown = [line[:2] for line in quoted]
+    assert shown == [line[:2] for line in cells(EVIDENCE, OVER_SPACES)]
+
+
 def test_the_short_table_has_all_figures_of_the_long_one():
     long = {(line[0], line[1].partition(" ")[2]): line for line in cells(EVIDENCE, OVER_SPACES)}
     quoted = cells(README, "| space | held out | tuning |")

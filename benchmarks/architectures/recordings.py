@@ -17,9 +17,8 @@ from benchmarks.architectures.proxies import UNTRAINED
 from benchmarks.architectures.record import FAILED, RECORDED
 from benchmarks.architectures.recording import QUARTERS, Recording
 from benchmarks.architectures.spaces import SPACES, published_rows
-from benchmarks.architectures.table import RESULTS
-from benchmarks.baselines import AT_INITIALISATION
-from benchmarks.common.results import Row, column, read
+from benchmarks.architectures.table import RESULTS, baseline_values
+from benchmarks.common.results import Row, read
 from prescreen.ranks import Floats
 
 
@@ -52,16 +51,8 @@ class Recordings:
         """
         if not self.untrained:
             raise KeyError(f"{name} was not measured by `proxies`")
-        baseline, rows = (
-            AT_INITIALISATION[name],
-            [self.untrained.get(o.name, {}) for o in self.found],
-        )
-        if baseline.aggregate is None:
-            values = column(rows, f"untrained.{name}")
-            return values if baseline.higher_is_better else -values
-        parts = {part: column(rows, f"untrained.{name}.{part}") for part in baseline.parts}
-        each = [{part: parts[part][row] for part in parts} for row in range(len(rows))]
-        return np.array(baseline.aggregate(each), float)
+        values = baseline_values([self.untrained.get(one.name, {}) for one in self.found], name)
+        return np.full(len(self.found), math.nan) if values is None else values
 
     def values(self, names: Sequence[str], quarter: int = QUARTERS) -> dict[str, Floats]:
         """Values of all candidates by name, each of shape (candidates,), as they are published.

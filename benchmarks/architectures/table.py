@@ -53,19 +53,24 @@ def scores(rows: Sequence[Row]) -> dict[tuple[str, str], Score]:
         kind, seconds = ("untrained", math.nan) if name in NETWORK else ("readout", brief)
         found[name, kind] = Score("none", oriented_sign(name) * column(rows, name), seconds)
     for name, baseline in BASELINES.items():
-        key = f"untrained.{name}" if name in AT_INITIALISATION else COLUMNS.get(name, name)
-        if baseline.aggregate is not None:
-            if not any(f"{key}.{part}" in measured for part in baseline.parts):
-                continue
-            parts = [{k: row.get(f"{key}.{k}", math.nan) for k in baseline.parts} for row in rows]
-            values = np.array(baseline.aggregate(parts))
-        elif key in measured:
-            values = (1.0 if baseline.higher_is_better else -1.0) * column(rows, key)
-        else:
+        if (values := baseline_values(rows, name)) is None:
             continue
         seconds = brief if name in AFTER_TRAINING else math.nan
         found[name, "baseline"] = Score(baseline.labels, values, seconds)
     return found
+
+
+def baseline_values(rows: Sequence[Row], name: str) -> Floats | None:
+    """A baseline of all runs, higher is better, shape (runs,); None if it was not measured."""
+    baseline = BASELINES[name]
+    key = f"untrained.{name}" if name in AT_INITIALISATION else COLUMNS.get(name, name)
+    wanted = [f"{key}.{part}" for part in baseline.parts] if baseline.aggregate else [key]
+    if not {*wanted} & set().union(*rows):
+        return None
+    if baseline.aggregate is None:
+        return (1.0 if baseline.higher_is_better else -1.0) * column(rows, key)
+    parts = [{k: row.get(f"{key}.{k}", math.nan) for k in baseline.parts} for row in rows]
+    return np.array(baseline.aggregate(parts), float)
 
 
 def default_score(rows: Sequence[Row]) -> Floats:
