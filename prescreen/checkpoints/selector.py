@@ -19,7 +19,7 @@ from prescreen.heads.wrappers import unwrap
 from prescreen.inert import require_inert
 from prescreen.panel import CHECKPOINT_PANEL, Panel
 from prescreen.reading import Reading
-from prescreen.readouts import resolve_readouts
+from prescreen.readouts import to_compare
 
 
 class CheckpointSelector:
@@ -72,7 +72,7 @@ class CheckpointSelector:
     ) -> None:
         if save_top_k < 1 and save_top_k != -1:
             raise ValueError(f"`save_top_k` must be at least 1, or -1 for all, got {save_top_k}")
-        self.selection = Selection(Panel.of(resolve_readouts(readouts)), start, smoothing)
+        self.selection = Selection(Panel.of(to_compare(readouts)), start, smoothing)
         self.save_top_k = save_top_k
         self._continues: Continues = "folder" if resume else "nothing"
         self._record = Record()

@@ -13,7 +13,7 @@ from prescreen.checkpoints.readings import plain_reading
 from prescreen.checks import require, require_at_least, require_number
 from prescreen.panel import CHECKPOINT_PANEL, Panel
 from prescreen.reading import Reading
-from prescreen.readouts import Readout, resolve_readouts
+from prescreen.readouts import Readout, to_compare
 
 # The highest of many readings of pure noise is rarely this many usual changes above the first.
 _RISE = 3
@@ -56,7 +56,7 @@ class EarlyStopping:
         require_at_least("smoothing", smoothing, 1)
         require_number("min_delta", min_delta, 0)
         require_number("patience_share", patience_share, 0)
-        readouts = resolve_readouts([readout] if isinstance(readout, str) else readout)
+        readouts = to_compare([readout] if isinstance(readout, str) else readout)
         require("readout", "one readout", len(readouts), len(readouts) == 1)
         self.panel = Panel.of(readouts)
         self.patience = patience

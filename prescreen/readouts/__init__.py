@@ -15,7 +15,7 @@ from prescreen.readouts.normalizations import NORMALIZATIONS
 from prescreen.readouts.projections import PROJECTIONS
 from prescreen.readouts.readout import Need, Readout
 from prescreen.readouts.statistics import STATISTICS
-from prescreen.readouts.table import READOUTS, Readouts, get_readout, resolve_readouts
+from prescreen.readouts.table import READOUTS, Readouts, get_readout, resolve_readouts, to_compare
 
 __all__ = [
     "ANCHORS",
@@ -34,4 +34,5 @@ __all__ = [
     "require_defined",
     "resolve_readouts",
     "teacher",
+    "to_compare",
 ]

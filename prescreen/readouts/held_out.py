@@ -49,7 +49,8 @@ class HeldOutLoss:
         if targets.shape != logits.shape:  # torch would stretch one to the other
             got = tuple(targets.shape)
             raise ValueError(
-                f"`targets` must be of the rows' {tuple(logits.shape)} logits, got {got}"
+                f"`targets` must be of the rows' {tuple(logits.shape)} logits, got {got}; where a row "
+                "is a patch of many pixels, take other readouts than held_out_loss"
             )
         if capture.link == "identity":
             return (logits - targets).square().mean(1)

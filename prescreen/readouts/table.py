@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from functools import lru_cache, partial
 from typing import cast
 
+import torch
 from torch import Tensor
 
 from prescreen.checks import require, require_one_of
@@ -153,3 +154,12 @@ def resolve_readouts(readouts: Readouts, targets: Tensor | None = None) -> dict[
                 f"`readouts` must map names to Readouts, got {type(readout).__name__} for {name!r}"
             )
     return dict(readouts)
+
+
+def to_compare(readouts: Readouts) -> dict[str, Readout]:
+    """Readouts whose values are compared here, and read where their targets are known.
+
+    Raises:
+        ValueError: as by `resolve_readouts`.
+    """
+    return resolve_readouts(readouts, torch.empty(0))

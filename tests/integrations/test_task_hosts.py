@@ -81,7 +81,7 @@ def test_optunas_reader_reads_it_in_a_loop_of_its_own(kind):
 
     task = TASKS[kind](0)
     model, trial = model_for(kind, task), optuna.create_study().ask()
-    panel = panel_of(task)
+    panel = resolve_readouts(panel_of(task), targets_of(task))
     reader = Reader(trial, model, task.probe, readouts=panel, budget=None, **options(task))
     for step in trained(task, model):
         values = reader.read(step).values
@@ -92,9 +92,10 @@ def test_optunas_reader_reads_it_in_a_loop_of_its_own(kind):
 @every
 def test_checkpoints_are_chosen(kind, tmp_path):
     task = TASKS[kind](0)
-    model, readouts = model_for(kind, task), checkpoint_panel(task)
+    model, names = model_for(kind, task), checkpoint_panel(task)
+    readouts = resolve_readouts(names, targets_of(task))
     monitor = Monitor(task.probe, readouts=readouts, **options(task))
-    selector, values = CheckpointSelector(tmp_path / "best", readouts), []
+    selector, values = CheckpointSelector(tmp_path / "best", names), []
     for step in trained(task, model):
         reading = monitor.read(model, step)
         selector.update(reading, model)
@@ -112,7 +113,7 @@ def test_lightnings_trainer_keeps_the_best_checkpoint(kind, tmp_path):
     from prescreen.integrations.lightning import ReadoutCheckpoint, ReadoutEarlyStopping
 
     task = TASKS[kind](0)
-    readouts = checkpoint_panel(task)
+    readouts = resolve_readouts(checkpoint_panel(task), targets_of(task))
 
     class Module(lightning.LightningModule):
         def __init__(self):

@@ -120,7 +120,7 @@ def test_panels_are_compared_by_default_and_bands_are_known_before_training():
     ranking = rank(builds, made, training=Training(steps=20, batch_size=16))
     assert [row.status for row in ranking] == ["ok", "ok"]
     for row in ranking:
-        assert [*row.values] == ["small_t:prior/gradient/both", "flops"] == [*made.panel]
+        assert [*row.values] == ["ahead/held_out_loss"] == [*made.panel]
         assert all(math.isfinite(value) for value in row.values.values())
 
     def fail():

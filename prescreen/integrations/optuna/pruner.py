@@ -29,7 +29,7 @@ from prescreen.pruning import (
     decide,
     report,
 )
-from prescreen.readouts import Readouts, resolve_readouts
+from prescreen.readouts import Readouts, to_compare
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class ReadoutPruner(BasePruner):
         _require_rule(rule)
         require_one_of("on_nan", on_nan, get_args(OnNan))
         self.rule = bounded(rule, max_false_prune, max_regret)
-        self.readouts = resolve_readouts(readouts)
+        self.readouts = to_compare(readouts)
         self.panel = Panel.of(self.readouts)
         self.on_nan = on_nan
         self.guard = Guard(

@@ -22,7 +22,7 @@ from prescreen.pruning import (
     decide,
     report,
 )
-from prescreen.readouts import Readouts, resolve_readouts
+from prescreen.readouts import Readouts, to_compare
 from prescreen.text import named_line
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class ReadoutScheduler(FIFOScheduler):
             min_agreement=min_agreement,
             max_false_prune=max_false_prune,
         )
-        self._panel = Panel.of(resolve_readouts(readouts))
+        self._panel = Panel.of(to_compare(readouts))
         self._time_attr = time_attr
         self._max_t = max_t
         self._objective: tuple[str, float] | None = None
