@@ -3,55 +3,43 @@
 candidate → brief training → capture → readout → trajectory → decision
 """
 
+import importlib
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Any
+
+from prescreen.deprecation import moved
 from prescreen.interrupts import end_quietly_if_command_line
 
 # Before torch is imported, which takes seconds.
 end_quietly_if_command_line()
 
-# isort: split
-from prescreen.checkpoints import (
-    CheckpointRanking,
-    CheckpointSelector,
-    EarlyStopping,
-    Monitor,
-    select_checkpoint,
-)
-from prescreen.deprecation import moved
-from prescreen.failures import CandidateFailed
-from prescreen.heads import capture
-from prescreen.panel import DEFAULT_PANEL
-from prescreen.probe import Probe, read
-from prescreen.ranking import Processes, Ranking, rank
-from prescreen.reading import Reading
-from prescreen.readouts import READOUTS, Readout
-from prescreen.screening import screen
-from prescreen.spaces import Candidate
-from prescreen.tasks import Task, load_task
-from prescreen.training import Training
-
-__all__ = [
-    "DEFAULT_PANEL",
-    "READOUTS",
-    "Candidate",
-    "CandidateFailed",
-    "CheckpointRanking",
-    "CheckpointSelector",
-    "EarlyStopping",
-    "Monitor",
-    "Probe",
-    "Processes",
-    "Ranking",
-    "Reading",
-    "Readout",
-    "Task",
-    "Training",
-    "capture",
-    "load_task",
-    "rank",
-    "read",
-    "screen",
-    "select_checkpoint",
-]
+# Public name to the module that has it. They are imported when they are used first: the command line
+# answers --help and --version without torch. __init__.pyi says the same to type checkers.
+PLACES = {
+    "DEFAULT_PANEL": "panel",
+    "READOUTS": "readouts",
+    "Candidate": "spaces",
+    "CandidateFailed": "failures",
+    "CheckpointRanking": "checkpoints",
+    "CheckpointSelector": "checkpoints",
+    "EarlyStopping": "checkpoints",
+    "Monitor": "checkpoints",
+    "Probe": "probe",
+    "Processes": "ranking",
+    "Ranking": "ranking",
+    "Reading": "reading",
+    "Readout": "readouts",
+    "Task": "tasks",
+    "Training": "training",
+    "capture": "heads",
+    "load_task": "tasks",
+    "rank": "ranking",
+    "read": "probe",
+    "screen": "screening",
+    "select_checkpoint": "checkpoints",
+}
+__all__ = [*PLACES]
 
 # Old name to new place.
 MOVED = {
@@ -66,4 +54,23 @@ MOVED = {
     "get_readout": "prescreen.readouts.get_readout",
     "select": "prescreen.checkpoints.select_checkpoint",
 }
-__getattr__ = moved(__name__, MOVED, until="0.3")
+_retired = moved(__name__, MOVED, until="0.3", stacklevel=3)
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, the version, or a module of the package, imported now; or a retired name."""
+    if name in PLACES:
+        value = getattr(importlib.import_module(f"{__name__}.{PLACES[name]}"), name)
+    elif name == "__version__":
+        value = version(__name__)
+    elif not name.startswith("_") and find_spec(f"{__name__}.{name}") is not None:
+        return importlib.import_module(f"{__name__}.{name}")
+    else:
+        return _retired(name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, whether they have been imported or not."""
+    return sorted({*globals(), *PLACES, "__version__"})

@@ -12,13 +12,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def moved(module: str, names: Mapping[str, str], *, until: str) -> Callable[[str], Any]:
+def moved(
+    module: str, names: Mapping[str, str], *, until: str, stacklevel: int = 2
+) -> Callable[[str], Any]:
     """A module's ``__getattr__`` that finds moved names in their new place, with a warning.
 
     Args:
         module: the module that the names have left.
         names: old name to new place, ``"package.module.name"``.
         until: the version that drops the old names.
+        stacklevel: 2 if it is the module's ``__getattr__`` itself, one more for each call between.
     """
 
     def find(name: str) -> Any:
@@ -28,7 +31,7 @@ def moved(module: str, names: Mapping[str, str], *, until: str) -> Callable[[str
         warnings.warn(
             f"{module}.{name} ends with version {until}; use {now}",
             DeprecationWarning,
-            stacklevel=2,
+            stacklevel=stacklevel,
         )
         home, _, attribute = now.rpartition(".")
         return getattr(importlib.import_module(home), attribute)

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import pkgutil
 import sys
 import traceback
 from pathlib import Path
@@ -13,6 +14,16 @@ from types import ModuleType
 
 from prescreen.interrupts import is_from_outside
 from prescreen.text import named_line
+
+# The top-level folder search_spaces/ is installed under this name. Its modules are listed at run time,
+# not imported by name.
+BUILT_IN = "prescreen.search_spaces"
+
+
+def built_in_spaces() -> list[str]:
+    """The names of the search spaces that come with prescreen; none of them is imported."""
+    package = importlib.import_module(BUILT_IN)
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
 
 
 def import_module(name: str, argument: str) -> ModuleType | None:

@@ -6,20 +6,14 @@ from collections.abc import Iterable
 
 from prescreen.cli.output import show
 from prescreen.panel import CHECKPOINT_PANEL, DEFAULT_PANEL
-from prescreen.readouts import ANCHORS, NORMALIZATIONS, PROJECTIONS, READOUTS
-from prescreen.readouts.table import AHEAD
-from prescreen.spaces.space import space_names
 from prescreen.text import plain_table
-
-_PARTS: dict[str, Iterable[str]] = {
-    "anchor": ANCHORS,
-    "projection": PROJECTIONS,
-    "normalization": NORMALIZATIONS,
-}
 
 
 def readouts_command() -> None:
     """List the readouts, what each of them needs, and the parts for composing others."""
+    from prescreen.readouts import ANCHORS, NORMALIZATIONS, PROJECTIONS, READOUTS
+    from prescreen.readouts.table import AHEAD
+
     panels = {
         name.removeprefix(AHEAD): f"architectures{', ahead' if name.startswith(AHEAD) else ''}"
         for name in DEFAULT_PANEL
@@ -37,7 +31,12 @@ def readouts_command() -> None:
     ]
     show(plain_table(["readout", "needs", "better", "source", "default for"], rows, range(5)))
     show("\nCompose others as anchor/projection/normalization:")
-    for part, table in _PARTS.items():
+    parts: dict[str, Iterable[str]] = {
+        "anchor": ANCHORS,
+        "projection": PROJECTIONS,
+        "normalization": NORMALIZATIONS,
+    }
+    for part, table in parts.items():
         show(f"  {part:14} {', '.join(table)}")
     show("\nWhat a readout is expected to be after half as much training again: ahead/NAME.")
     show("Compare seen with unseen inputs as gap/NAME, for readouts that need only the head.")
@@ -46,5 +45,7 @@ def readouts_command() -> None:
 
 def spaces_command() -> None:
     """List the search spaces that come with prescreen."""
+    from prescreen.spaces.space import space_names
+
     show(plain_table(["space", "what"], [list(row) for row in space_names().items()], (0, 1)))
     show("\nYour own space: a FILE.py with sample(trial) -> dict and build(config) -> nn.Module.")

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from prescreen.checkpoints.compare import select_checkpoint
+from prescreen.cli.completing import readouts as known_readouts
 from prescreen.cli.options import DATA, HEAD, JSON, PROBE, names, numbers
 from prescreen.cli.output import show
 from prescreen.cli.streams import candidates_on_stderr
-from prescreen.tasks import load_task
 
 Flag = typer.Option
 
@@ -31,7 +30,8 @@ def select_command(
         str | None,
         Flag(
             help="Names with commas; gap/NAME compares seen with unseen inputs.  "
-            "[stable_information; for few files or different models view_information]"
+            "[stable_information; for few files or different models view_information]",
+            autocompletion=known_readouts,
         ),
     ] = None,
     smoothing: Annotated[int, Flag(help="How many files of one run a value is averaged over.")] = 1,
@@ -59,6 +59,9 @@ def select_command(
     of the numbers in their names. With one for each file they are different architectures. Copies are
     one checkpoint. Nothing in the files is executed.
     """
+    from prescreen.checkpoints.compare import select_checkpoint
+    from prescreen.tasks import load_task
+
     task = load_task(
         data,
         probe_size=probe_size,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
-import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,11 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from prescreen.importing import import_file, import_module
-
-# The top-level folder search_spaces/ is installed under this name. Its modules are listed at run time,
-# not imported by name.
-BUILT_IN = "prescreen.search_spaces"
+from prescreen.importing import BUILT_IN, built_in_spaces, import_file, import_module
 
 
 class Space:
@@ -116,7 +110,7 @@ def resolve_space(space: str | Path | ModuleType | Space) -> Space:
         if module is None:
             raise ValueError(f"`space` must be a file that exists, got {str(space)!r}")
         return Space(str(Path(space).expanduser().resolve()), module)
-    module = import_module(f"{BUILT_IN}.{space}" if space in _built_in_names() else space, "space")
+    module = import_module(f"{BUILT_IN}.{space}" if space in built_in_spaces() else space, "space")
     if module is None:
         raise _unknown_space(space)
     return Space(space, module)
@@ -124,7 +118,7 @@ def resolve_space(space: str | Path | ModuleType | Space) -> Space:
 
 def space_names() -> dict[str, str]:
     """The built-in search spaces, each with the first line of its docstring."""
-    spaces = {name: resolve_space(name) for name in _built_in_names()}
+    spaces = {name: resolve_space(name) for name in built_in_spaces()}
     return {
         name: (inspect.getdoc(space.module) or "").partition("\n")[0]
         for name, space in spaces.items()
@@ -140,13 +134,8 @@ def accepted(function: Callable[..., Any], keywords: dict[str, Any]) -> dict[str
     return {keyword: value for keyword, value in keywords.items() if keyword in names}
 
 
-def _built_in_names() -> list[str]:
-    package = importlib.import_module(BUILT_IN)
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-
-
 def _unknown_space(name: str) -> ValueError:
-    names = _built_in_names()
+    names = built_in_spaces()
     close = difflib.get_close_matches(name, names)
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     return ValueError(

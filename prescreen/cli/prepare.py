@@ -1,0 +1,68 @@
+"""Prepare: what is measured, and how, according to the options of `rank`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from prescreen.cli.options import names
+from prescreen.cli.streams import candidates_on_stderr
+from prescreen.spaces.code import Code
+from prescreen.spaces.space import Space, resolve_space
+from prescreen.tasks import load_task
+from prescreen.tasks.base import Task, panel_of
+from prescreen.training.recipe import Training
+
+_OF_TRAINING = ("steps", "seconds", "batch_size", "optimizer", "lr", "seed", "device", "amp")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is measured, and how.
+
+    Args:
+        space: where candidates come from.
+        task: the data.
+        settings: keywords of ``rank`` on which a measurement depends.
+        folder: of the run; the same options find their own journal.
+    """
+
+    space: Space
+    task: Task
+    settings: Mapping[str, Any]
+    folder: Path
+
+
+def prepared(options: Mapping[str, Any]) -> Prepared:
+    """What the options of `rank` describe.
+
+    Raises:
+        ValueError: an option is not allowed.
+    """
+    training = Training(**{name: options[name] for name in _OF_TRAINING})
+    with candidates_on_stderr():
+        space = resolve_space(options["space"])
+    code = Code().of_space(space)
+    of_data = ("probe", "probe_size", "seed", "image_size")
+    task = load_task(options["data"], **{name: options[name] for name in of_data})
+    readouts = options["readouts"]
+    settings: dict[str, Any] = {
+        "training": training,
+        "readouts": [*panel_of(task)] if readouts is None else names(readouts),
+        **{name: options[name] for name in ("readings", "head", "threads")},
+    }
+    # A folder by default is one of this code; one that is given must be.
+    same = [task.fingerprint, torch.__version__, *sorted({**settings, **code}.items())]
+    made = _run_folder(options["space"], options["data"], " ".join(map(str, same)))
+    return Prepared(space, task, settings, options["out"] or made)
+
+
+def _run_folder(space: str, data: str, settings: str) -> Path:
+    digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
+    of_data = Path(data).stem.replace(":", "-")  # of text:PATH; Windows has no such folders
+    return Path("prescreen-runs") / f"{Path(space).stem}-{of_data}-{digest}"
