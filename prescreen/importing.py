@@ -9,8 +9,10 @@ import importlib.util
 import pkgutil
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any, cast
 
 from prescreen.interrupts import is_from_outside
 from prescreen.text import named_line
@@ -18,6 +20,8 @@ from prescreen.text import named_line
 # The top-level folder search_spaces/ is installed under this name. Its modules are listed at run time,
 # not imported by name.
 BUILT_IN = "prescreen.search_spaces"
+
+FUNCTION = "package.module:function or FILE.py:function"
 
 
 def built_in_spaces() -> list[str]:
@@ -42,6 +46,25 @@ def import_module(name: str, argument: str) -> ModuleType | None:
         if (missing and f"{name}.".startswith(f"{missing}.")) or not name.strip("."):
             return None
         raise ValueError(_failure(argument, name, error)) from error
+
+
+def import_function(reference: str, argument: str) -> Callable[..., Any]:
+    """The function that ``"FILE.py:function"`` or ``"package.module:function"`` names.
+
+    Raises:
+        ValueError: it is not found, or its module cannot be imported; the message begins with the
+            argument's name.
+    """
+    where, _, function = reference.rpartition(":")
+    if not where:
+        raise ValueError(f"`{argument}` must be {FUNCTION}, got {reference!r}")
+    found = import_file if where.endswith(".py") else import_module
+    module = found(where, argument)
+    value = getattr(module, function, None)
+    if not callable(value):
+        problem = "is not found" if module is None else f"has no function {function}"
+        raise ValueError(f"`{argument}` must be {FUNCTION}, got {reference!r}, which {problem}")
+    return cast("Callable[..., Any]", value)
 
 
 def import_file(file: str | Path, argument: str) -> ModuleType | None:

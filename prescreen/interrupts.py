@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
+
+from prescreen.text import printable
 
 # Windows has no SIGHUP.
 _NAMES = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -57,13 +60,35 @@ def same_handlers() -> Iterator[None]:
 
 
 def report(number: int) -> int:
-    """Say in one line that a signal ends the command line; its exit code."""
+    """Say in one line that a signal ends the command line, and how to go on; its exit code."""
     by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
-    resumes = "; rerun the command, it resumes" if "rank" in sys.argv[1:] else ""
+    command = _resuming(sys.argv)
+    resumes = f"; go on with: {command}" if command else ""
     # Without Python's streams: a signal can arrive while they are in use.
     with suppress(OSError):  # nobody may read it
-        os.write(2, f"prescreen: interrupted{by}{resumes}\n".encode())
+        os.write(2, f"prescreen: interrupted{by}{resumes}\n".encode(errors="backslashreplace"))
     return 128 + number
+
+
+def _resuming(words: Sequence[str]) -> str:
+    """The command that continues what the command line has begun; empty if it begins anew anyway."""
+    if "rank" not in words[1:2]:
+        return ""
+    again = [word for word in words[1:] if word not in ("--fresh", "--no-fresh")]
+    if any(word.partition("=")[0] == "--config" for word in again):
+        again.append("--no-fresh")
+    is_module = os.path.basename(words[0]) in ("-m", "__main__.py")
+    program = ["python", "-m", "prescreen"] if is_module else ["prescreen"]
+    return printable(_quoted([*program, *again]))
+
+
+def _quoted(words: Sequence[str]) -> str:
+    """A command line as it can be typed."""
+    if os.name == "nt":
+        from subprocess import list2cmdline
+
+        return list2cmdline(words)
+    return shlex.join(words)
 
 
 def end_quietly_if_command_line() -> None:

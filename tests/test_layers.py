@@ -13,8 +13,8 @@ HEAVY = "optuna ray timm torchvision pandas lightning transformers sklearn scipy
 # A room may import itself and rooms in the rows above it, but not its neighbours. The small modules of
 # the first row may import each other.
 LAYERS = (
-    "captured checks comparison deprecation earlier extrapolation files importing inert interrupts "
-    "lines panel part predictions random_state ranks reading text trees",
+    "captured checks comparison deprecation documents earlier extrapolation files importing inert "
+    "interrupts lines panel part predictions random_state ranks reading text trees",
     "heads pruning spaces tasks",
     "readouts training views",
     "failures probe",

@@ -14,14 +14,13 @@ from torch.nn.parameter import is_lazy
 
 from prescreen.checkpoints.foreign import Inert, load_foreign
 from prescreen.checkpoints.names import Place, places, states
-from prescreen.importing import import_file, import_module
+from prescreen.importing import import_function
 from prescreen.spaces.candidate import Candidate
 from prescreen.tasks import Task
 from prescreen.text import first_line, named_line
 
 Builder = Callable[..., nn.Module]
 
-_FORMS = "package.module:function or FILE.py:function"
 _NAMED = 3  # how many names a message lists
 _RIVALS = 100  # more sets of weights than this are not compared
 
@@ -50,7 +49,7 @@ def load_network(file: Path, builder: str | Builder, task: Task) -> Loaded:
     Raises:
         ValueError: the file does not hold weights of the model, or the model cannot be built.
     """
-    build = _imported(builder) if isinstance(builder, str) else builder
+    build = import_function(builder, "models") if isinstance(builder, str) else builder
     content = load_foreign(file)
     model = _built(build, builder, file, task)
     names = model.state_dict()
@@ -67,19 +66,6 @@ def load_network(file: Path, builder: str | Builder, task: Task) -> Loaded:
             f"checkpoint must hold the weights of the model, got {file}: {'; '.join(problems)}"
         )
     return Loaded(model, content, tuple(_notes(place, found)))
-
-
-def _imported(name: str) -> Builder:
-    where, _, function = name.rpartition(":")
-    if not where:
-        raise ValueError(f"`models` must be {_FORMS}, got {name!r}")
-    found = import_file if where.endswith(".py") else import_module
-    module = found(where, "models")
-    build = getattr(module, function, None)
-    if not callable(build):
-        problem = "is not found" if module is None else f"has no function {function}"
-        raise ValueError(f"`models` must be {_FORMS}, got {name!r}, which {problem}")
-    return build
 
 
 def _built(build: Builder, named: str | Builder, file: Path, task: Task) -> nn.Module:

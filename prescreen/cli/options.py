@@ -12,7 +12,7 @@ HEAD = typer.Option(help="Dotted name of the head, if it is not found.")
 PROBE = typer.Option(
     help="A folder of unlabelled images (or text) to read on.  [validation or test, else held out]"
 )
-JSON = typer.Option("--json", help="Print JSON.")
+JSON = typer.Option("--json/--no-json", help="Print JSON.")
 
 
 def names(text: str) -> list[str]:

@@ -9,9 +9,9 @@ import typer
 
 from prescreen.cli.completing import readouts as known_readouts
 from prescreen.cli.completing import spaces
+from prescreen.cli.config import CONFIG
 from prescreen.cli.options import DATA, HEAD, JSON, PROBE
 from prescreen.cli.output import note, show
-from prescreen.cli.streams import candidates_on_stderr
 from prescreen.panel import DEFAULT_PANEL
 
 Flag = typer.Option
@@ -76,45 +76,31 @@ def rank_command(
         Flag(help="Folder of the run, which can be resumed.  [one under prescreen-runs/]"),
     ] = None,
     fresh: Annotated[
-        bool, Flag("--fresh", help="Measure all anew; the folder's earlier journal is kept aside.")
+        bool,
+        Flag(
+            "--fresh/--no-fresh",
+            help="Measure all anew; the folder's earlier journal is kept aside.",
+        ),
     ] = False,
+    config: Annotated[Path | None, CONFIG] = None,
     as_json: Annotated[bool, JSON] = False,
-    as_csv: Annotated[bool, Flag("--csv", help="Print CSV.")] = False,
+    as_csv: Annotated[bool, Flag("--csv/--no-csv", help="Print CSV.")] = False,
 ) -> None:
     """Train candidates briefly and rank them by readouts on unlabelled data.
 
     If the run is killed, rerun the command; it resumes.
     """
-    from prescreen.cli.bar import progress_bar
-    from prescreen.cli.prepare import prepared
-    from prescreen.ranking.run import rank
+    from prescreen.cli.measure import measured
 
     if as_json and as_csv:
         raise ValueError("`json` must be given without `csv`, got both")
-    made = prepared(context.params)
-    # The standard output is for the result, but Ray and candidates print there as well.
-    counted = "candidates" if seeds == 1 else "trainings"
-    with progress_bar(counted) as progress, candidates_on_stderr():
-        ranking = rank(
-            made.space,
-            made.task,
-            samples=samples or None,
-            seed=seed,
-            seeds=seeds,
-            on=on,
-            out=made.folder,
-            fresh=fresh,
-            progress=progress,
-            timeout=timeout,
-            memory=memory,
-            **made.settings,
-        )
+    ranking, folder = measured(context.params)
     if as_json:
         show(ranking.to_json())
     elif as_csv:
         show(ranking.to_csv(), end="")
     else:
         show(str(ranking))
-    note(f"Journal and results: {made.folder}")
+    note(f"Journal and results: {folder}")
     if ranking.unwritten or (ranking.rows and ranking.rows[0].rank is None):
         raise typer.Exit(1)

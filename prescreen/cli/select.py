@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from prescreen.cli.completing import readouts as known_readouts
+from prescreen.cli.config import CONFIG
 from prescreen.cli.options import DATA, HEAD, JSON, PROBE, names, numbers
 from prescreen.cli.output import show
 from prescreen.cli.streams import candidates_on_stderr
@@ -51,6 +52,7 @@ def select_command(
         Flag(help="timm:NAME or torchvision:NAME: prepare images as for that model."),
     ] = None,
     head: Annotated[str | None, HEAD] = None,
+    config: Annotated[Path | None, CONFIG] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Say which of these checkpoint files is best, from unlabelled data alone.

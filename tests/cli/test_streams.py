@@ -11,6 +11,7 @@ from patience import PATIENCE, wait_until
 from toy import SPACE
 
 from prescreen.cli.app import run
+from prescreen.interrupts import report
 
 LOUD = """
 import ctypes, os, sys
@@ -69,24 +70,25 @@ def _hear_signals():
 # What pip installs.
 SCRIPT = "import sys; from prescreen.__main__ import main; sys.exit(main())"
 RANK = ["-m", "prescreen", "rank", "space.py", "--steps", "2"]
+AGAIN = f"python {' '.join(RANK)}"
 
 
 @pytest.mark.parametrize(
     ("command", "mark", "number", "line"),
     [
-        (RANK, "BUILDS", "SIGINT", "interrupted; rerun the command, it resumes"),
+        (RANK, "BUILDS", "SIGINT", f"interrupted; go on with: {AGAIN}"),
         (
             [*RANK, "--on", "here"],
             "BUILDS",
             "SIGTERM",
-            "interrupted by SIGTERM; rerun the command, it resumes",
+            f"interrupted by SIGTERM; go on with: {AGAIN} --on here",
         ),
         # While torch is imported.
         (
             ["-X", "importtime", *RANK],
             " torch.",
             "SIGINT",
-            "interrupted; rerun the command, it resumes",
+            f"interrupted; go on with: {AGAIN}",
         ),
         (
             ["-X", "importtime", "prescreen", "readouts"],
@@ -116,3 +118,34 @@ def test_a_closed_pipe_ends_the_command_quietly(tmp_path):
     assert process.stderr.read() == ""
     assert process.wait(PATIENCE) == 128 + signal.SIGPIPE
     process.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rank"], "prescreen rank"),
+        (
+            ["rank", "my space.py", "--out", "it's"],
+            "prescreen rank 'my space.py' --out 'it'\"'\"'s'",
+        ),
+        # It would measure all anew.
+        (["rank", "--fresh", "--seeds", "2"], "prescreen rank --seeds 2"),
+        (["rank", "--config", "a.toml"], "prescreen rank --config a.toml --no-fresh"),
+        (["rank", "--out", "\x1b[31m"], r"prescreen rank --out '\x1b[31m'"),
+        (["select", "rank"], ""),
+        ([], ""),
+    ],
+)
+def test_ctrl_c_says_how_to_go_on(words, said, monkeypatch, capfd):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/prescreen", *words])
+    assert report(signal.SIGINT) == 130
+    line = "prescreen: interrupted" + (f"; go on with: {said}" if said else "")
+    assert capfd.readouterr().err == f"{line}\n"
+
+
+def test_ctrl_c_says_it_as_windows_shells_read_it(monkeypatch, capfd):
+    monkeypatch.setattr(sys, "argv", ["C:\\bin\\prescreen.exe", "rank", "my space.py"])
+    monkeypatch.setattr(os, "name", "nt")
+    assert report(signal.SIGINT) == 130
+    monkeypatch.undo()
+    assert capfd.readouterr().err.endswith('go on with: prescreen rank "my space.py"\n')
