@@ -12,7 +12,7 @@ from prescreen.heads.execute import is_out_of_memory
 from prescreen.interrupts import is_from_outside
 from prescreen.text import named_line
 
-KINDS = ("build", "run", "memory", "diverged", "collapsed", "killed", "timeout")
+KINDS = ("build", "run", "memory", "diverged", "collapsed", "killed", "timeout", "limit")
 
 # These can be the machine's doing, such as the out-of-memory killer's or that of others who use it:
 # a run that is continued measures their candidates again.
@@ -23,7 +23,7 @@ class CandidateFailed(Exception):
     """A candidate that cannot be ranked: a result, with a kind and a reason for people.
 
     Kinds: ``"build"``, ``"run"``, ``"memory"``, ``"diverged"``, ``"collapsed"``, ``"killed"``,
-    ``"timeout"``.
+    ``"timeout"``, and ``"limit"``: it is larger or slower than was asked for, and no failure.
     """
 
     def __init__(self, kind: str, reason: str) -> None:

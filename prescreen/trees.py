@@ -38,14 +38,16 @@ def count_samples(inputs: Any) -> int:
     raise ValueError("`inputs` must hold a tensor, got none")
 
 
-def first_sample(inputs: Any) -> Any:
-    """The same inputs of one sample alone."""
+def first_sample(inputs: Any, number: int = 1) -> Any:
+    """The same inputs of one sample alone, or of the first ``number``."""
 
     def first(argument: Any) -> Any:
-        return argument[:1] if _is_samples(argument) else map_tensors(argument, lambda one: one[:1])
+        if _is_samples(argument):
+            return argument[:number]
+        return map_tensors(argument, lambda one: one[:number])
 
     if isinstance(inputs, Tensor):
-        return inputs[:1]
+        return inputs[:number]
     if isinstance(inputs, Mapping):
         return {name: first(argument) for name, argument in inputs.items()}
     return tuple(map(first, inputs))

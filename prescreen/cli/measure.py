@@ -9,6 +9,7 @@ from typing import Any
 
 from prescreen.cli.bar import progress_bar
 from prescreen.cli.config import SAVED, write_config
+from prescreen.cli.options import duration
 from prescreen.cli.prepare import prepared
 from prescreen.cli.streams import candidates_on_stderr
 from prescreen.ranking.progress import Progress
@@ -48,6 +49,7 @@ def measured(options: Mapping[str, Any]) -> tuple[Ranking, Path]:
             samples=options["samples"] or None,
             out=made.folder,
             progress=update,
+            time_budget=duration("time_budget", options["time_budget"], "s"),
             **{name: options[name] for name in _KEYWORDS},
             **made.settings,
         )

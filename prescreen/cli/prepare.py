@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from prescreen.cli.options import names
+from prescreen.cli.options import count, duration, names
 from prescreen.cli.streams import candidates_on_stderr
 from prescreen.spaces.code import Code
 from prescreen.spaces.space import Space, resolve_space
@@ -56,6 +56,13 @@ def prepared(options: Mapping[str, Any]) -> Prepared:
         "readouts": [*panel_of(task)] if readouts is None else names(readouts),
         **{name: options[name] for name in ("readings", "head", "threads")},
     }
+    limits = {
+        "max_params": count("max_params", options["max_params"]),
+        "max_flops": count("max_flops", options["max_flops"]),
+        "max_latency": duration("max_latency", options["max_latency"], "ms"),
+    }
+    if any(one is not None for one in limits.values()):
+        settings |= {**limits, "latency_batch": options["latency_batch"]}
     # A folder by default is one of this code; one that is given must be.
     same = [task.fingerprint, torch.__version__, *sorted({**settings, **code}.items())]
     made = _run_folder(options["space"], options["data"], " ".join(map(str, same)))

@@ -68,9 +68,30 @@ def rank_command(
     timeout: Annotated[
         float | None, Flag(help="Seconds after which a candidate is ended and has failed.")
     ] = None,
+    time_budget: Annotated[
+        str | None,
+        Flag(
+            help="Time for the whole command, such as 90s, 30m or 1.5h: no candidate is begun that "
+            "would probably end later, and the same command goes on with those left."
+        ),
+    ] = None,
     memory: Annotated[
         float | None, Flag(help="GiB of main memory that a candidate may take; Linux only.")
     ] = None,
+    max_params: Annotated[
+        str | None,
+        Flag(
+            help="Trainable parameters of a candidate, such as 300k or 1.5M; above, it is left out."
+        ),
+    ] = None,
+    max_flops: Annotated[
+        str | None, Flag(help="FLOPs of one sample's forward pass, such as 2e6 or 1.5G; likewise.")
+    ] = None,
+    max_latency: Annotated[
+        str | None,
+        Flag(help="Milliseconds of a forward pass on --device, such as 5ms or 0.1s; likewise."),
+    ] = None,
+    latency_batch: Annotated[int, Flag(help="Samples in the pass of --max-latency.")] = 1,
     out: Annotated[
         Path | None,
         Flag(help="Folder of the run, which can be resumed.  [one under prescreen-runs/]"),

@@ -15,6 +15,7 @@ import torch
 from prescreen.checks import require_at_least
 from prescreen.failures import CandidateFailed
 from prescreen.files import replace_text
+from prescreen.ranking.budget import TimeBudget, left_note, rankable
 from prescreen.ranking.continued import codes_of, left_to_measure
 from prescreen.ranking.events import FINISHED, STARTED, Event
 from prescreen.ranking.executors import Executor, resolve_executor
@@ -27,6 +28,7 @@ from prescreen.ranking.report import Ranking
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
 from prescreen.screening import Extra, Plan, require_head
+from prescreen.screening.limits import Limits
 from prescreen.spaces.candidate import as_candidates
 from prescreen.spaces.code import Code
 from prescreen.tasks import Task
@@ -53,6 +55,11 @@ def rank(
     threads: int = 1,
     timeout: float | None = None,
     memory: float | None = None,
+    max_params: float | None = None,
+    max_flops: float | None = None,
+    max_latency: float | None = None,
+    latency_batch: int = 1,
+    time_budget: float | None = None,
     out: str | Path | None = None,
     fresh: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -81,6 +88,13 @@ def rank(
             process that takes until the operation of torch or C that it is in has returned.
         memory: GiB of main memory that a candidate may take; more makes it fail as ``"memory"``. On
             Linux only.
+        max_params: trainable parameters. A candidate above this or one of the next limits is not
+            trained: it becomes a row with the status ``"limit"`` and a reason, which is no failure.
+        max_flops: floating-point operations of a forward pass of one sample.
+        max_latency: milliseconds of a forward pass on the training's device; see ``Limits``.
+        latency_batch: samples in that pass.
+        time_budget: seconds for all of this call. No candidate is begun that would probably end after
+            them; those that are left are said in the notes, and measured when the run is continued.
         out: a folder for the journal and the results. If it holds a journal of the same settings and
             the same code of the candidates, the run continues: finished candidates are not measured
             again. What is taken over is logged.
@@ -95,9 +109,13 @@ def rank(
         ConnectionError: no Ray cluster answers.
         RuntimeError: workers cannot start, or no node of the cluster has room for a candidate.
     """
+    budget = TimeBudget(time_budget)
     chosen = as_candidates(candidates, samples, seed)
     made = training or Training()
-    plan = Plan(task, made, readouts, readings, head, extra or {}, timeout, memory, ranking=True)
+    limits = Limits(max_params, max_flops, max_latency, latency_batch)
+    plan = Plan(
+        task, made, readouts, readings, head, extra or {}, timeout, memory, limits, ranking=True
+    )
     executor = resolve_executor(on)
     require_at_least("threads", threads, 1)
     require_at_least("seeds", seeds, 1)
@@ -116,11 +134,15 @@ def rank(
             built = [one.candidate for one in own]
             # On an error, workers end now and not when the traceback is garbage-collected.
             with closing(executor.measure(built, seeded(plan, number), threads)) as happening:
-                for index, event in happening:
+                for index, event in budget.within(happening):
                     _note(journal, own[index].key, event, codes)
                     report(own[index], event)
-        samples = count_samples(task.probe)
-        ranking = order(chosen, journal.records, plan.table, seeds=seeds, samples=samples)
+            if budget.is_over:
+                break
+        samples, records = count_samples(task.probe), journal.records
+        measured, seeds = rankable(chosen, records, seeds)
+        ranking = order(measured, records, plan.table, seeds=seeds, samples=samples)
+        ranking = replace(ranking, notes=(*ranking.notes, *left_note(trainings, records)))
         return ranking if folder is None else replace(ranking, unwritten=_write(ranking, folder))
 
 
@@ -153,6 +175,7 @@ def _settings(plan: Plan, threads: int) -> dict[str, Any]:
         "extra": list(plan.extra),
         "measures": _measures(plan),
         "threads": threads,
+        **({"limits": plan.limits.to_json()} if plan.limits else {}),
     }
 
 

@@ -15,10 +15,12 @@ from prescreen.heads.find import known_heads
 from prescreen.random_state import forked
 from prescreen.readouts import Need, Readout, Readouts, require_defined, resolve_readouts
 from prescreen.screening.deadline import Deadline
+from prescreen.screening.limits import Limits
 from prescreen.screening.surroundings import Surroundings
 from prescreen.spaces.candidate import Candidate
 from prescreen.tasks.base import Task, check_task, check_trains, panel_of, parts_of, targets_of
 from prescreen.training.recipe import Training
+from prescreen.trees import count_samples
 
 Extra = Mapping[str, Callable[[nn.Module], float]]
 
@@ -39,6 +41,7 @@ class Plan:
         timeout: seconds after which a ranking ends a candidate, or None.
         memory: GiB that a candidate may take from the process that screens it, or None; on Linux
             only, and not of a GPU's memory.
+        limits: how large and slow a candidate may be; looked at before it is trained.
         ranking: whether candidates are compared with one another: the last reading then says how it
             varies with the samples of the probe, and readouts may need the other candidates.
 
@@ -54,6 +57,7 @@ class Plan:
     extra: Extra = field(default_factory=dict)
     timeout: float | None = None
     memory: float | None = None
+    limits: Limits = field(default_factory=Limits)
     ranking: bool = False
     table: dict[str, Readout] = field(init=False, repr=False)
 
@@ -70,6 +74,8 @@ class Plan:
             require(name, "above 0, or None", value, value is None or 0 < value < math.inf)
         memory, linux = self.memory, sys.platform == "linux"
         require("memory", "None where the platform is not Linux", memory, memory is None or linux)
+        batch, samples = self.limits.latency_batch, count_samples(self.task.probe)
+        require("latency_batch", f"at most the probe's {samples}", batch, batch <= samples)
         if self.head is not None:
             require_kind("head", self.head, str)
         if not isinstance(self.extra, Mapping) or not all(map(callable, self.extra.values())):

@@ -141,6 +141,7 @@ class Screening:
             model = build(self._candidate, plan)
             parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         if state is None:
+            plan.limits.check(model, plan.task.probe, training.device)
             self._read_untrained(model)
             if self._begins_untrained and (reading := self._probe.before_training) is not None:
                 nan = dict.fromkeys((*plan.table, *plan.extra), math.nan)

@@ -84,6 +84,17 @@ def test_options_reach_the_measurement(space, tmp_path, capsys):
     assert "Continues run: 2 of 4 trainings were measured before" in capsys.readouterr().err
 
 
+def test_limits_leave_out_and_a_time_budget_leaves(space, capsys):
+    limits = ["--max-params", "1k", "--max-flops", "1G", "--max-latency", "1h"]
+    assert run(["rank", space, *QUICK, *limits, "--time-budget", "10h", "--out", "run"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"\n   -  width=16  limit: 1,\d\d\d parameters, above 1,000\n", printed)
+    assert run(["rank", space, *QUICK, "--time-budget", "1ms", "--json", "--out", "more"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert len(data["rows"]) == 1
+    assert data["notes"][-1].startswith("2 of 3 candidates are left, as the time budget is over: ")
+
+
 def test_a_ranking_of_failures_only_ends_with_1(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     broken = SPACE.replace(
@@ -141,6 +152,11 @@ BAD = {
     "rank --on processes,workers=-1": "`workers` must be at least 1, got -1",
     "rank --timeout 0": "`timeout` must be above 0, or None, got 0",
     "rank --memory -1": "`memory` must be above 0, or None, got -1",
+    "rank --max-params many": "`max_params` must be a number such as 2e6, 300k, .* got 'many'",
+    "rank --max-flops 0": "`max_flops` must be above 0, or None, got 0",
+    "rank --max-latency 5x": "`max_latency` must be a time such as 5ms or 0.1s, got '5x'",
+    "rank --max-latency 1 --latency-batch 999": "`latency_batch` must be at most the probe's 256",
+    "rank --time-budget -1m": "`time_budget` must be above 0, or None, got -60",
     "rank --threads 0": "`threads` must be at least 1, got 0",
     "rank --on ray,address=here": "`address` must be auto, local, HOST:PORT .* got 'here'",
     "rank --on ray,gpus=0.5": "`gpus` must be None for the device cpu, got 0.5",
