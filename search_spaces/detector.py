@@ -14,16 +14,22 @@ from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.fcos import (
-    FCOS,
-    FCOSClassificationHead,
-    FCOSHead,
-    FCOSRegressionHead,
-)
-from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead
-from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import FeaturePyramidNetwork
+
+try:
+    from torchvision.models.detection.anchor_utils import AnchorGenerator
+    from torchvision.models.detection.fcos import (
+        FCOS,
+        FCOSClassificationHead,
+        FCOSHead,
+        FCOSRegressionHead,
+    )
+    from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead
+    from torchvision.models.detection.transform import GeneralizedRCNNTransform
+    from torchvision.ops import FeaturePyramidNetwork
+except ImportError as error:
+    raise ImportError(
+        "`detector` needs the 'images' extra: pip install 'prescreen[images]'"
+    ) from error
 
 GroupNorm = partial(nn.GroupNorm, 4)
 NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm2d, "group": GroupNorm}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -112,35 +113,24 @@ def build(
     """An untrained timm model for images of one size.
 
     Args:
-        config: ``{"model": name}`` with a name of `MODELS`.
+        config: ``{"model": name}`` with a name of `MODELS`, or another one of timm.
         num_classes: K.
         in_channels: channels of the images.
         image_size: their side, or (height, width), in pixels.
 
     Raises:
-        ValueError: a model that is not in `MODELS` or cannot take images of this size.
+        ValueError: a model that timm does not have or that cannot take images of this size.
         ImportError: timm is not installed.
     """
     model = config["model"]
-    if model not in MODELS:
-        raise ValueError(f"`model` must be one of {', '.join(MODELS)}, got {model!r}")
+    timm = _timm()
+    if not timm.is_model(model):
+        raise ValueError(_unknown(timm, model))
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
     if len(size) != 2 or min(size) < 1:
         raise ValueError(f"`image_size` must be a side or (height, width), got {image_size!r}")
     try:
-        import timm
-    except ImportError as error:
-        raise ImportError(
-            "`timm_models` needs the 'timm' extra: pip install 'prescreen[timm]'"
-        ) from error
-    try:
-        network: nn.Module = timm.create_model(
-            model,
-            pretrained=False,
-            num_classes=num_classes,
-            in_chans=in_channels,
-            **_size_keywords(model, size),
-        )
+        network = _made(timm, model, num_classes, in_channels, size)
         _try(network, in_channels, size)
     # Errors of timm and torch for an image that is too small or cannot be divided.
     except (AssertionError, RuntimeError, ValueError, ZeroDivisionError) as error:
@@ -149,6 +139,64 @@ def build(
             f"`image_size` must be one that {model} can take, got {size[0]}×{size[1]}: {reason}"
         ) from error
     return network
+
+
+def check(
+    *, names: Sequence[str] = MODELS, image_size: int | tuple[int, int] | None = None
+) -> str | None:
+    """Look, before a model is built, whether models can be.
+
+    Args:
+        names: of models.
+        image_size: the side of images, or (height, width), in pixels.
+
+    Returns:
+        A line about images that are small.
+
+    Raises:
+        ImportError: timm is not installed.
+        ValueError: timm has no such model.
+    """
+    timm = _timm()
+    unknown = [name for name in names if not timm.is_model(name)]
+    if unknown:
+        raise ValueError(_unknown(timm, unknown[0]))
+    if image_size is None or names is not MODELS:
+        return None
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if min(size) < 32:
+        return (
+            f"a quarter of these models need larger images than {size[0]}×{size[1]} and will fail; "
+            "--image-size 32, in Python load_task(image_size=32), enlarges them"
+        )
+    return None
+
+
+def _timm() -> Any:
+    try:
+        import timm
+    except ImportError as error:
+        raise ImportError(
+            "`timm_models` needs the 'timm' extra: pip install 'prescreen[timm]'"
+        ) from error
+    return timm
+
+
+def _unknown(timm: Any, name: str) -> str:
+    close = get_close_matches(str(name), timm.list_models())
+    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    return f"`model` must be one that timm has, got {name!r}{hint}"
+
+
+def _made(timm: Any, model: str, num_classes: int, in_channels: int, size: Any) -> nn.Module:
+    """The network, which is told the image size if it must be, or if that is not known and it can be."""
+    options = {"pretrained": False, "num_classes": num_classes, "in_chans": in_channels}
+    if model not in MODELS:
+        try:
+            return timm.create_model(model, **options, img_size=size)
+        except TypeError:
+            return timm.create_model(model, **options)
+    return timm.create_model(model, **options, **_size_keywords(model, size))
 
 
 def _size_keywords(model: str, size: tuple[int, int]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from prescreen.spaces.candidate import as_candidates
+from prescreen.spaces.chosen import as_candidates
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 # Channels and sizes of images that every space takes.

@@ -13,7 +13,7 @@ from patience import PATIENCE
 from prescreen.cli.app import run
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.readouts import ANCHORS, NORMALIZATIONS, PROJECTIONS, READOUTS
-from prescreen.spaces.candidate import as_candidates
+from prescreen.spaces.chosen import as_candidates
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -46,7 +46,7 @@ def commands():
 @pytest.mark.parametrize("command", sorted(set(commands())))
 def test_commands_have_known_options(command, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for block in (block for text in DOCS.values() for block in blocks("toml", text)):
+    for block in (one for text in DOCS.values() for one in blocks("toml", text)):
         Path(re.match(r"# (\w+\.toml)\n", block)[1]).write_text(block)
     # Options are parsed before --help prints: an unknown one is refused first.
     assert run([*shlex.split(command, comments=True), "--help"]) == 0

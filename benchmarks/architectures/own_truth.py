@@ -30,7 +30,7 @@ from benchmarks.common.options import command, folder_of, need
 from benchmarks.common.readouts import MEASURED
 from benchmarks.common.results import Row, column, read, write
 from prescreen import Candidate, Processes, Training, load_task, rank
-from prescreen.spaces.candidate import as_candidates
+from prescreen.spaces.chosen import as_candidates
 
 TIMM = (
     # convolutional: plain and residual, depthwise, modern

@@ -18,7 +18,7 @@ from prescreen.search_spaces import darts, nas_bench_101, nas_bench_201
 from benchmarks.architectures.nas_bench_201 import CELLS, FULL, SHUFFLE
 from benchmarks.architectures.own_truth import RECIPE, TIMM
 from prescreen import Candidate, Training
-from prescreen.spaces.candidate import as_candidates
+from prescreen.spaces.chosen import as_candidates
 
 SGD = Training(batch_size=64, lr=0.05)
 ADAMW = RECIPE

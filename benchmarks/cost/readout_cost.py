@@ -25,7 +25,7 @@ from benchmarks.common.options import command
 from benchmarks.common.readouts import HEAD, HEAD_PANEL
 from prescreen import Training, capture, load_task
 from prescreen.captured import Capture
-from prescreen.spaces.candidate import as_candidates
+from prescreen.spaces.chosen import as_candidates
 from prescreen.text import plain_table
 from prescreen.training import brief_training
 

@@ -13,7 +13,8 @@ from torch import nn
 
 from prescreen import Candidate, Training
 from prescreen.panel import DEFAULT_PANEL
-from prescreen.spaces.candidate import as_candidates, candidate_of
+from prescreen.spaces.candidate import candidate_of
+from prescreen.spaces.chosen import as_candidates
 from prescreen.spaces.space import resolve_space
 from prescreen.tasks import Task
 

@@ -46,7 +46,7 @@ def measured(options: Mapping[str, Any]) -> tuple[Ranking, Path]:
         ranking = rank(
             made.space,
             made.task,
-            samples=options["samples"] or None,
+            samples=made.samples,
             out=made.folder,
             progress=update,
             time_budget=duration("time_budget", options["time_budget"], "s"),

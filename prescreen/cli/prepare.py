@@ -13,11 +13,13 @@ import torch
 from prescreen.cli.options import count, duration, names
 from prescreen.cli.streams import candidates_on_stderr
 from prescreen.spaces.code import Code
+from prescreen.spaces.listed import is_listed, listed
 from prescreen.spaces.space import Space, resolve_space
 from prescreen.tasks import load_task
 from prescreen.tasks.base import Task, panel_of
 from prescreen.training.recipe import Training
 
+_SAMPLES = 12  # of a space
 _OF_TRAINING = ("steps", "seconds", "batch_size", "optimizer", "lr", "seed", "device", "amp")
 
 
@@ -27,12 +29,14 @@ class Prepared:
 
     Args:
         space: where candidates come from.
+        samples: how many of them; None for all.
         task: the data.
         settings: keywords of ``rank`` on which a measurement depends.
         folder: of the run; the same options find their own journal.
     """
 
-    space: Space
+    space: Space | str
+    samples: int | None
     task: Task
     settings: Mapping[str, Any]
     folder: Path
@@ -46,10 +50,14 @@ def prepared(options: Mapping[str, Any]) -> Prepared:
     """
     training = Training(**{name: options[name] for name in _OF_TRAINING})
     with candidates_on_stderr():
-        space = resolve_space(options["space"])
-    code = Code().of_space(space)
+        space = options["space"] if is_listed(options["space"]) else resolve_space(options["space"])
     of_data = ("probe", "probe_size", "seed", "image_size")
     task = load_task(options["data"], **{name: options[name] for name in of_data})
+    samples = options["samples"]
+    with candidates_on_stderr():
+        code = _code(space, task)
+    if isinstance(space, Space):
+        samples = (_SAMPLES if samples is None else samples) or None
     readouts = options["readouts"]
     settings: dict[str, Any] = {
         "training": training,
@@ -66,7 +74,16 @@ def prepared(options: Mapping[str, Any]) -> Prepared:
     # A folder by default is one of this code; one that is given must be.
     same = [task.fingerprint, torch.__version__, *sorted({**settings, **code}.items())]
     made = _run_folder(options["space"], options["data"], " ".join(map(str, same)))
-    return Prepared(space, task, settings, options["out"] or made)
+    return Prepared(space, samples, task, settings, options["out"] or made)
+
+
+def _code(space: Space | str, task: Task) -> dict[str, str]:
+    """What builds the candidates: the same code is measured once."""
+    code = Code()
+    if isinstance(space, Space):
+        return code.of_space(space)
+    parts = [code.of(one) for one in listed(space, task.sizes)]
+    return {f"{number} {part}": own[part] for number, own in enumerate(parts) for part in own}
 
 
 def _run_folder(space: str, data: str, settings: str) -> Path:

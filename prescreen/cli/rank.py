@@ -22,13 +22,15 @@ def rank_command(
     space: Annotated[
         str,
         typer.Argument(
-            help="A search space: a name (`prescreen spaces`) or a FILE.py.", autocompletion=spaces
+            help="A search space: a name (`prescreen spaces`) or a FILE.py. Or candidates: "
+            "FILE.py:function, or a .json or .yaml list of timm's names and FILE.py:function.",
+            autocompletion=spaces,
         ),
     ] = "nas_bench_201",
     data: Annotated[str, DATA] = "digits",
     samples: Annotated[
-        int, Flag(help="Candidates to draw; 0 takes all of a finite space.", min=0)
-    ] = 12,
+        int | None, Flag(help="Candidates to draw; 0 takes all of a finite space.  [12]", min=0)
+    ] = None,
     steps: Annotated[int, Flag(help="Optimizer steps per candidate.")] = 100,
     seconds: Annotated[
         float | None, Flag(help="Seconds of training per candidate, instead of --steps.")

@@ -29,9 +29,10 @@ from prescreen.reading import Reading
 from prescreen.readouts import Readouts
 from prescreen.screening import Extra, Plan, require_head
 from prescreen.screening.limits import Limits
-from prescreen.spaces.candidate import as_candidates
+from prescreen.spaces.chosen import as_candidates
 from prescreen.spaces.code import Code
 from prescreen.tasks import Task
+from prescreen.tasks.base import check_task
 from prescreen.text import first_line
 from prescreen.training.recipe import Training
 from prescreen.trees import count_samples
@@ -67,8 +68,9 @@ def rank(
     """Train candidates briefly and order them by their readouts, without labels.
 
     Args:
-        candidates: a search space (name, module, file), a list of ``Candidate``, or a mapping from
-            names to functions that build a module.
+        candidates: a search space (name, module, file), a list of ``Candidate``, a mapping from names to
+            functions that build a module, ``"models.py:function"`` that gives any of these or networks,
+            or a JSON or YAML file that lists timm's names and ``"models.py:function"``.
         task: the training data and the probe batch.
         samples: how many distinct candidates to draw from a space; None for all of a finite space.
         seed: of that draw.
@@ -110,7 +112,7 @@ def rank(
         RuntimeError: workers cannot start, or no node of the cluster has room for a candidate.
     """
     budget = TimeBudget(time_budget)
-    chosen = as_candidates(candidates, samples, seed)
+    chosen = as_candidates(candidates, samples, seed, check_task(task).sizes)
     made = training or Training()
     limits = Limits(max_params, max_flops, max_latency, latency_batch)
     plan = Plan(

@@ -8,11 +8,9 @@ import itertools
 import json
 import random
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -20,7 +18,7 @@ from torch import nn
 from prescreen.checks import require_at_least
 from prescreen.interrupts import is_from_outside
 from prescreen.spaces.random_trial import RandomTrial
-from prescreen.spaces.space import Space, accepted, resolve_space
+from prescreen.spaces.space import Space, accepted
 from prescreen.text import first_line, named_line
 
 # A space counts as exhausted after this many draws without a new config.
@@ -29,7 +27,7 @@ MAX_REPEATS = 1000
 _MAX_NAME = 40
 
 # Lines that already name the function, or the config that it gave.
-_OURS = ("`sample` of ", "`config` must ")
+_OURS = ("`sample` of ", "`config` must ", "`candidates` must ")
 
 
 @dataclass(frozen=True)
@@ -114,62 +112,20 @@ def sample_candidates(space: Space, num_samples: int | None, seed: int) -> list[
     require_at_least("seed", seed, 0)
     if num_samples is not None:
         require_at_least("samples", num_samples, 1)
-    with _calling(space, "grid", "list configs"):
+    with refused(space.name, "grid", "list configs"):
         grid = space.grid()
         most = None if num_samples is None else num_samples + 1
         configs = None if grid is None else list(itertools.islice(grid, most))
     if configs is not None and (num_samples is None or len(configs) <= num_samples):
-        return _distinctly_named([candidate_of(space, config) for config in configs])
+        return distinctly_named([candidate_of(space, config) for config in configs])
     if num_samples is None:
         raise ValueError(f"`samples` must be a number, as {space.name} has no grid(), got None")
-    return _distinctly_named(_draw(space, num_samples, random.Random(seed)))
-
-
-def as_candidates(
-    candidates: (
-        str
-        | Path
-        | ModuleType
-        | Space
-        | Mapping[str, Callable[..., nn.Module]]
-        | Iterable[Candidate]
-    ),
-    num_samples: int | None = None,
-    seed: int = 0,
-) -> list[Candidate]:
-    """Candidates from a search space, a list or a mapping.
-
-    Args:
-        candidates: a search space (see `resolve_space`), which is sampled; candidates; or a mapping
-            from names to the functions that build them, such as ``{"small": make_small}``.
-        num_samples: how many to sample, None for all of a finite space; for search spaces only.
-        seed: of the sample.
-
-    Raises:
-        ValueError: no candidates, two of one name, something that is not a candidate, or
-            `num_samples` for a list or mapping.
-    """
-    if isinstance(candidates, str | Path | ModuleType | Space):
-        return sample_candidates(resolve_space(candidates), num_samples, seed)
-    if num_samples is not None:
-        raise ValueError(f"`samples` must be None except for a search space, got {num_samples}")
-    given: list[object] = (
-        [Candidate(name, {}, build) for name, build in candidates.items()]
-        if isinstance(candidates, Mapping)
-        else list(candidates)
-    )
-    strangers = [type(other).__name__ for other in given if not isinstance(other, Candidate)]
-    if strangers or not given:
-        raise ValueError(
-            "`candidates` must be a search space, Candidates or {name: function}, "
-            f"got {strangers[0] if strangers else 'none'}"
-        )
-    return _distinctly_named([one for one in given if isinstance(one, Candidate)])
+    return distinctly_named(_draw(space, num_samples, random.Random(seed)))
 
 
 def candidate_of(space: Space, config: dict[str, Any]) -> Candidate:
     """The candidate for a config of a space."""
-    with _calling(space, "name", "return a name"):
+    with refused(space.name, "name", "return a name"):
         own = space.name_of(config)
     name = own or _default_name(config) or space.name
     return Candidate(name, config, *builders(space, config))
@@ -188,7 +144,7 @@ def _draw(space: Space, num_samples: int, generator: random.Random) -> list[Cand
     found: dict[str, dict[str, Any]] = {}
     repeats = 0
     while len(found) < num_samples and repeats < MAX_REPEATS:
-        with _calling(space, "sample", "return a dict"):
+        with refused(space.name, "sample", "return a dict"):
             config = space.sample(RandomTrial(generator))
             key = _canonical_json(config)
         repeats = repeats + 1 if key in found else 0
@@ -203,20 +159,19 @@ def _draw(space: Space, num_samples: int, generator: random.Random) -> list[Cand
 
 
 @contextmanager
-def _calling(space: Space, function: str, task: str) -> Iterator[None]:
-    """Refuse in one line whatever a function of a space raises, sys.exit() included."""
+def refused(owner: str, function: str, task: str) -> Iterator[None]:
+    """Refuse in one line whatever a user's function raises, sys.exit() included."""
     try:
         yield
-    except BaseException as error:  # the space's code is not ours
+    except BaseException as error:  # the code is not ours
         line = first_line(error)
         if is_from_outside(error) or (isinstance(error, ValueError) and line.startswith(_OURS)):
             raise
-        raise ValueError(
-            f"`{function}` of {space.name} must {task}, got {named_line(error)}"
-        ) from error
+        raise ValueError(f"`{function}` of {owner} must {task}, got {named_line(error)}") from error
 
 
-def _distinctly_named(candidates: list[Candidate]) -> list[Candidate]:
+def distinctly_named(candidates: list[Candidate]) -> list[Candidate]:
+    """The same candidates; two of one name are refused."""
     seen: set[str] = set()
     for candidate in candidates:
         if candidate.name in seen:

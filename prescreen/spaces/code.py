@@ -25,6 +25,7 @@ import torch
 
 from prescreen.spaces.bytecode import changed_by, globals_of
 from prescreen.spaces.candidate import Candidate
+from prescreen.spaces.listed import Made
 from prescreen.spaces.sources import (
     ELSEWHERE,
     Stale,
@@ -124,6 +125,8 @@ class _Found:
             return " ".join(map(self.text, (value.func, value.args, value.keywords)))
         if isinstance(value, MethodType):
             return f"{self.text(value.__func__)} {self.text(value.__self__)}"
+        if isinstance(value, Made):
+            return f"{self.text(value.function)} {value.name}"
         if isinstance(value, Space):
             return self._of_source(value.module)
         if isinstance(value, ModuleType):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import inspect
+import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,13 +17,15 @@ from torch import nn
 
 from prescreen.importing import BUILT_IN, built_in_spaces, import_file, import_module
 
+logger = logging.getLogger(__name__)
+
 
 class Space:
     """A search space: a module with ``sample(trial)`` and ``build(config)``; see `resolve_space`.
 
-    The module may also define ``grid()`` (all configs of a finite space), ``name(config)``, and
+    The module may also define ``grid()`` (all configs of a finite space), ``name(config)``,
     ``build_untrained(config)`` (the network that is measured without training, if it is not the one
-    that is trained).
+    that is trained), and ``check(...)`` (whether its networks can be built here; see `Space.check`).
     A space is pickled by reference: a worker process imports the module itself.
 
     Args:
@@ -77,6 +82,21 @@ class Space:
         """Whether the network that is measured untrained is not the one that is trained."""
         return callable(getattr(self.module, "build_untrained", None))
 
+    def check(self, sizes: Mapping[str, Any]) -> None:
+        """Ask the module, before any network is built, whether its networks can be.
+
+        The module's ``check`` is given those of the task's sizes that its signature names. It raises
+        an error if nothing can be built here, and returns a line if some cannot, which is logged.
+
+        Raises:
+            ImportError: something that the space needs is not installed.
+            ValueError: no network can be built for these sizes.
+        """
+        check = getattr(self.module, "check", None)
+        said = check(**accepted(check, dict(sizes))) if callable(check) else None
+        if said is not None:
+            logger.warning("%s: %s", self.name, said)
+
     def grid(self) -> Iterable[dict[str, Any]] | None:
         """All configs of a finite space; None if the module does not list them."""
         grid = getattr(self.module, "grid", None)
@@ -117,11 +137,13 @@ def resolve_space(space: str | Path | ModuleType | Space) -> Space:
 
 
 def space_names() -> dict[str, str]:
-    """The built-in search spaces, each with the first line of its docstring."""
-    spaces = {name: resolve_space(name) for name in built_in_spaces()}
+    """The built-in search spaces, each with the first line of its docstring; none is imported."""
+    found = {name: find_spec(f"{BUILT_IN}.{name}") for name in built_in_spaces()}
+    files = {name: spec.origin for name, spec in found.items() if spec is not None and spec.origin}
+    texts = {name: Path(file).read_text("utf-8") for name, file in files.items()}
     return {
-        name: (inspect.getdoc(space.module) or "").partition("\n")[0]
-        for name, space in spaces.items()
+        name: (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+        for name, text in texts.items()
     }
 
 

@@ -151,7 +151,7 @@ from test_ray_nodes import candidates
 from toy import TRAINING, make_task
 from prescreen.ranking.executors import Ray
 from prescreen.screening import Plan
-from prescreen.spaces.candidate import as_candidates
+from prescreen.spaces.chosen import as_candidates
 from prescreen.reading import Reading
 
 folder = Path(sys.argv[1])

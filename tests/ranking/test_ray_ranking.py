@@ -17,7 +17,7 @@ from toy import BAD, GOOD, SPACE, TRAINING, make_task, mlp, suicidal, without_se
 from prescreen.ranking.executors import Ray, resolve_executor
 from prescreen.ranking.executors import ray as cluster
 from prescreen.ranking.run import rank
-from prescreen.spaces.candidate import as_candidates
+from prescreen.spaces.chosen import as_candidates
 
 
 class Gate(nn.Module):

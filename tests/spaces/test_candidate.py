@@ -13,7 +13,8 @@ import types
 import pytest
 from torch import nn
 
-from prescreen.spaces.candidate import Candidate, as_candidates, sample_candidates
+from prescreen.spaces.candidate import Candidate, sample_candidates
+from prescreen.spaces.chosen import as_candidates
 from prescreen.spaces.random_trial import RandomTrial
 from prescreen.spaces.space import Space, resolve_space, space_names
 

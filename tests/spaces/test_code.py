@@ -13,7 +13,8 @@ import pytest
 from torch import nn
 from toy import SPACE, mlp
 
-from prescreen.spaces.candidate import Candidate, as_candidates
+from prescreen.spaces.candidate import Candidate
+from prescreen.spaces.chosen import as_candidates
 from prescreen.spaces.code import Code
 from prescreen.spaces.space import Space, resolve_space
 

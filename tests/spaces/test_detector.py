@@ -16,7 +16,7 @@ from toy_tasks import randoms
 from prescreen import CheckpointSelector, Monitor, Reading, Training, rank
 from prescreen.heads import capture_roles
 from prescreen.readouts import Network, get_readout
-from prescreen.spaces.candidate import as_candidates
+from prescreen.spaces.chosen import as_candidates
 from prescreen.tasks import DetectionTask
 
 PLAIN = {"depth": 1, "width": 8, "norm": "batch", "neck": "none", "head": "fcos", "head_depth": 1}

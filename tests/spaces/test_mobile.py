@@ -9,7 +9,7 @@ from published_spaces import IMAGES, with_gradients
 from torch import nn
 
 from prescreen import Training, load_task, rank
-from prescreen.spaces.candidate import as_candidates
+from prescreen.spaces.chosen import as_candidates
 
 PLAIN = {
     "width": 8,

@@ -9,7 +9,7 @@ from published_spaces import IMAGES, published_rows, with_gradients
 from torch import nn
 
 from prescreen import Training, load_task, rank
-from prescreen.spaces.candidate import as_candidates
+from prescreen.spaces.chosen import as_candidates
 
 FULL = {"channels": 128, "modules_per_stack": 3}
 THREE, ONE, POOL = nas_bench_101.OPERATIONS

@@ -284,7 +284,7 @@ def test_patches_shrink_with_the_image(size, patch, patches):
 @pytest.mark.parametrize(
     ("model", "size", "message"),
     [
-        ("resnet9000", 32, "`model` must be one of test_resnet, .*, got 'resnet9000'"),
+        ("resnet9000", 32, "`model` must be one that timm has, got 'resnet9000'"),
         ("test_resnet", 0, "`image_size` must be a side or .*, got 0"),
         ("test_resnet", (32, 32, 3), "`image_size` must be a side or .*, got "),
     ],

@@ -20,7 +20,7 @@ from prescreen import (
 )
 from prescreen.panel import CHECKPOINT_PANEL
 from prescreen.readouts import Network, get_readout
-from prescreen.spaces.candidate import as_candidates
+from prescreen.spaces.chosen import as_candidates
 from prescreen.tasks.base import panel_of
 
 PLAIN = {"depth": 2, "width": 4, "kernel": 3, "norm": "batch", "skip": "concatenate"}
