@@ -11,8 +11,9 @@ from typing import Any
 from prescreen.lines import Damaged, content_of
 
 JOURNAL = "journal.jsonl"
-# 1 had no checksums, and 2 no replicates and no repeats: they are read, and continued with them.
-SCHEMA_VERSION = 3
+# 1 had no checksums, 2 no replicates and no repeats, 3 no outlines: they are read, and continued with
+# them.
+SCHEMA_VERSION = 4
 ANEW = "another folder or --fresh, in Python fresh=True, begins anew"
 _MAGIC = "prescreen_journal"
 _EARLIER = "journal-"  # a journal that was put aside
@@ -73,8 +74,13 @@ def new_header(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {_MAGIC: SCHEMA_VERSION, "settings": settings}
 
 
-def header_of(path: Path, line: bytes) -> tuple[int, dict[str, Any]]:
+def header_of(path: Path, line: bytes, argument: str = "out") -> tuple[int, dict[str, Any]]:
     """Schema version and settings in the first line of a journal.
+
+    Args:
+        path: of the file, for messages.
+        line: without its newline.
+        argument: what messages call the place of the file.
 
     Raises:
         ValueError: it is damaged, of a later version, or that of another file.
@@ -86,16 +92,18 @@ def header_of(path: Path, line: bytes) -> tuple[int, dict[str, Any]]:
     except (Damaged, KeyError, TypeError, ValueError) as error:
         damage = isinstance(error, Damaged) and begins_like_one(line)
         what = f"a damaged line 1 ({error})" if damage else "another file"
-        raise ValueError(f"`out` must hold a journal of prescreen, got {what} in {path}") from None
+        raise ValueError(
+            f"`{argument}` must hold a journal of prescreen, got {what} in {path}"
+        ) from None
     if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
         raise ValueError(
-            f"`out` must hold a journal of schema 1 to {SCHEMA_VERSION}, got {version} in {path}"
+            f"`{argument}` must hold a journal of schema 1 to {SCHEMA_VERSION}, got {version} in {path}"
         )
     return version, settings
 
 
 def require_same(
-    path: Path, found: dict[str, Any], wanted: dict[str, Any], added: Collection[str]
+    path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], added: Collection[str]
 ) -> list[str]:
     """Refuse other settings.
 

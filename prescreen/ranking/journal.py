@@ -1,8 +1,9 @@
 """The journal: an append-only JSON-lines file that survives a kill at any byte.
 
-The first line holds the schema version and the settings of the run. Every other line is one event of
-one candidate, with a checksum. A line counts once its newline is on disk. A last line without newline
-was being written when the process died; it is dropped when the journal is opened again.
+The first line holds the schema version and the settings of the run. Every other line has a checksum and
+is an event of one candidate, or says what a run was asked for. A line counts once its newline is on
+disk. A last line without newline was being written when the process died; it is dropped when the journal
+is opened again.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from prescreen.lines import Damaged, content_of, line_of
+from prescreen.lines import Damaged, line_of
+from prescreen.ranking.content import Content
 from prescreen.ranking.folder import (
     JOURNAL,
-    begins_like_one,
-    header_of,
     new_header,
     put_aside,
     require_own_folder,
     require_same,
     unusable,
 )
+from prescreen.ranking.outline import Outline
 from prescreen.ranking.replay import Complete, Record, apply
 from prescreen.reading import Reading
 
@@ -66,6 +67,7 @@ class Journal:
         self.written = 0.0
         self.folder = folder
         self._complete = complete
+        self._outline: Outline | None = None
         self._file = -1
         self._process = os.getpid()
         if folder is None:
@@ -89,6 +91,14 @@ class Journal:
             if isinstance(error, OSError):
                 raise unusable(folder, error) from None
             raise
+
+    def asked(self, outline: Outline) -> None:
+        """A run begins; what it is asked for is noted unless that is what the last one was."""
+        event = json.loads(json.dumps(outline.to_event()))
+        outline = Outline.from_event(event)
+        if self.folder is not None and outline != self._outline:
+            self._append(event)
+        self._outline = outline
 
     def started(self, key: str, code: Mapping[str, str] | None = None) -> None:
         """A candidate begins; readings of earlier attempts no longer count.
@@ -138,27 +148,15 @@ class Journal:
                     f"`out` must hold a journal of prescreen, got something else than a file in {path}"
                 )
             content, self.written = path.read_bytes(), path.stat().st_mtime
-        whole = content[: content.rfind(b"\n") + 1]
-        first, *lines = whole.split(b"\n")[:-1] or [b""]
-        version = 1
-        if first:
-            version, found = header_of(path, first)
+        found = Content.of(path, content)
+        if found.version:
             # Settings are compared as they come back from JSON.
-            self.unknown = require_same(path, found, json.loads(json.dumps(settings)), added)
-        elif whole or not begins_like_one(content):
-            raise ValueError(f"`out` must hold a journal of prescreen, got another file in {path}")
-        for number, line in enumerate(lines, start=2):
-            try:
-                event = content_of(line, checked=version > 1)
-                apply(self.records, event, self._complete)
-            except Damaged as error:
-                raise ValueError(
-                    f"`out` must hold undamaged events, got {line[:40]!r} ({error}) as line {number} of "
-                    f"{path}; remove the line to measure its candidate again, or choose another folder"
-                ) from None
+            wanted = json.loads(json.dumps(settings))
+            self.unknown = require_same(path, found.settings, wanted, added)
+        self.records, self._outline = found.replay(self._complete)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        os.ftruncate(self._file, len(whole))
-        if not first:
+        os.ftruncate(self._file, found.whole)
+        if not found.version:
             self._append(new_header(settings))
 
     def _end(self, key: str, event: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +63,21 @@ class Complete:
     names: Iterable[str]
     readings: range
     steps: int | None = None
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], beside: Collection[str] = ()) -> Complete:
+        """What a run of these settings asks for.
+
+        Args:
+            settings: of ``rank``, as a journal keeps them.
+            beside: readouts that are computed when all candidates have been read.
+        """
+        names = [*(n for n in settings["readouts"] if n not in beside), *settings["extra"]]
+        readings, steps = settings["readings"], settings["steps"]
+        if settings["seconds"] is not None:  # several readings may be due at one step
+            return cls(names, range(1, readings + 1))
+        readings = min(readings, steps)
+        return cls(names, range(readings, readings + 1), steps)
 
     def check(self, trajectory: Trajectory) -> None:
         """Refuse what a finished candidate cannot have.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -21,6 +22,7 @@ from prescreen.ranking.events import FINISHED, STARTED, Event
 from prescreen.ranking.executors import Executor, resolve_executor
 from prescreen.ranking.journal import Journal
 from prescreen.ranking.order import order
+from prescreen.ranking.outline import Outline
 from prescreen.ranking.progress import Progress, reporter
 from prescreen.ranking.repeats import repeats, seeded
 from prescreen.ranking.replay import Complete, Record
@@ -128,8 +130,13 @@ def rank(
     codes = codes_of(chosen, seeds) if folder is not None else {}
     trainings = repeats(chosen, seeds)
     settings = _settings(plan, threads)
-    with Journal(folder, settings, added=ADDED, complete=_complete(plan), fresh=fresh) as journal:
+    complete = Complete.of(settings, plan.needing("others"))
+    samples = count_samples(task.probe)
+    given = _given(executor, plan, seed)
+    outline = Outline.of(chosen, plan.table, seeds=seeds, samples=samples, given=given)
+    with Journal(folder, settings, added=ADDED, complete=complete, fresh=fresh) as journal:
         waiting = left_to_measure(trainings, journal, codes)
+        journal.asked(outline)
         report = reporter(progress, trainings, waiting, readings)
         for number in range(seeds):
             own = [one for one in waiting if one.number == number]
@@ -141,7 +148,7 @@ def rank(
                     report(own[index], event)
             if budget.is_over:
                 break
-        samples, records = count_samples(task.probe), journal.records
+        records = journal.records
         measured, seeds = rankable(chosen, records, seeds)
         ranking = order(measured, records, plan.table, seeds=seeds, samples=samples)
         ranking = replace(ranking, notes=(*ranking.notes, *left_note(trainings, records)))
@@ -188,15 +195,16 @@ def _measures(plan: Plan) -> dict[str, str]:
     return Code().of_functions({**functions, **plan.extra, **task})
 
 
-def _complete(plan: Plan) -> Complete:
-    """What the readings of a finished candidate must be."""
-    measured = [name for name in plan.table if name not in plan.needing("others")]
-    names, readings = (*measured, *plan.extra), plan.readings
-    if plan.training.seconds is not None:  # several readings may be due at one step
-        return Complete(names, range(1, readings + 1))
-    steps = plan.training.steps
-    readings = min(readings, steps)
-    return Complete(names, range(readings, readings + 1), steps)
+def _given(on: Executor, plan: Plan, seed: int) -> dict[str, Any]:
+    """For people who look at the run: what no measurement depends on."""
+    return {
+        "seed": seed,
+        "on": type(on).__name__,
+        "timeout": plan.timeout,
+        "memory": plan.memory,
+        "python": platform.python_version(),
+        "machine": platform.platform(),
+    }
 
 
 def _note(journal: Journal, key: str, event: Event, codes: Mapping[str, Mapping[str, str]]) -> None:

@@ -50,8 +50,8 @@ def builds(folder):
 
 
 def events(out):
-    lines = (out / "journal.jsonl").read_text().splitlines()[1:]
-    return [json.loads(line) for line in lines]
+    lines = map(json.loads, (out / "journal.jsonl").read_text().splitlines())
+    return [line for line in lines if "candidate" in line]
 
 
 def kinds(out, name):
