@@ -95,25 +95,78 @@ def compare(
         ValueError: ``values`` does not have two dimensions and at least one readout.
     """
     plain = aggregate(values)
+    found = _evidence(values, of_network, architectures)
+    if found is None:
+        return Comparison(plain)
+    head, alike = found.head, found.alike
+    won = (head * found.by_head + alike * found.by_network) / (head + alike)
+    return Comparison(won.sum(axis=1) / (len(values) - 1), found.family.mean, found.trust)
+
+
+def weights(
+    values: Floats, of_network: Sequence[bool] = (), architectures: Sequence[str] = ()
+) -> Floats:
+    """How much each readout counts in each candidate's score, shape (candidates, readouts).
+
+    A row sums to 1. It is the mean over the candidate's pairs, with the arguments of ``compare``.
+    """
+    count, number = values.shape
+    found = _evidence(values, of_network, architectures)
+    if found is None:
+        return np.full((count, number), 1 / number)
+    others = np.tile(np.bincount(found.family.of), (count, 1))  # (candidates, families)
+    others[np.arange(count), found.family.of] -= 1
+    by_head = (found.head / (found.head + found.alike) * others).sum(axis=1) / (count - 1)
+    counted = np.zeros((count, number))
+    counted[:, found.trained] = by_head[:, None] / len(found.trained)
+    counted[:, found.untrained] = (1 - by_head)[:, None] / len(found.untrained)
+    return counted
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """Both sources of evidence.
+
+    Args:
+        family: the candidates' families.
+        trained: which readouts are of the trained head.
+        untrained: which are measures of the untrained network, and tell candidates apart.
+        by_head, by_network: how many members of each family every candidate beats by either source,
+            shape (candidates, families).
+        head, alike: weights of the sources in these pairs.
+        trust: how far the trained head counts among like networks.
+    """
+
+    family: _Families
+    trained: list[int]
+    untrained: list[int]
+    by_head: Floats
+    by_network: Floats
+    head: Floats
+    alike: Floats
+    trust: float
+
+
+def _evidence(
+    values: Floats, of_network: Sequence[bool], architectures: Sequence[str]
+) -> _Evidence | None:
+    """The evidence of a panel; None if it has one source only, and all readouts count alike."""
     columns = [ranks(column) for column in values.T.copy()]
     flags = tuple(of_network) or (False,) * len(columns)
     told_apart = [column.min() < column.max() for column in columns] if len(values) else []
-    trained = [c for c, flag in zip(columns, flags, strict=True) if not flag]
-    untrained = [
-        c for c, flag, tells in zip(columns, flags, told_apart, strict=False) if flag and tells
-    ]
+    trained = [at for at, flag in enumerate(flags) if not flag]
+    untrained = [at for at, tells in enumerate(told_apart) if tells and flags[at]]
     if not untrained or not trained or len(values) < 2:
-        return Comparison(plain)
+        return None
     family = _families(tuple(architectures) or ("",) * len(values))
-    by_head = np.mean([family.wins(column) for column in trained], axis=0)
-    by_network = np.mean([family.wins(column) for column in untrained], axis=0)
+    by_head = np.mean([family.wins(columns[at]) for at in trained], axis=0)
+    by_network = np.mean([family.wins(columns[at]) for at in untrained], axis=0)
     alike = family.likeness[family.of]  # (candidates, families)
     trust = _trust(
         (alike * by_head).sum(axis=1), (alike * by_network).sum(axis=1), family.network, family.mean
     )
     head = 1 - alike * (1 - trust)
-    won = (head * by_head + alike * by_network) / (head + alike)
-    return Comparison(won.sum(axis=1) / (len(values) - 1), family.mean, trust)
+    return _Evidence(family, trained, untrained, by_head, by_network, head, alike, trust)
 
 
 class _Families:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from prescreen.comparison import compare
+from prescreen.comparison import compare, weights
 from prescreen.ranks import aggregate
 
 FLAGS = (False, True, True)
@@ -52,6 +52,27 @@ def draw(seed, n=9):
     kinds = ["Conv2d Linear", "Conv2d LayerNorm Linear", "Attention Linear"]
     architectures = [f"{i} {kinds[rng.integers(3)]}" for i in range(n)]
     return rng.integers(0, 6, (n, 3)).astype(float), architectures
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_weights_are_means_over_pairs(seed):
+    values, architectures = draw(seed)
+    if seed % 3 == 0:
+        values[:, 2] = 1.0  # tells nothing apart: it has no weight
+    trust = compare(values, FLAGS, architectures).trust
+    untrained = [1, 2] if seed % 3 else [1]
+    n = len(values)
+    expected = np.zeros(values.shape)
+    for i in range(n):
+        for j in range(n):
+            if i != j:
+                alike = likeness(architectures[i], architectures[j])
+                head = 1 - alike * (1 - trust)
+                expected[i, 0] += head / (head + alike) / (n - 1)
+                expected[i, untrained] += alike / (head + alike) / (n - 1) / len(untrained)
+    assert weights(values, FLAGS, architectures) == pytest.approx(expected)
+    assert weights(values[:, :1]) == pytest.approx(np.ones((n, 1)))
+    assert weights(values) == pytest.approx(np.full((n, 3), 1 / 3))
 
 
 @pytest.mark.parametrize("seed", range(20))

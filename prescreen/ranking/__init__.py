@@ -3,7 +3,8 @@
 from prescreen.ranking.executors import Here, Processes, Ray
 from prescreen.ranking.opened import Run, open_run
 from prescreen.ranking.progress import Progress
-from prescreen.ranking.report import Ranking, Row
+from prescreen.ranking.report import Ranking
+from prescreen.ranking.row import Row
 from prescreen.ranking.run import rank
 
 __all__ = ["Here", "Processes", "Progress", "Ranking", "Ray", "Row", "Run", "open_run", "rank"]

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prescreen.comparison import Comparison, compare
 from prescreen.panel import Panel
 from prescreen.ranking.committee import beside_others
+from prescreen.ranking.compared import Compared
 from prescreen.ranking.notes import notes
 from prescreen.ranking.repeats import Repeat
 from prescreen.ranking.replay import Record
-from prescreen.ranking.report import Ranking, Row
-from prescreen.ranking.uncertainty import Score, Uncertainty, uncertainty
-from prescreen.ranks import Floats, aggregate
+from prescreen.ranking.report import Ranking
+from prescreen.ranking.row import Row
+from prescreen.ranking.uncertainty import Uncertainty, uncertainty
+from prescreen.ranks import Floats
 from prescreen.reading import Reading
 from prescreen.readouts import Readout
 from prescreen.readouts.parts import PARTS
@@ -56,13 +58,13 @@ def order(
     first = [len(own[0].trajectory) == 1 for _, own in good]
     left_out = _undefined(runs, first, readouts)
     judged = {name: one for name, one in readouts.items() if name not in left_out}
-    values = np.stack([_oriented(run, judged) for run in runs])
-    values[_failed(runs, first, readouts)] = math.nan
-    score = _scoring(runs[0], judged)
-    compared = Comparison.mean([score(one) for one in values])
-    scores = compared.scores
+    failed_ones = _failed(runs, first, readouts)
+    names = [one.name for one, _ in good]
+    compared = Compared.of(names, Panel.of(readouts), runs, failed_ones, left_out)
+    comparison = compared.comparison()
+    scores = comparison.scores
     varied = _varied(runs, judged)
-    sure = _sure(lambda moved: score(moved).scores, values, runs, judged, varied)
+    sure = _sure(compared, runs, judged, varied)
     best_first = np.argsort(-scores, kind="stable")
     ranked = [
         Row.of(one, own, [run[at] for run in runs]).placed(
@@ -73,21 +75,14 @@ def order(
     ]
     failed = [Row.of(one, own) for one, own in done if any(r.status != "finished" for r in own)]
     said = notes(sure, varied, candidates=len(good), seeds=seeds, samples=samples)
-    said = (*compared.notes, *said)
-    return Ranking((*ranked, *failed), tuple(readouts), tuple(left_out), seeds, said)
-
-
-def _scoring(run: Sequence[Reading], readouts: Readouts) -> Callable[[Floats], Comparison]:
-    """The comparison of oriented values (candidates, readouts)."""
-    of_network = [one.of_network for one in readouts.values()]
-    architectures = [reading.architecture for reading in run]
-
-    def score(values: Floats) -> Comparison:
-        if not readouts:
-            return Comparison(aggregate(np.zeros((len(values), 1))))
-        return compare(values, of_network, architectures)
-
-    return score
+    return Ranking(
+        (*ranked, *failed),
+        tuple(readouts),
+        tuple(left_out),
+        seeds,
+        (*comparison.notes, *said),
+        compared=compared if sure is None else replace(compared, ahead=sure.ahead),
+    )
 
 
 def _undefined(
@@ -121,27 +116,6 @@ def _failed(
     )
 
 
-def _firsts(run: Sequence[Reading]) -> list[int]:
-    """For each reading the first one of its architecture; of an unknown one, itself."""
-    first: dict[str, int] = {}
-    return [
-        first.setdefault(one.architecture, at) if one.architecture else at
-        for at, one in enumerate(run)
-    ]
-
-
-def _oriented(run: Sequence[Reading], readouts: Readouts) -> Floats:
-    """Values that are better when higher, shape (candidates, readouts)."""
-    rows = [
-        [
-            readout.score(run[first if readout.of_network else at].values[name])
-            for name, readout in readouts.items()
-        ]
-        for at, first in enumerate(_firsts(run))
-    ]
-    return np.array(rows, dtype=float).reshape(len(run), len(readouts))
-
-
 def _varied(runs: Sequence[Sequence[Reading]], readouts: Readouts) -> dict[str, bool]:
     """Readouts of which it is known how they vary with the probe: whether it is for all candidates."""
     known = {name: [name in one.replicates for run in runs for one in run] for name in readouts}
@@ -149,14 +123,13 @@ def _varied(runs: Sequence[Sequence[Reading]], readouts: Readouts) -> dict[str, 
 
 
 def _sure(
-    score: Score,
-    values: Floats,
+    compared: Compared,
     runs: Sequence[Sequence[Reading]],
     readouts: Readouts,
     varied: Mapping[str, bool],
 ) -> Uncertainty | None:
     """How sure the order is; None if that is not known."""
-    seeds, candidates, _ = values.shape
+    seeds, candidates, _ = compared.values.shape
     if candidates < 2 or not readouts or not all(varied.values()) or (seeds == 1 and not varied):
         return None
     unknown = (math.nan,) * PARTS
@@ -170,12 +143,13 @@ def _sure(
         ]
         for run in runs
     ]
-    firsts = _firsts(runs[0])
-    shared = [
-        [first if one.of_network else at for one in readouts.values()]
-        for at, first in enumerate(firsts)
-    ]
-    return uncertainty(score, values, np.array(replicates), np.array(shared))
+    counted = compared.counted()
+
+    def score(values: Floats) -> Floats:
+        return compared.one_seed(values, counted).scores
+
+    values, shared = compared.values[:, :, counted], compared.shared[:, counted]
+    return uncertainty(score, values, np.array(replicates), shared)
 
 
 def _interval(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any
 
@@ -32,12 +32,15 @@ class Uncertainty:
         probe: by how many times more probe samples would tell the first two apart; 1 if they are, ∞ if
             no number would.
         seeds: how many seeds would, with this probe; ∞ if no number would, NaN if only one was used.
+        ahead: share of draws in which each candidate is ahead of the one above it, of which ties count
+            half; NaN for the first, shape (M,).
     """
 
     half: Floats
     tied: NDArray[np.bool_]
     probe: float
     seeds: float
+    ahead: Floats = field(default_factory=lambda: np.zeros(0))
 
 
 def uncertainty(
@@ -69,20 +72,29 @@ def uncertainty(
     scores = _mean_score(score, values)
     noise = _Noise(values, replicates, shared)
     drawn = np.stack([_mean_score(score, moved) for moved in noise.moved(seeds > 1)])
-    first, second = np.argsort(-scores, kind="stable")[:2]
+    best_first = np.argsort(-scores, kind="stable")
+    first, second = best_first[:2]
     behind = (drawn >= drawn[:, [first]]).mean(axis=0)
     tied = behind > _TAIL
     tied[first] = False
     # The distance from the score, not from the mean of the draws: noise pulls ranks to the middle.
     half = np.quantile(np.abs(drawn - scores), LEVEL, axis=0)
+    ahead = _ahead(drawn, best_first)
     if not tied[second]:
-        return Uncertainty(half, tied, 1.0, seeds if seeds > 1 else math.nan)
+        return Uncertainty(half, tied, 1.0, seeds if seeds > 1 else math.nan, ahead)
     both = _squared_error(behind[second])
     probe = both
     if seeds > 1:
         drawn = np.stack([_mean_score(score, moved) for moved in noise.moved(False)])
         probe = _squared_error((drawn[:, second] >= drawn[:, first]).mean())
-    return Uncertainty(half, tied, *_needed(both, probe, seeds))
+    return Uncertainty(half, tied, *_needed(both, probe, seeds), ahead)
+
+
+def _ahead(drawn: Floats, best_first: NDArray[np.integer[Any]]) -> Floats:
+    found = np.full(len(best_first), math.nan)
+    above, below = drawn[:, best_first[:-1]], drawn[:, best_first[1:]]
+    found[best_first[1:]] = ((below > above) + (below == above) / 2).mean(axis=0)
+    return found
 
 
 def _needed(both: float, probe: float, seeds: int) -> tuple[float, float]:
