@@ -13,6 +13,9 @@ from torch import nn
 from prescreen.integrations.optuna import Recorder
 from prescreen.panel import DEFAULT_PANEL
 
+needs_constraints = pytest.mark.skipif(
+    not hasattr(optuna.trial.Trial, "set_constraint"), reason="Optuna before 5.0"
+)
 INPUTS = torch.randn(32, 8, generator=torch.Generator().manual_seed(0))
 FREE = {"n_startup_trials": 0, "min_agreement": None}
 POSTGRESQL = "PRESCREEN_TEST_POSTGRESQL"

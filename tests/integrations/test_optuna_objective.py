@@ -8,6 +8,7 @@ import pytest
 import torch
 from optuna.pruners import NopPruner, ThresholdPruner
 from optuna.trial import FixedTrial, TrialState
+from optuna_studies import needs_constraints
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from toy import make_task, mlp
@@ -97,6 +98,7 @@ def test_pruned_trials_are_not_trained_in_full():
     assert evaluated == []
 
 
+@needs_constraints
 def test_costs_are_returned_and_limits_are_constraints():
     function = objective(
         space(),
@@ -148,7 +150,7 @@ def test_costs_if_the_meta_device_fails():
     torch.set_rng_state(state)
 
 
-@pytest.mark.parametrize("limits", [{}, {"flops": 1e9}])
+@pytest.mark.parametrize("limits", [{}, pytest.param({"flops": 1e9}, marks=needs_constraints)])
 def test_a_candidate_that_fails_is_pruned_and_says_why(limits):
     def build(config):
         if config["width"] == 8:

@@ -128,6 +128,8 @@ def test_threads_decide_on_the_same_study():
 
 def test_a_killed_worker_loses_and_corrupts_nothing(tmp_path):
     retry = "heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback()"
+    if not hasattr(optuna.storages, "RetryHeartbeatStaleTrialCallback"):  # before 5.0
+        retry = "failed_trial_callback=optuna.storages.RetryFailedTrialCallback()"
     options = f"dict(heartbeat_interval=1, grace_period=2, {retry})"
     name = "killed"
     storage = open_storage("sqlite", tmp_path)

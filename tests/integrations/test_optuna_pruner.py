@@ -14,7 +14,17 @@ from optuna.pruners import (
     ThresholdPruner,
 )
 from optuna.trial import FixedTrial, TrialState
-from optuna_studies import FREE, INPUTS, constant, filled, judged, make_model, panel, patient
+from optuna_studies import (
+    FREE,
+    INPUTS,
+    constant,
+    filled,
+    judged,
+    make_model,
+    needs_constraints,
+    panel,
+    patient,
+)
 from torch import nn
 
 from prescreen.integrations import budget as budgets
@@ -242,6 +252,7 @@ def test_trials_of_one_architecture_are_not_told_apart_by_the_untrained_network(
     assert kept == {"": False, "a": True}
 
 
+@needs_constraints
 def test_trials_that_break_a_constraint_never_ended_well():
     pruner = ReadoutPruner(Median(), max_false_prune=0.3)
     study = optuna.create_study(direction="maximize", pruner=pruner)

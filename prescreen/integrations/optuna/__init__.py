@@ -4,6 +4,10 @@
 complete objective for a search space.
 """
 
+# First, because without Optuna the others fail less clearly.
+import prescreen.integrations.optuna.versions  # noqa: F401
+
+# isort: split
 from prescreen.integrations.optuna.attributes import trajectory
 from prescreen.integrations.optuna.composition import AllOf, AnyOf
 from prescreen.integrations.optuna.objective import objective

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import BaseTrial, FrozenTrial
 
+from prescreen.integrations.optuna.versions import EndedTrial
 from prescreen.reading import Reading, Trajectory
 from prescreen.text import named_line
 
@@ -38,7 +38,7 @@ def write_attribute(trial: BaseTrial, key: str, value: Any) -> None:
     """
     try:
         trial.set_user_attr(f"{_PREFIX}:{trial.number}:{key}", value)
-    except UpdateFinishedTrialError:
+    except EndedTrial:
         raise RuntimeError(
             f"`trial` must be running, got trial {trial.number}, which has ended"
         ) from None

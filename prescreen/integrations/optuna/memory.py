@@ -13,6 +13,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from prescreen.integrations.optuna.attributes import stored_readings
+from prescreen.integrations.optuna.versions import violations
 from prescreen.pruning import Panel, Population
 
 
@@ -81,7 +82,7 @@ class Memory:
 
 def _objective(trial: FrozenTrial, directions: list[StudyDirection]) -> tuple[float, ...]:
     """Final values, higher is better; a trial that violates a constraint has failed in all of them."""
-    if any(violation > 0 for violation in trial.constraints.values()):
+    if any(violation > 0 for violation in violations(trial)):
         return (float("-inf"),) * len(directions)
     return tuple(
         value if direction is StudyDirection.MAXIMIZE else -value

@@ -18,6 +18,7 @@ from prescreen.failures import CandidateFailed
 from prescreen.integrations.optuna.attributes import write_attribute
 from prescreen.integrations.optuna.costs import costs_of, require_costs, set_limits
 from prescreen.integrations.optuna.recorder import Recorder
+from prescreen.integrations.optuna.versions import require_constraints
 from prescreen.random_state import forked
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
@@ -60,7 +61,7 @@ def objective(
             for brief training only. It ends with another reading.
         costs: returned after the value, to be minimized: ``"parameters"``, ``"flops"``.
         limits: largest allowed costs, set as constraints of the trial. A trial above one of them is
-            pruned before it is trained.
+            pruned before it is trained. They need Optuna 5.
         readouts: names or a mapping; they must include those of the study's ``ReadoutPruner``. By
             default the task's, or ``DEFAULT_PANEL``.
         readings: how often a candidate is read during brief training.
@@ -101,6 +102,7 @@ class Objective:
         for name, limit in self.limits.items():
             if not limit > 0:
                 raise ValueError(f"`limits` must be above 0, got {limit!r} for {name}")
+        require_constraints(self.limits)
         names = ", ".join(self.plan.table)
         if isinstance(self.value, str) and self.value not in self.plan.table:
             raise ValueError(
