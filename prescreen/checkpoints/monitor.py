@@ -11,6 +11,7 @@ from torch import nn
 
 from prescreen.checkpoints.readings import plain_step
 from prescreen.heads.wrappers import unwrap
+from prescreen.loggers import Log, guarded, logged
 from prescreen.panel import CHECKPOINT_PANEL
 from prescreen.part import Part
 from prescreen.predictions import Link
@@ -44,6 +45,7 @@ class Monitor:
         head: dotted name of the prediction head, if it is not found.
         link: how logits become predictions.
         parts: what else is read, by name, as in ``Probe``.
+        log: takes every reading: one of ``prescreen.loggers`` or your own function of values and step.
 
     Raises:
         ValueError: an unknown readout or view, or a readout that needs ``seen``.
@@ -59,6 +61,7 @@ class Monitor:
         head: str | None = None,
         link: Link = "softmax",
         parts: Mapping[str, Part] | None = None,
+        log: Log | None = None,
     ) -> None:
         self._probe = Probe(
             unseen,
@@ -71,6 +74,7 @@ class Monitor:
             batch_statistics=False,
             on_diverged="nan",
         )
+        self._log = guarded(log)
         self._latest = -1  # step of the latest reading
         self._structure = ""  # of its model
         self.readouts = self._probe.readouts
@@ -122,7 +126,9 @@ class Monitor:
         if step < self._latest or found != (self._structure or found):
             self.reset()
         self._latest, self._structure = step, found
-        return self._probe.read(model, step)
+        reading = self._probe.read(model, step)
+        self._log(logged(reading), step)
+        return reading
 
     def reset(self) -> None:
         """Forget earlier readings, because another training begins."""

@@ -137,6 +137,11 @@ class CheckpointSelector:
         return reading.step in held
 
     @property
+    def steps(self) -> tuple[int, ...]:
+        """The kept steps, in their order."""
+        return tuple(self._record.files)
+
+    @property
     def best(self) -> Choice | None:
         """The best of the kept checkpoints, or the latest if none has a value; None at first."""
         return self.selection.choose_of(self._record.files, self._record.readings)

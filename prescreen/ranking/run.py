@@ -16,6 +16,7 @@ import torch
 from prescreen.checks import require_at_least
 from prescreen.failures import CandidateFailed
 from prescreen.files import replace_text
+from prescreen.loggers import PREFIX, Log, guarded, logged
 from prescreen.ranking.budget import TimeBudget, left_note, rankable
 from prescreen.ranking.continued import codes_of, left_to_measure
 from prescreen.ranking.events import FINISHED, STARTED, Event
@@ -26,7 +27,7 @@ from prescreen.ranking.outline import Outline
 from prescreen.ranking.progress import Progress, reporter
 from prescreen.ranking.repeats import repeats, seeded
 from prescreen.ranking.replay import Complete, Record
-from prescreen.ranking.report import Ranking
+from prescreen.ranking.report import Ranking, Row
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
 from prescreen.screening import Extra, Plan, require_head
@@ -66,6 +67,7 @@ def rank(
     out: str | Path | None = None,
     fresh: bool = False,
     progress: Callable[[Progress], None] | None = None,
+    log: Log | None = None,
 ) -> Ranking:
     """Train candidates briefly and order them by their readouts, without labels.
 
@@ -104,6 +106,8 @@ def rank(
             again. What is taken over is logged.
         fresh: measure everything anew; a journal in ``out`` is kept as ``journal-TIME.jsonl``.
         progress: called after every event.
+        log: takes every reading, and at the end every score and rank, with the candidate's name: one of
+            ``prescreen.loggers`` or your own function of values, step and name.
 
     Returns:
         All candidates, best first; also if the results could not be written to ``out``.
@@ -137,6 +141,7 @@ def rank(
     with Journal(folder, settings, added=ADDED, complete=complete, fresh=fresh) as journal:
         waiting = left_to_measure(trainings, journal, codes)
         journal.asked(outline)
+        tell = guarded(log)
         report = reporter(progress, trainings, waiting, readings)
         for number in range(seeds):
             own = [one for one in waiting if one.number == number]
@@ -146,13 +151,24 @@ def rank(
                 for index, event in budget.within(happening):
                     _note(journal, own[index].key, event, codes)
                     report(own[index], event)
+                    if isinstance(event, Reading):
+                        tell(logged(event), event.step, own[index].name)
             if budget.is_over:
                 break
         records = journal.records
         measured, seeds = rankable(chosen, records, seeds)
         ranking = order(measured, records, plan.table, seeds=seeds, samples=samples)
         ranking = replace(ranking, notes=(*ranking.notes, *left_note(trainings, records)))
+        for row in ranking:
+            tell(_place(row), row.step, row.name)
         return ranking if folder is None else replace(ranking, unwritten=_write(ranking, folder))
+
+
+def _place(row: Row) -> dict[str, float]:
+    """What is logged of a candidate at the end; nothing if it failed."""
+    if row.rank is None:
+        return {}
+    return {f"{PREFIX}/score": row.score, f"{PREFIX}/rank": float(row.rank)}
 
 
 def _write(ranking: Ranking, folder: Path) -> tuple[str, ...]:

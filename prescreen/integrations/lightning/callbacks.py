@@ -1,4 +1,4 @@
-"""Lightning: callbacks that keep the best checkpoints and stop training, without validation data."""
+"""Callbacks: one reading at the end of an epoch, to keep state dicts by and to stop by."""
 
 from __future__ import annotations
 
@@ -6,22 +6,17 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import Callback, LightningModule, Trainer
+
 from prescreen.checkpoints.monitor import Monitor
 from prescreen.checkpoints.selector import CheckpointSelector
 from prescreen.checkpoints.stopping import EarlyStopping
 from prescreen.checks import require_at_least, require_one_of
+from prescreen.loggers import logged
 from prescreen.reading import Reading
 
-try:
-    from lightning.pytorch import Callback, LightningModule, Trainer
-except ImportError as error:
-    raise ImportError(
-        "prescreen.integrations.lightning needs the 'lightning' extra: "
-        "pip install 'prescreen[lightning]'"
-    ) from error
 
-
-class _ReadoutCallback(Callback, ABC):
+class ReadoutCallback(Callback, ABC):
     """Takes a reading at the end of training epochs; callbacks with one monitor share the reading."""
 
     def __init__(self, monitor: Monitor, every_n_epochs: int) -> None:
@@ -47,12 +42,12 @@ class _ReadoutCallback(Callback, ABC):
             self._decide(trainer, pl_module, self._reading(trainer, pl_module))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Read, log ``prescreen/NAME`` and decide."""
+        """Read, log ``prescreen/NAME`` where it is defined, and decide."""
         if trainer.fast_dev_run or (trainer.current_epoch + 1) % self.every_n_epochs:
             return
         reading = self._reading(trainer, pl_module)
-        for name, value in reading.values.items():
-            pl_module.log(f"prescreen/{name}", value)
+        for name, value in logged(reading).items():
+            pl_module.log(name, value)
         self._decide(trainer, pl_module, reading)
 
     def state_dict(self) -> dict[str, Any]:
@@ -69,7 +64,7 @@ class _ReadoutCallback(Callback, ABC):
         self.monitor.reset()
 
     def _reading(self, trainer: Trainer, pl_module: LightningModule) -> Reading:
-        others = [c for c in trainer.callbacks if isinstance(c, _ReadoutCallback)]
+        others = [c for c in trainer.callbacks if isinstance(c, ReadoutCallback)]
         taken = [c._taken for c in others if c.monitor is self.monitor and c._taken is not None]
         now = [reading for epoch, reading in taken if epoch == trainer.current_epoch]
         reading = now[0] if now else self.monitor.read(pl_module, trainer.global_step)
@@ -81,7 +76,7 @@ class _ReadoutCallback(Callback, ABC):
         """Act on a reading, the same in every process."""
 
 
-class ReadoutCheckpoint(_ReadoutCallback):
+class ReadoutCheckpoint(ReadoutCallback):
     """Keeps the checkpoints whose readings are best: ``ModelCheckpoint`` without a metric.
 
     ``selector.best`` is the choice, ``selector.load()`` its state dict. What is known travels with
@@ -146,7 +141,7 @@ class ReadoutCheckpoint(_ReadoutCallback):
         self.selector.load_state_dict(state_dict["selector"])
 
 
-class ReadoutEarlyStopping(_ReadoutCallback):
+class ReadoutEarlyStopping(ReadoutCallback):
     """Stops training when a readout no longer improves: ``EarlyStopping`` without a metric.
 
     Args:
