@@ -16,6 +16,7 @@ from prescreen.predictions import Link
 from prescreen.tasks.images.views import Moved as Moved
 from prescreen.tasks.images.views import cropped, mirrored, shifted
 from prescreen.tasks.token_views import dropped_tokens
+from prescreen.text import named_line
 from prescreen.trees import map_tensors, tensors_in
 
 # A name in VIEWS, or a function of inputs that returns None where it has no view of them.
@@ -35,12 +36,31 @@ def view_of(inputs: Any, choice: ViewChoice) -> Any:
     """The chosen view of inputs; None if none is chosen, or the function has none of them.
 
     Raises:
-        ValueError: it is neither a function nor the name of a view, or the inputs are not of its kind.
+        ValueError: it is neither a function nor the name of a view, the function fails, or the inputs
+            are not of its kind.
     """
-    if choice is None or callable(choice):
-        return None if choice is None else choice(inputs)
+    if choice is None:
+        return None
+    if callable(choice):
+        try:
+            return choice(inputs)
+        except Exception as error:
+            raise ValueError(
+                f"`view` must be a function of the inputs as the model takes them, such as "
+                f"{_example(inputs)}, got {named_line(error)}"
+            ) from error
     require_one_of("view", choice, VIEWS)
     return VIEWS[choice](inputs)
+
+
+def _example(inputs: Any) -> str:
+    """A view of such inputs, as it would be written."""
+    if isinstance(inputs, Mapping):
+        name = repr(next(iter(inputs), "pixel_values"))
+        return f"lambda inputs: {{**inputs, {name}: inputs[{name}].flip(-1)}}"
+    if isinstance(inputs, tuple | list):
+        return "lambda inputs: (inputs[0].flip(-1), *inputs[1:])"
+    return "lambda inputs: inputs.flip(-1)"
 
 
 def default_view(inputs: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import io
 import secrets
 from pathlib import Path
@@ -16,9 +17,11 @@ from prescreen.checkpoints.selector import CheckpointSelector
 from prescreen.checkpoints.stopping import EarlyStopping
 from prescreen.checks import require_at_least
 from prescreen.files import load_state, save_state
+from prescreen.loggers import logged
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+    from transformers.trainer_callback import CallbackHandler
 except ImportError as error:
     raise ImportError(
         "prescreen.integrations.transformers needs the 'transformers' extra: "
@@ -35,19 +38,24 @@ class ReadoutCallback(TrainerCallback):
 
     ::
 
-        monitor = Monitor({"input_ids": unlabelled}, view=some_words_masked)
+        monitor = Monitor({"pixel_values": unlabelled})
         selector = CheckpointSelector("best", monitor.readouts)
         trainer = Trainer(model, args, callbacks=[ReadoutCallback(monitor, selector)])
         trainer.train()
         model.load_state_dict(selector.load())
+
+    Readings go to Trainer's log and to its loggers, without values that are not defined. With
+    ``TrainingArguments(save_strategy="best", load_best_model_at_end=True)`` and no evaluation, the
+    checkpoints that Trainer keeps are those that the selector keeps, and the best of them is loaded.
 
     If Trainer resumes from one of its checkpoints, then so do monitor, selector and rule, also with
     other folders. Their state is in Trainer's own; predictions of more than a megabyte are in a file
     beside it, which is found as long as that checkpoint is where it was, or in the output folder.
 
     Args:
-        monitor: reads the model; its inputs are a dict of keywords, such as ``input_ids``.
-        selector: keeps state dicts, in addition to Trainer's checkpoints; None to keep none.
+        monitor: reads the model; its inputs are a dict of keywords, such as ``pixel_values``.
+        selector: keeps state dicts, in addition to Trainer's checkpoints; None to keep none. One without
+            a folder chooses among Trainer's checkpoints alone.
         stopping: ends training; None to train to the end.
         every_n_steps: optimizer steps from one reading to the next; None for one reading per epoch.
 
@@ -129,10 +137,12 @@ class ReadoutCallback(TrainerCallback):
         model: nn.Module,
     ) -> None:
         reading = self.monitor.read(model, state.global_step)
-        values = {f"prescreen/{name}": value for name, value in reading.values.items()}
-        state.log_history.append({"step": state.global_step, "epoch": state.epoch, **values})
+        if values := logged(reading):
+            _tell_others(args, state, control, values)
         if self.selector is not None:
-            self.selector.update(reading, model)
+            kept = self.selector.update(reading, model)
+            if _chooses(args):
+                self._choose(args, state, control, kept)
         if self.stopping is not None and self.stopping.update(reading):
             control.should_training_stop = True
         packed, self._beside = _packed(self.monitor.state_dict())
@@ -144,9 +154,44 @@ class ReadoutCallback(TrainerCallback):
             **packed,
         }
 
+    def _choose(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, kept: bool
+    ) -> None:
+        """Have Trainer save what is kept, and name the best of its checkpoints to it."""
+        assert self.selector is not None
+        best, step = self.selector.best, state.global_step
+        control.should_save = control.should_save or kept
+        folder = None if best is None else Path(str(args.output_dir)) / f"checkpoint-{best.step}"
+        if best is not None and folder is not None and (best.step == step or folder.is_dir()):
+            state.best_global_step = best.step
+            if folder.is_dir():  # else Trainer names it once it is there
+                state.best_model_checkpoint = str(folder)
+
     @property
     def _key(self) -> str:
         return f"prescreen/{'+'.join(self.monitor.readouts)}"
+
+
+def _chooses(args: TrainingArguments) -> bool:
+    """Whether Trainer keeps the best checkpoints, and has no metric of its own to tell them by."""
+    return str(args.save_strategy.value) == "best" and str(args.eval_strategy.value) == "no"
+
+
+def _tell_others(
+    args: TrainingArguments, state: TrainerState, control: TrainerControl, values: dict[str, float]
+) -> None:
+    """Trainer's log, and its other callbacks, such as that of TensorBoard."""
+    entry = {"epoch": state.epoch, **values}
+    state.log_history.append({**entry, "step": state.global_step})
+    # Trainer gives its callbacks everything but each other: they are known to what calls this one.
+    frame = inspect.currentframe()
+    while frame is not None:
+        handler = frame.f_locals.get("self")
+        if isinstance(handler, CallbackHandler):
+            # Not its on_log, after which the loss of this step would not be logged.
+            handler.call_event("on_log", args, state, control, logs=entry)
+            return
+        frame = frame.f_back
 
 
 def _packed(state: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any] | None]:

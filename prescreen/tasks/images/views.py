@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from prescreen.trees import map_tensors, tensors_in
+
 # The shift as a fraction of the width: one pixel of the 16 in benchmarks/checkpoints.
 _SHIFT = 16
 
@@ -63,9 +65,10 @@ def cropped(images: Tensor) -> Tensor:
 
 
 def shifted_images(inputs: Any) -> Moved | None:
-    """Inputs ``shifted`` if they are images of at least two columns, else None."""
-    is_wide = isinstance(inputs, Tensor) and inputs.ndim == 4 and inputs.shape[-1] > 1
-    return Moved(shifted(inputs)) if is_wide else None
+    """Inputs ``shifted`` if they are images of at least two columns and nothing else, else None."""
+    tensors = [*tensors_in(inputs)]
+    is_image = len(tensors) == 1 and tensors[0].ndim == 4 and tensors[0].shape[-1] > 1
+    return Moved(map_tensors(inputs, shifted)) if is_image else None
 
 
 def mirrored_and_back(inputs: Tensor) -> Moved:
