@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-import torch.distributed as dist
 from torch import nn
 
 from prescreen.checkpoints.readings import plain_step
@@ -16,6 +15,7 @@ from prescreen.panel import CHECKPOINT_PANEL
 from prescreen.part import Part
 from prescreen.predictions import Link
 from prescreen.probe import Probe
+from prescreen.processes import told_by_first
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
 from prescreen.tasks.images.views import shifted_images
@@ -101,25 +101,7 @@ class Monitor:
                 the first raise ValueError or RuntimeError with its message.
         """
         step = plain_step(step)
-        if not (dist.is_available() and dist.is_initialized()):
-            return self._read(model, step)
-        error: Exception | None = None
-        told: list[Reading | tuple[bool, str] | None] = [None]
-        if dist.get_rank() == 0:
-            try:
-                told = [self._read(model, step)]
-            except Exception as raised:  # the other processes wait for an answer, even an error
-                # An error itself may hold what cannot be sent.
-                error, told = raised, [(isinstance(raised, ValueError), _message(raised))]
-        dist.broadcast_object_list(told)
-        answer = told[0]
-        if error is not None:
-            raise error
-        if isinstance(answer, tuple):
-            is_value_error, message = answer
-            raise ValueError(message) if is_value_error else RuntimeError(message)
-        assert answer is not None
-        return answer
+        return told_by_first(lambda: self._read(model, step))
 
     def _read(self, model: nn.Module, step: int) -> Reading:
         found = _structure(model)
@@ -153,11 +135,3 @@ def _structure(model: nn.Module) -> str:
     named = unwrap(model).named_parameters()
     shapes = [f"{name.replace('_orig_mod.', '')} {tuple(one.shape)}" for name, one in named]
     return hashlib.sha256("\n".join(shapes).encode(errors="replace")).hexdigest()
-
-
-def _message(error: Exception) -> str:
-    """What an error says, of others than ValueError with its class."""
-    try:
-        return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-    except Exception:  # a message that cannot be made
-        return type(error).__name__

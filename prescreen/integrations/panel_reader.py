@@ -42,9 +42,14 @@ class PanelReader:
         parts: what else is read, by name, as in ``Probe``.
         batch_statistics: as in ``Probe``.
         on_error: if a readout fails, ``"warn"`` once and let the trial continue, or ``"raise"``.
+        earlier: a reading of the same trial, from before it was resumed: the model may be
+            trained by now, and measures of the untrained network are taken over.
 
     Raises:
         ValueError: ``on_error`` is neither, or the budget is not a share.
+
+    Attributes:
+        took_measures: whether this model was measured, as an untrained one.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class PanelReader:
         parts: Mapping[str, Part] | None,
         batch_statistics: bool,
         on_error: OnError,
+        earlier: Reading | None = None,
     ) -> None:
         require_one_of("on_error", on_error, get_args(OnError))
         self.meter = Meter(account, budget)
@@ -81,9 +87,9 @@ class PanelReader:
             on_diverged="nan",
         )
         self._of_network = {n: one for n, one in self._probe.readouts.items() if one.of_network}
-        self._measured = False
+        self._measured = self.took_measures = False
         try:
-            self._measured = self._measure(inputs, head, anew=budget is None)
+            self._measured = self._measure(inputs, head, earlier, anew=budget is None)
         except Exception as error:
             self._continue_without(error)
 
@@ -112,7 +118,9 @@ class PanelReader:
             self._continue_without(error)
             return None
 
-    def _measure(self, inputs: Any, head: str | None, *, anew: bool) -> bool:
+    def _measure(
+        self, inputs: Any, head: str | None, earlier: Reading | None, *, anew: bool
+    ) -> bool:
         """Measure the untrained network or, unless anew, take over what one of its architecture had.
 
         Decisions give trials of one architecture the measures of one of them anyway.
@@ -120,6 +128,8 @@ class PanelReader:
         Returns:
             Whether the budget covers it.
         """
+        if earlier is not None and self._take_over(earlier):
+            return self.meter.begin(measures=False)
         known = self._account.known
         key = None if anew or not self._of_network else self._key(inputs, head)
         if not self.meter.begin(measures=bool(self._of_network) and key not in known):
@@ -130,11 +140,30 @@ class PanelReader:
         elif self._of_network:
             with self.meter.measuring():
                 self._probe.read_untrained(self._model)
+            self.took_measures = True
             state = self._probe.state_dict()
             measured = {name: state[name] for name in ("untrained", "architecture")}
             if key is not None:
                 known[key] = self._of_network, measured  # no other readout gets these ids
         return True
+
+    def _take_over(self, earlier: Reading) -> bool:
+        """Take the untrained measures of an earlier reading, if it has them of this architecture."""
+        values = {name: earlier.values.get(name) for name in self._of_network}
+        if not values or None in values.values() or earlier.architecture != structure(self._model):
+            return False
+        untrained = {"untrained": values, "architecture": earlier.architecture}
+        self._probe.load_state_dict({**self._probe.state_dict(), **untrained})
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next reading needs, for ``load_state_dict``: tensors and plain values."""
+        return {"probe": self._probe.state_dict(), "measured": self._measured}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a saved state."""
+        self._probe.load_state_dict(state["probe"])
+        self._measured = bool(state["measured"])
 
     def _key(self, inputs: Any, head: str | None) -> Any:
         """The key under which untrained measures are kept; None if the inputs cannot be hashed."""

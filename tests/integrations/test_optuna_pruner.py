@@ -356,7 +356,7 @@ def test_pruners_compose():
         ),
         (
             lambda: Recorder(optuna.create_study(directions=["minimize"] * 2).ask(), mirror=True),
-            "`mirror` must be False in a study with several objectives.* 2 objectives",
+            "`mirror` must be 'attributes' or False in a study with several .* 2 of them",
         ),
     ],
 )

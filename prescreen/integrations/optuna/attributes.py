@@ -63,6 +63,23 @@ def stored_readings(number: int, attributes: Mapping[str, Any]) -> dict[int, Map
     }
 
 
+def earlier_reading(trial: BaseTrial) -> Reading | None:
+    """A reading of the trial from before it was resumed, or of the attempt that it retries.
+
+    Optuna copies a dead attempt's attributes, but not what its process knew.
+    """
+    keys = [key.split(":") for key in trial.user_attrs if key.startswith(f"{_PREFIX}:")]
+    known = [
+        (int(key[1]), int(key[2]))
+        for key in keys
+        if len(key) == 3 and key[1].isdigit() and key[2].isdigit()
+    ]
+    if not known:
+        return None
+    number, step = max(known)
+    return Reading.from_json(trial.user_attrs[f"{_PREFIX}:{number}:{step}"])
+
+
 def values_by_step(trial: FrozenTrial) -> dict[int, Mapping[str, float | str]]:
     """Step to the values of a trial's own readings, as they are stored."""
     stored = stored_readings(trial.number, trial.user_attrs)

@@ -15,8 +15,11 @@ from optuna.trial import BaseTrial, Trial
 from torch import nn
 
 from prescreen.integrations.budget import Account
-from prescreen.integrations.optuna.recorder import Recorder
+from prescreen.integrations.optuna.attributes import earlier_reading
+from prescreen.integrations.optuna.distributed import shared
+from prescreen.integrations.optuna.recorder import Mirror, Recorder
 from prescreen.integrations.panel_reader import OnError, PanelReader
+from prescreen.loggers import Log
 from prescreen.part import Part
 from prescreen.predictions import Link
 from prescreen.reading import Reading
@@ -43,12 +46,15 @@ class Reader:
     worth: ``should_prune`` may end a trial before it is trained.
 
     It also works in studies with several objectives, where Optuna itself can neither report nor prune.
-    In data-parallel training let one process read and ask, and broadcast the answer.
+    In data-parallel training give every process's reader its ``TorchDistributedTrial``, and ask in all
+    of them: the first one reads and decides, and the others are told.
 
     Args:
         trial: the running trial; a ``FixedTrial`` is read but never pruned.
         model: the model that is trained; reading leaves it exactly as it was. Make the reader before
-            training: it measures the untrained network, if the panel needs that.
+            training: it measures the untrained network, if the panel needs that. If the trial, or a dead
+            attempt that it retries, has been read before, those measures are taken over: the model may
+            then be trained, and be loaded from a checkpoint before or after.
         inputs: the unlabelled probe batch, the same in all trials, in the form that the model takes.
         readouts: names or a mapping, as in ``screen``; by default those of the study's pruner, or
             ``DEFAULT_PANEL``.
@@ -63,9 +69,11 @@ class Reader:
         link: how logits become predictions.
         parts: what else is read, by name, as in ``Probe``.
         batch_statistics: as in ``read``.
-        mirror: also report the score that the pruner is shown, in the study's direction, for
-            optuna-dashboard and ``plot_intermediate_values``. This is a second write, steers samplers
-            and becomes the value of a pruned trial.
+        mirror: for optuna-dashboard. ``"attributes"`` also stores the latest readouts, and the score
+            that the pruner is shown, as numbers, a write for each. True reports the score instead, in
+            the study's direction, for ``plot_intermediate_values``: it steers samplers and becomes the
+            value of a pruned trial.
+        log: takes every reading: one of ``prescreen.loggers`` or a function of values, step and trial.
         on_error: if a readout fails, ``"warn"`` once and let the trial continue, or ``"raise"``.
 
     Raises:
@@ -86,33 +94,41 @@ class Reader:
         link: Link = "softmax",
         parts: Mapping[str, Part] | None = None,
         batch_statistics: bool = True,
-        mirror: bool = False,
+        mirror: Mirror = False,
+        log: Log | None = None,
         on_error: OnError = "warn",
     ) -> None:
-        self._recorder = Recorder(trial, readouts, pruner=pruner, mirror=mirror)
-        self._panel = PanelReader(
-            model,
-            inputs,
-            self._recorder.readouts,
-            account=_account_of(trial),
-            budget=budget,
-            view=view,
-            who=f"trial {trial.number}",
-            head=head,
-            link=link,
-            parts=parts,
-            batch_statistics=batch_statistics,
-            on_error=on_error,
-        )
+        own, self._tell = shared(trial)
         # How the time of the next decision is noted; None if there is nothing new to decide on.
         self._noting: Callable[[], AbstractContextManager[None]] | None = None
-        if budget is not None and self._recorder.begins_untrained:
-            self._begin()
+        self._panel: PanelReader | None = None  # in other processes than the first
+
+        def begin() -> None:
+            self._recorder = Recorder(own, readouts, pruner=pruner, mirror=mirror, log=log)
+            self._panel = PanelReader(
+                model,
+                inputs,
+                self._recorder.readouts,
+                account=_account_of(own),
+                budget=budget,
+                view=view,
+                who=f"trial {own.number}",
+                head=head,
+                link=link,
+                parts=parts,
+                batch_statistics=batch_statistics,
+                on_error=on_error,
+                earlier=earlier_reading(own),
+            )
+            if budget is not None and self._recorder.begins_untrained:
+                self._begin(self._panel)
+
+        self._tell(begin)
 
     @property
     def share(self) -> float:
-        """The share of the trial's time up to the latest call that reading took."""
-        return self._panel.meter.share
+        """The share of the trial's time up to the latest call that reading took; 0 where none does."""
+        return 0.0 if self._panel is None else self._panel.meter.share
 
     def read(self, step: int) -> Reading | None:
         """Read the model if it is worth it, and store the reading with the trial: one write.
@@ -129,6 +145,18 @@ class Reader:
             ValueError: the step is not after the last one.
             RuntimeError: the trial has ended, or the storage cannot be written.
         """
+        reading: Reading | None = self._tell(lambda: self._read(step))
+        return reading
+
+    def should_prune(self) -> bool:
+        """Whether the trial should end, as of its latest reading.
+
+        If nothing was read since the latest answer, it continues, and the storage is not asked.
+        """
+        return bool(self._tell(self._should_prune))
+
+    def _read(self, step: int) -> Reading | None:
+        assert self._panel is not None
         self._recorder.require_later(step)
         if not self._panel.meter.is_due(step):
             return None
@@ -142,26 +170,21 @@ class Reader:
         self._noting = self._panel.meter.deciding
         return reading
 
-    def should_prune(self) -> bool:
-        """Whether the trial should end, as of its latest reading.
-
-        If nothing was read since the latest answer, it continues, and the storage is not asked.
-        """
+    def _should_prune(self) -> bool:
         noting, self._noting = self._noting, None
         if noting is None:
             return False
         with noting():
             return self._recorder.should_prune()
 
-    def _begin(self) -> None:
+    def _begin(self, panel: PanelReader) -> None:
         """Store what is known before training, as a reading at step 0."""
-        reading = self._panel.before_training()
+        reading = panel.before_training()
         if reading is None:
             return
-        with self._panel.meter.preparing():
-            overhead = self._panel.meter.overhead
-            self._recorder.store(replace(reading, overhead=overhead))
-        self._noting = self._panel.meter.preparing
+        with panel.meter.preparing():
+            self._recorder.store(replace(reading, overhead=panel.meter.overhead))
+        self._noting = panel.meter.preparing
 
 
 _accounts: WeakKeyDictionary[Study, Account] = WeakKeyDictionary()

@@ -5,19 +5,25 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import BaseTrial, Trial
 
+from prescreen.checks import require_one_of
 from prescreen.integrations.optuna.attributes import latest_state, trajectory, write_reading
 from prescreen.integrations.optuna.composition import parts
+from prescreen.integrations.optuna.distributed import require_own
 from prescreen.integrations.optuna.pruner import ReadoutPruner
+from prescreen.loggers import PREFIX, Log, guarded, logged
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.pruning import Improvement
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts, resolve_readouts
+
+# False, True to report the score as Optuna's pruners expect it, or as attributes, which steer nothing.
+Mirror = bool | Literal["attributes"]
 
 
 class Recorder:
@@ -28,10 +34,12 @@ class Recorder:
         readouts: the readouts in a reading; by default those of the pruner, or ``DEFAULT_PANEL``.
         pruner: decides; by default the study's own pruner. If that is one of Optuna's, it is shown the
             readings: ``ReadoutPruner(study.pruner, readouts)``.
-        mirror: also report the score that the pruner is shown; see ``Reader``.
+        mirror: show readings in optuna-dashboard; see ``Reader``.
+        log: takes every reading; see ``Reader``.
 
     Raises:
-        ValueError: an unknown readout; ``mirror`` in a study with several objectives.
+        ValueError: an unknown readout; ``mirror=True`` in a study with several objectives; a trial that
+            several processes share.
     """
 
     def __init__(
@@ -40,16 +48,19 @@ class Recorder:
         readouts: Readouts | None = None,
         *,
         pruner: BasePruner | None = None,
-        mirror: bool = False,
+        mirror: Mirror = False,
+        log: Log | None = None,
     ) -> None:
+        require_own(trial)
+        require_one_of("mirror", str(mirror), ("True", "False", "attributes"))
         self._trial = trial
         self._study: Study | None = trial.study if isinstance(trial, Trial) else None
-        if mirror and self._study is not None and len(self._study.directions) > 1:
+        if mirror is True and self._study is not None and len(self._study.directions) > 1:
             raise ValueError(
-                "`mirror` must be False in a study with several objectives, where Optuna does not take "
-                f"reports, got {mirror!r} and {len(self._study.directions)} objectives"
+                "`mirror` must be 'attributes' or False in a study with several objectives, where "
+                f"Optuna does not take reports, got {mirror!r} and {len(self._study.directions)} of them"
             )
-        self._mirror = mirror
+        self._mirror, self._log = mirror, guarded(log)
         self._pruner = pruner if pruner is not None or self._study is None else self._study.pruner
         wanted = self._judged_readouts() if readouts is None else readouts
         self.readouts = resolve_readouts(wanted)
@@ -101,8 +112,9 @@ class Recorder:
             )
         write_reading(self._trial, reading)
         self._trajectory.append(reading)
+        self._log(logged(reading), reading.step, f"trial {self._trial.number}")
         if self._mirror and reading.step > 0:
-            self._report(reading.step)
+            self._show(reading)
 
     @property
     def begins_untrained(self) -> bool:
@@ -145,10 +157,17 @@ class Recorder:
             judged.update(judge.readouts)
         return judged or DEFAULT_PANEL
 
-    def _report(self, step: int) -> None:
+    def _show(self, reading: Reading) -> None:
+        """Report the score or, as attributes, what is defined: optuna-dashboard plots plain numbers."""
         if not isinstance(self._trial, Trial):
             return
         judges = self._judges() or [ReadoutPruner(readouts=self.readouts)]
         score, direction = judges[0].score(self._trial.study, latest_state(self._trial))
-        same = direction is self._trial.study.direction
-        self._trial.report(score if same else -score, step)
+        if self._mirror is True:
+            same = direction is self._trial.study.direction
+            self._trial.report(score if same else -score, reading.step)
+            return
+        for name, value in logged(reading).items():
+            self._trial.set_user_attr(name, value)
+        if math.isfinite(score):
+            self._trial.set_user_attr(f"{PREFIX}/score", float(score))
