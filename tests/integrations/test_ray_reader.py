@@ -1,15 +1,19 @@
 """What a trial of Tune reports at steps that are read, and at steps that are not."""
 
 import math
+import tempfile
 
 import pytest
+import torch
 from optuna_studies import INPUTS, make_model
+from ray import tune
 from ray.tune.utils import flatten_dict
 
 from prescreen.integrations import budget as budgets
 from prescreen.integrations.ray import Reader
 from prescreen.integrations.ray import reader as readers
 from prescreen.integrations.ray.results import reading_in, was_due
+from prescreen.panel import DEFAULT_PANEL
 
 
 class Clock:
@@ -82,3 +86,80 @@ def test_before_training_the_panel_says_what_is_known_of_the_untrained_network(c
     assert reading_in(result).architecture
     clock.now += 1.0
     assert reader.read(1)["prescreen"]["flops"] == values["flops"]
+
+
+def train(config):
+    """Continues from checkpoints; its reader is made before or after one is loaded."""
+    model, saved = make_model(), {}
+    reader = Reader(model, INPUTS, budget=None) if config["makes"] == "before" else None
+    if (checkpoint := tune.get_checkpoint()) is not None:
+        with checkpoint.as_directory() as folder:
+            saved = torch.load(f"{folder}/state.pt", weights_only=True)
+        model.load_state_dict(saved["model"])
+    if reader is None:
+        reader = Reader(model, INPUTS, budget=None)
+    if saved and config["saves"]:
+        reader.load_state_dict(saved["reader"])
+    for step in range(saved.get("step", 0) + 1, 5):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(1.3)
+        result = reader.read(step)
+        with tempfile.TemporaryDirectory() as folder:
+            state = {"model": model.state_dict(), "reader": reader.state_dict(), "step": step}
+            torch.save(state, f"{folder}/state.pt")
+            tune.report(result, checkpoint=tune.Checkpoint.from_directory(folder))
+        if step == 2 and not saved and config["fails"]:
+            raise RuntimeError("this worker is lost")
+
+
+CASES = [
+    {"makes": "before", "saves": True, "fails": False},
+    {"makes": "before", "saves": True, "fails": True},
+    {"makes": "after", "saves": True, "fails": True},
+    {"makes": "after", "saves": False, "fails": True},
+]
+
+
+def train_case(config):
+    train(config["case"])
+
+
+@pytest.mark.slow
+def test_a_trial_that_continues_reads_as_one_that_was_not_interrupted(ray_session, tmp_path):
+    space = {"case": tune.grid_search(CASES)}
+    run = tune.RunConfig(
+        storage_path=str(tmp_path), failure_config=tune.FailureConfig(max_failures=1), verbose=0
+    )
+    results = tune.Tuner(train_case, param_space=space, run_config=run).fit()
+    found = {}
+    for result in results:
+        config = result.config["case"]
+        frame = result.metrics_dataframe
+        names = [f"prescreen/{name}" for name in (*DEFAULT_PANEL, "score")]
+        found[tuple(config.values())] = frame[["step", *names]].values.tolist()
+        stopped = config["fails"] and not config["saves"]
+        assert (result.error is not None) == stopped
+        if stopped:
+            assert "`reader` must have its state where a trial continues" in str(result.error)
+    whole = found["before", True, False]
+    assert len(whole) == 4
+    for key, rows in found.items():
+        assert rows == whole[: len(rows)]
+        assert len(rows) == (4 if key[1] else 2)
+
+
+def test_a_reader_that_may_see_a_loaded_model_needs_its_state(monkeypatch):
+    first = Reader(make_model(), INPUTS, budget=None)
+    before = first.read(1)["prescreen"]
+    monkeypatch.setattr(tune, "get_checkpoint", lambda: "a checkpoint")
+    trained = make_model()
+    torch.nn.init.normal_(trained[0].weight, std=9.0)
+    reader = Reader(trained, INPUTS, budget=None)
+    with pytest.raises(ValueError, match=r"^`reader` must have its state where a trial continues"):
+        reader.read(2)
+    reader.load_state_dict(first.state_dict())
+    after = reader.read(2)["prescreen"]
+    assert [after[name] for name in ("isotropy", "flops")] == [before["isotropy"], before["flops"]]
+    without = Reader(trained, INPUTS, ["entropy"], budget=None)  # needs nothing of before
+    assert without.read(2)["prescreen"]["entropy"] > 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ray import tune
 from torch import nn
 
 from prescreen.integrations.budget import Account
@@ -44,7 +46,9 @@ class Reader:
     16, 24, … those that the budget covers, mostly the same in all trials. Decisions then depend on time;
     ``budget=None`` is reproducible.
 
-    In data-parallel training let one process read and report.
+    In data-parallel training let one process read and report. If a trial writes checkpoints, save
+    ``reader.state_dict()`` in them, and give it to ``reader.load_state_dict`` where the trial continues
+    from one: the model is then trained, and cannot be measured as an untrained one.
 
     Args:
         model: the model that is trained; reading leaves it exactly as it was. Make the reader before
@@ -84,6 +88,8 @@ class Reader:
         self._asks = budget is None  # whenever it is asked
         self._first = True
         self._score = math.nan
+        # Whether measures of the untrained network may be those of a trained one.
+        self._doubtful = False
         self._panel = PanelReader(
             model,
             inputs,
@@ -98,6 +104,7 @@ class Reader:
             batch_statistics=batch_statistics,
             on_error=on_error,
         )
+        self._doubtful = self._panel.took_measures and _continues()
 
     @property
     def share(self) -> float:
@@ -121,7 +128,16 @@ class Reader:
             ``"overhead"`` is how many seconds of the trial reading took so far. If no reading is due,
             there is only the score, of the latest reading. If a readout failed and ``on_error`` is
             ``"warn"``, there is no ``"prescreen"``.
+
+        Raises:
+            ValueError: the trial continues from a checkpoint, the panel has measures of the untrained
+                network, and the reader's state was not loaded.
         """
+        if self._doubtful:
+            raise ValueError(
+                "`reader` must have its state where a trial continues from a checkpoint, got none: save "
+                "reader.state_dict() with the checkpoint, and reader.load_state_dict() it"
+            )
         start = self._panel.before_training() if step == 0 and not self._asks else None
         if start is not None:
             return as_result(start, self._readouts, first=False)
@@ -136,3 +152,20 @@ class Reader:
         result = as_result(reading, self._readouts, first=first)
         self._score = result[PREFIX][SCORE]
         return result
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state for ``load_state_dict``: tensors and plain values."""
+        return {**self._panel.state_dict(), "score": self._score, "first": self._first}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a saved state, before or after the model's is loaded."""
+        self._panel.load_state_dict(state)
+        self._score, self._first = float(state["score"]), bool(state["first"])
+        self._doubtful = False
+
+
+def _continues() -> bool:
+    """Whether this process runs a trial that continues from a checkpoint."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # outside of trials
+        return tune.get_checkpoint() is not None
