@@ -150,15 +150,17 @@ def test_names_come_before_paths(tmp_path, monkeypatch):
     assert load_task("./digits", probe_size=2).num_classes == 2
 
 
-@pytest.mark.parametrize("missing", ["PIL", "pyarrow", "torchvision"])
+@pytest.mark.parametrize("missing", ["PIL", "pyarrow", "torchvision", "sklearn"])
 def test_a_missing_extra_is_named(missing, tmp_path, monkeypatch):
     write_folder(tmp_path / "folder", {"a": pictures(3), "b": pictures(3)})
     write_parquet(tmp_path / "t.parquet", pictures(4), [0, 1, 0, 1])
     data = {"PIL": tmp_path / "folder", "pyarrow": tmp_path / "t.parquet", "torchvision": "mnist"}
+    data["sklearn"] = "digits"
+    extra = "digits" if missing == "sklearn" else "images"
     for module in [name for name in sys.modules if name.split(".")[0] == missing]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(
-        ImportError, match=r"needs the 'images' extra: pip install 'prescreen\[images\]'"
+        ImportError, match=rf"needs the '{extra}' extra: pip install 'prescreen\[{extra}\]'"
     ):
         load_task(data[missing], probe_size=2)

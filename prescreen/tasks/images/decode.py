@@ -71,10 +71,10 @@ def from_pillow(image: Any) -> Tensor:
     return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
 
 
-def required(module: str, what: str) -> Any:
-    """Import a module of the `images` extra."""
+def required(module: str, what: str, extra: str = "images") -> Any:
+    """Import a module of an extra."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        line = f"{what} needs the 'images' extra: pip install 'prescreen[images]'"
+        line = f"{what} needs the '{extra}' extra: pip install 'prescreen[{extra}]'"
         raise ImportError(line) from error

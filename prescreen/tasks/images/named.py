@@ -150,9 +150,7 @@ def may_be_mirrored(data: str | Path) -> bool:
 def _named(name: str, root: str | Path | None) -> Splits | None:
     """The data set of a name, or None if there is none."""
     if name.lower() == "digits":
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
+        digits = required("sklearn.datasets", "the data set digits", "digits").load_digits()
         images = torch.from_numpy(digits.images).to(torch.uint8)[:, None]
         return Splits(TensorDataset(images, torch.from_numpy(digits.target).long()), None, 10)
     for known, (train, probe) in _TORCHVISION.items():
