@@ -1,8 +1,8 @@
 """What pyproject.toml cannot say: the README as a package index shows it, and where the project lives.
 
-On an index a link to a file of the repository, or to a heading, leads nowhere. PRESCREEN_HOME is the repository's address,
-which the release workflow knows, and PRESCREEN_REF a commit or tag in it. Without an address, links to
-files become their text.
+On an index a link to a file of the repository, or to a heading, leads nowhere. PRESCREEN_HOME is the
+repository's address, which the workflows know, and PRESCREEN_REF a commit or tag in it. Without an
+address, such links become their text.
 """
 
 import os

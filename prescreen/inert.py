@@ -64,10 +64,6 @@ def safe_globals(stand_ins: Iterable[type] = ()) -> Iterator[None]:
     What else is allowed in this process stays allowed.
     """
     ours = [*SAFE_TYPES, *stand_ins]
-    if not hasattr(torch.serialization, "safe_globals"):  # torch 2.4
-        torch.serialization.add_safe_globals([one for one in ours if not isinstance(one, tuple)])
-        yield
-        return
     with _allowing:
         theirs = torch.serialization.get_safe_globals()
         with torch.serialization.safe_globals([one for one in ours if one not in theirs]):

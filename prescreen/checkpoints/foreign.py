@@ -77,12 +77,11 @@ def load_foreign(path: Path) -> Any:
 
 def _foreign_names(path: Path) -> set[str]:
     """Names in a pickle of what ``load_state`` does not allow; none if it is damaged."""
-    listed = getattr(torch.serialization, "get_unsafe_globals_in_checkpoint", None)  # torch 2.6
-    if listed is None or path.suffix == SAFETENSORS or not path.is_file():
+    if path.suffix == SAFETENSORS or not path.is_file():
         return set()
     try:
         with safe_globals():
-            return {*listed(path)}
+            return {*torch.serialization.get_unsafe_globals_in_checkpoint(path)}
     except Exception:  # load_state says what is wrong with the file
         return set()
 

@@ -169,10 +169,9 @@ def _fresh_autocast() -> Iterator[None]:
 def _uncompiled() -> AbstractContextManager[object]:
     """Run compiled submodules and functions uncompiled: dynamo ignores hooks that are added later.
 
-    Before torch 2.6 this is not possible; there only a model that is compiled as a whole can be hooked.
     Compiled code is kept and not compiled again.
     """
-    if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
+    if "torch._dynamo" not in sys.modules:
         return nullcontext()
     stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
     return stance

@@ -113,7 +113,7 @@ CLEAR.putalpha(Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)))
     {
         "16-bit PNG": (encode(Image.fromarray(DEEP)), SCALED),
         "16-bit TIFF": (encode(Image.fromarray(DEEP), "TIFF"), SCALED),
-        "16-bit PGM": (encode(Image.fromarray(DEEP), "PPM"), SCALED),
+        "16-bit PGM": (b"P5 16 16 65535\n" + DEEP.astype(">u2").tobytes(), SCALED),
         "big-endian TIFF": (encode(Image.fromarray(DEEP.astype(">u2")), "TIFF"), SCALED),
         "RGBA": (encode(CLEAR), expected(SOME[0])),
         "grey and alpha": (encode(SOME[0].convert("LA")), expected(SOME[0].convert("L"))),
