@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = "optuna ray timm torchvision pandas lightning transformers sklearn scipy rich typer PIL"
+HEAVY = (
+    "optuna ray timm torchvision pandas lightning transformers sklearn scipy rich typer PIL "
+    "matplotlib plotly jinja2"
+)
 
 # A room may import itself and rooms in the rows above it, but not its neighbours. The small modules of
 # the first row may import each other.
@@ -20,7 +23,9 @@ LAYERS = (
     "failures probe",
     "screening",
     "checkpoints ranking",
-    "cli integrations",
+    "integrations",
+    "report",
+    "cli plots",
     "__main__",
 )
 ROW = {room: row for row, rooms in enumerate(LAYERS) for room in rooms.split()}
