@@ -25,14 +25,8 @@ except ImportError as error:
     ) from error
 
 # Okabe & Ito's colours; line styles and markers tell the same.
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY = [
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#CC79A7",
-    "#56B4E9",
-]
+BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
+RED, PURPLE, SKY = "#D55E00", "#CC79A7", "#56B4E9"
 COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
 DASHES = ("-", "--", "-.", ":")
 MARKERS = "osD^vP"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
+import torch
+
 from prescreen.reading import Trajectory
-from prescreen.readouts import get_readout
+from prescreen.readouts import Readout, get_readout
 
 OK, PRUNED, RUNNING = "ok", "pruned", "running"
 PARAMETERS, FLOPS, LATENCY = "parameters", "flops", "latency"
@@ -79,6 +82,7 @@ class Findings:
         notes: what was said of the order.
         settings: of the run: names to plain values.
         ranges: the smallest and largest value that the space allows, by the name in ``config``.
+        samples: how many the probe batch has; 0 if that is not known.
     """
 
     title: str
@@ -92,6 +96,7 @@ class Findings:
     notes: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    samples: int = 0
 
     @property
     def ranked(self) -> list[Entry]:
@@ -111,15 +116,19 @@ class Findings:
 
 def sign_of(measure: str) -> int:
     """1 if a higher value is better, -1 if a lower one is; 1 for a measure that is not known."""
-    try:
-        return 1 if get_readout(measure).higher_is_better else -1
-    except (ValueError, KeyError):
-        return 1
+    known = _known(measure)
+    return 1 if known is None or known.higher_is_better else -1
 
 
 def is_of_network(measure: str) -> bool:
     """Whether it is a measure of the untrained network; False for one that is not known."""
+    known = _known(measure)
+    return known is not None and known.of_network
+
+
+@lru_cache
+def _known(measure: str) -> Readout | None:
     try:
-        return get_readout(measure).of_network
-    except (ValueError, KeyError):
-        return False
+        return get_readout(measure, torch.zeros(1, dtype=torch.long))
+    except ValueError:
+        return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prescreen.comparison import compare
+from prescreen.comparison import Comparison, compare
 from prescreen.pruning.agreement import correlation
 from prescreen.pruning.hindsight import among_best
 from prescreen.ranks import Floats, ranks
@@ -105,6 +105,16 @@ def scores_at(entries: Sequence[Entry], measures: Sequence[str], step: int) -> F
     A measure that is not defined for one of them does not count.
     """
     found = np.full(len(entries), math.nan)
+    read, told = compared_at(entries, measures, step)
+    if told is not None:
+        found[read] = told.scores
+    return found
+
+
+def compared_at(
+    entries: Sequence[Entry], measures: Sequence[str], step: int
+) -> tuple[list[int], Comparison | None]:
+    """Which candidates were read at a step, and how they compare there; None if nothing is defined."""
     at = [
         (index, reading)
         for index, one in enumerate(entries)
@@ -112,16 +122,14 @@ def scores_at(entries: Sequence[Entry], measures: Sequence[str], step: int) -> F
         if reading.step == step
     ]
     used = [m for m in measures if step or is_of_network(m)]
-    values = np.array([[r.values.get(m, math.nan) * sign_of(m) for m in used] for _, r in at])
-    if not at or not used:
-        return found
+    rows = [[r.values.get(m, math.nan) for m in used] for _, r in at]
+    values = np.array(rows, dtype=float).reshape(len(at), len(used)) * [*map(sign_of, used)]
     defined = ~np.isnan(values).any(axis=0)
-    if not defined.any():
-        return found
+    if not at or not defined.any():
+        return [index for index, _ in at], None
     flags = [is_of_network(m) for m, known in zip(used, defined, strict=True) if known]
-    told = compare(values[:, defined], flags, [reading.architecture for _, reading in at])
-    found[[index for index, _ in at]] = told.scores
-    return found
+    architectures = [reading.architecture for _, reading in at]
+    return [index for index, _ in at], compare(values[:, defined], flags, architectures)
 
 
 def along(findings: Findings) -> list[tuple[int, Agreement]]:
