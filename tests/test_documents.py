@@ -1,8 +1,8 @@
 """Every block of code in the README and the documents runs as it stands, in the order of its page.
 
 A comment on the line before a block says why it takes long (`<!-- slow: … -->`) or cannot run at all
-(`<!-- not run: … -->`). Python blocks of a page share their names. A block that begins with `# NAME.py` or
-the like is that file in the reader's folder, where commands run in a shell, all of them slow.
+(`<!-- not run: … -->`). Python blocks of a page share their names. A block that begins with `# NAME.py`
+or the like is that file in the reader's folder, where commands run in a shell, all of them slow.
 """
 
 import linecache

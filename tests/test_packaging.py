@@ -138,7 +138,7 @@ def test_a_users_search_spaces_do_not_shadow_ours(library, built, tmp_path):
     # The user's folders come first, as for `python -m`. An editable install is on the path already.
     path = [tmp_path / "folder", tmp_path / "file", *([built[1]] if library == "wheel" else [])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
-    listed = "*s.space_names()" if library == "wheel" else "*s._built_in_names()"
+    listed = "*s.space_names()" if library == "wheel" else "*s.built_in_spaces()"
     code = (
         "import prescreen.search_spaces.vit as v, prescreen.spaces.space as s; "
         f"print(v.__file__, {listed})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from prescreen.heads.wrappers import unwrap
 from prescreen.inert import require_inert
 from prescreen.panel import CHECKPOINT_PANEL, Panel
 from prescreen.reading import Reading
-from prescreen.readouts import to_compare
+from prescreen.readouts import Readouts, to_compare
 
 
 class CheckpointSelector:
@@ -63,7 +63,7 @@ class CheckpointSelector:
     def __init__(
         self,
         folder: str | Path | None = None,
-        readouts: Sequence[str] = CHECKPOINT_PANEL,
+        readouts: Readouts = CHECKPOINT_PANEL,
         *,
         start: int = 0,
         smoothing: int = 1,

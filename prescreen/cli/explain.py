@@ -6,15 +6,16 @@ import json
 from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from prescreen.cli.options import JSON
 from prescreen.cli.output import note, show
-from prescreen.ranking.opened import open_run
-from prescreen.ranking.report import Ranking
 from prescreen.text import finite, shortened
+
+if TYPE_CHECKING:
+    from prescreen.ranking.report import Ranking
 
 _NAMED = 3
 
@@ -27,6 +28,8 @@ def explain_command(
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Say why a candidate is ranked where it is, and what would change its place."""
+    from prescreen.ranking.opened import open_run
+
     opened = open_run(run)
     found = opened.ranking.explain(name_of(candidate, opened.ranking, opened.unfinished))
     show(json.dumps(finite(asdict(found)), indent=2) if as_json else str(found))

@@ -53,8 +53,8 @@ class Row:
         return self.outputs
 
 
-def _one(*layers: str, **options: bool) -> Row:
-    return Row(layers, None, **options)
+def _one(*layers: str, summed: bool = False, last: bool = False) -> Row:
+    return Row(layers, summed=summed, last=last)
 
 
 def _of_last_decoder_layer(path: str) -> Row:

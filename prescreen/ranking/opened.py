@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from prescreen.lines import Damaged
+from prescreen.ranking.budget import rankable
 from prescreen.ranking.content import Content
 from prescreen.ranking.folder import JOURNAL
 from prescreen.ranking.order import order
@@ -81,16 +82,18 @@ def open_run(folder: Path | str) -> Run:
     readouts = panel_of(outline)
     candidates = [Candidate(one["name"], one["config"], _built) for one in outline.candidates]
     trainings = {one: _begun(one, records, outline.seeds) for one in candidates}
-    done = {one: _done(own) for one, own in trainings.items()}
-    seeds = min(filter(None, done.values()), default=1)
-    ranked = [one for one in candidates if done[one]]
+    ranked, seeds = rankable(candidates, records, outline.seeds)
     ranking = order(ranked, records, readouts, seeds=seeds, samples=outline.samples)
     times = [one.time for one in records.values() if one.done and one.time]
     return Run(
         folder=folder,
         ranking=replace(ranking, notes=(*ranking.notes, *_notes(settings, readouts))),
         settings=settings,
-        unfinished=tuple(one.name for one in candidates if done[one] < outline.seeds),
+        unfinished=tuple(
+            one.name
+            for one, own in trainings.items()
+            if sum(record.done for record in own) < outline.seeds
+        ),
         trajectories={
             one.name: tuple(record.trajectory for record in own)
             for one, own in trainings.items()
@@ -143,11 +146,6 @@ def _begun(candidate: Candidate, records: Records, seeds: int) -> list[Record]:
     """Of its trainings, from the first seed on."""
     keys = [Repeat(candidate, number).key for number in range(seeds)]
     return [records[key] for key in takewhile(records.__contains__, keys)]
-
-
-def _done(trainings: Iterable[Record]) -> int:
-    """With how many seeds, from the first on, a candidate is done."""
-    return sum(1 for _ in takewhile(lambda record: record.done, trainings))
 
 
 def _notes(settings: Mapping[str, Any], readouts: Mapping[str, Readout]) -> tuple[str, ...]:

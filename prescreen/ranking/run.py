@@ -27,7 +27,8 @@ from prescreen.ranking.outline import Outline
 from prescreen.ranking.progress import Progress, reporter
 from prescreen.ranking.repeats import repeats, seeded
 from prescreen.ranking.replay import Complete, Record
-from prescreen.ranking.report import Ranking, Row
+from prescreen.ranking.report import Ranking
+from prescreen.ranking.row import Row
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
 from prescreen.screening import Extra, Plan, require_head
