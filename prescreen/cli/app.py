@@ -1,4 +1,4 @@
-"""The command line: prescreen rank | explain | select | readouts | spaces.
+"""The command line: prescreen rank | explain | report | select | readouts | spaces.
 
 A new command is a file here with NAME_command and a line below. Its module imports what loads torch
 inside of that function: `--help`, `--version` and shell completion answer at once.
@@ -17,6 +17,7 @@ from prescreen.cli.explain import explain_command
 from prescreen.cli.listing import readouts_command, spaces_command
 from prescreen.cli.output import logs_as_notes, note, show
 from prescreen.cli.rank import rank_command
+from prescreen.cli.report import report_command
 from prescreen.cli.select import select_command
 from prescreen.cli.streams import CLOSED_PIPE
 from prescreen.interrupts import Interrupted, report, signals_interrupt
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command("rank")(rank_command)
 app.command("explain")(explain_command)
+app.command("report")(report_command)
 app.command("select")(select_command)
 app.command("readouts")(readouts_command)
 app.command("spaces")(spaces_command)

@@ -129,8 +129,10 @@ def _numbers(values: Iterable[float]) -> list[float | int | None]:
 def _short(value: float) -> float | int | None:
     if not math.isfinite(value):
         return None
+    if value.is_integer() and abs(value) < 2**53:  # counts stay exact
+        return int(value)
     short = float(f"{value:.{_DIGITS}g}")
-    return int(short) if short.is_integer() and abs(short) < 2**53 else short
+    return int(short) if short.is_integer() else short
 
 
 def _text(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -83,6 +83,7 @@ class Findings:
         settings: of the run: names to plain values.
         ranges: the smallest and largest value that the space allows, by the name in ``config``.
         samples: how many the probe batch has; 0 if that is not known.
+        hosted: whether they are trials of a host, which final results order.
     """
 
     title: str
@@ -97,6 +98,7 @@ class Findings:
     settings: Mapping[str, Any] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     samples: int = 0
+    hosted: bool = False
 
     @property
     def ranked(self) -> list[Entry]:
@@ -107,11 +109,6 @@ class Findings:
     def read(self) -> list[Entry]:
         """Those that were read and did not fail."""
         return [one for one in self.entries if len(one.trajectory) and not one.failed]
-
-    def with_final(self, results: Mapping[str, float], name: str, higher: bool) -> Findings:
-        """The same with final results by candidate; unknown names have no effect."""
-        entries = [replace(one, final=results.get(one.name, one.final)) for one in self.entries]
-        return replace(self, entries=tuple(entries), final=name, higher=higher)
 
 
 def sign_of(measure: str) -> int:

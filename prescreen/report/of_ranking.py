@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from prescreen.ranking import Ranking
-from prescreen.ranking.row import Row
+from prescreen.ranking import Ranking, Row
 from prescreen.report.data import FLOPS, LATENCY, PARAMETERS, Entry, Findings
 
 _FEW = 3

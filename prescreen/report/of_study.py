@@ -21,8 +21,13 @@ _STATES = {
 }
 
 
-def of_study(study: Study) -> Findings:
-    """What a report shows of a study: trials by their objective, the others by their readings."""
+def of_study(study: Study, *, stored: bool = False) -> Findings:
+    """What a report shows of a study: trials by their objective, the others by their readings.
+
+    Args:
+        study: the study.
+        stored: whether it was opened from its storage, which knows neither sampler nor pruner.
+    """
     trials = [one for one in study.get_trials(deepcopy=False) if one.state in _STATES]
     entries = [_entry(one) for one in trials]
     several = len(study.directions) > 1
@@ -38,8 +43,9 @@ def of_study(study: Study) -> Findings:
         final=names[0],
         higher=higher,
         notes=tuple(said),
-        settings=_settings(study),
+        settings=_settings(study, stored),
         ranges=_ranges(trials),
+        hosted=True,
     )
     return placed(findings)
 
@@ -47,7 +53,7 @@ def of_study(study: Study) -> Findings:
 def _entry(trial: FrozenTrial) -> Entry:
     read = trajectory(trial)
     last = read.last if len(read) else None
-    status, reason = _STATES[trial.state], ""
+    status, reason = _STATES[trial.state], _reason(trial)
     if failure := trial.user_attrs.get(f"prescreen:{trial.number}:failure"):
         status, reason = "failed", str(failure)
     took = trial.duration.total_seconds() if trial.duration is not None else math.nan
@@ -67,12 +73,19 @@ def _entry(trial: FrozenTrial) -> Entry:
     )
 
 
-def _settings(study: Study) -> dict[str, Any]:
+def _reason(trial: FrozenTrial) -> str:
+    """What the latest check of the pruner came to; empty before the first one."""
+    noted = trial.system_attrs.get(f"prescreen:{trial.number}:reasons")
+    return str(noted.get("last", "")) if isinstance(noted, dict) else ""
+
+
+def _settings(study: Study, stored: bool) -> dict[str, Any]:
+    parts = {} if stored else {"sampler": study.sampler, "pruner": study.pruner}
     return {
         "study": study.study_name,
         "directions": ", ".join(one.name.lower() for one in study.directions),
-        "sampler": type(study.sampler).__name__,
-        "pruner": type(study.pruner).__name__,
+        **{name: type(one).__name__ for name, one in parts.items()},
+        **{f"attribute {name}": one for name, one in study.user_attrs.items()},
     }
 
 
