@@ -26,16 +26,25 @@ def aggregate(scores: Floats) -> Floats:
 
     Reference: Borda count.
     """
-    if scores.ndim != 2 or scores.shape[1] == 0:
-        raise ValueError(
-            "`scores` must have shape (candidates, readouts) with at least one readout, "
-            f"got {scores.shape}"
-        )
+    require_table(scores)
     if len(scores) <= 1:
         return np.ones(len(scores))
     by_readout = np.stack([ranks(column) for column in scores.T.copy()])
     mean: Floats = (by_readout.mean(axis=0) - 1) / (len(scores) - 1)
     return mean
+
+
+def require_table(scores: Floats) -> None:
+    """Refuse what are not values of candidates in at least one readout.
+
+    Raises:
+        ValueError: ``scores`` does not have two dimensions and at least one readout.
+    """
+    if scores.ndim != 2 or scores.shape[1] == 0:
+        raise ValueError(
+            "`scores` must have shape (candidates, readouts) with at least one readout, "
+            f"got {scores.shape}"
+        )
 
 
 def ranks(column: Floats) -> Floats:
