@@ -18,7 +18,7 @@ _AGAINST = -0.2
 
 def results(findings: Findings) -> str:
     """Readings that did not foresee the final results."""
-    last = along(findings)[-1:] if has_results(findings.ranked) else []
+    last = along(findings)[-1:] if _has_results(findings.ranked) else []
     if not last or last[0][1].count < ENOUGH or last[0][1].rho >= 0.3:
         return ""
     step, one = last[0]
@@ -31,7 +31,7 @@ def results(findings: Findings) -> str:
 def untrusted(findings: Findings) -> str:
     """Trained heads whose order does not go with that of the untrained networks."""
     entries = findings.ranked
-    if len(entries) < ENOUGH or has_results(entries):
+    if len(entries) < ENOUGH or _has_results(entries):
         return ""
     told = compared_at(entries, findings.measures, max(one.step for one in entries))[1]
     if told is None or told.trust >= 0.5:
@@ -58,7 +58,7 @@ def ties(findings: Findings) -> str:
 def unstable(findings: Findings) -> str:
     """An order that was still changing near its end."""
     entries = findings.ranked
-    if has_results(entries):  # which are the better judge
+    if _has_results(entries):  # which are the better judge
         return ""
     found = [(step, one) for step, one in along(findings) if one.count >= ENOUGH]
     end = max((one.step for one in entries), default=0)
@@ -123,7 +123,7 @@ def unfinished(findings: Findings) -> str:
     return f"{running} of {len(findings.entries)} candidates are not done." if running else ""
 
 
-def has_results(entries: list[Entry]) -> bool:
+def _has_results(entries: list[Entry]) -> bool:
     return any(not math.isnan(one.final) for one in entries)
 
 
