@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from prescreen.checks import require_at_least, require_number
+from prescreen.pruning.reasons import Reason
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,24 @@ class Guard:
             if value is not None:
                 require_number(name, value, low, 1)
 
-    def is_due(self, step: int, previous: int | None) -> bool:
-        """Whether a reading is the first of its interval, after the warm-up.
+    def waits(self, step: int, previous: int | None) -> Reason | None:
+        """Why no check is due: a reading is checked that is the first of its interval after the warm-up.
 
         Args:
             step: of the latest reading.
             previous: of the reading before it; None if there is none.
         """
         if step < self.n_warmup_steps:
-            return False
+            return Reason("warm-up", f"warm-up until step {self.n_warmup_steps}")
         passed = (step - self.n_warmup_steps) // self.interval_steps * self.interval_steps
-        return previous is None or previous < self.n_warmup_steps + passed
+        if previous is None or previous < self.n_warmup_steps + passed:
+            return None
+        following = self.n_warmup_steps + passed + self.interval_steps
+        return Reason("interval", f"next check from step {following} on")
+
+    def is_due(self, step: int, previous: int | None) -> bool:
+        """Whether a check is due: see ``waits``."""
+        return self.waits(step, previous) is None
 
     def has_started(self, n_read: int) -> bool:
         """Whether enough completed trials were read at the step."""

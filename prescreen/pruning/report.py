@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prescreen.pruning.agreement import agreement, correlation
 from prescreen.pruning.ends import Ends
 from prescreen.pruning.guard import Guard
 from prescreen.pruning.outlook import Outlook
 from prescreen.pruning.population import Population
+from prescreen.pruning.reasons import Reasons, summary
 
 # Lines of the report: steps are left out between the first and the last.
 _STEPS = 4
 
 
-def report(population: Population, guard: Guard, pruned: int) -> str:
+def report(
+    population: Population, guard: Guard, pruned: int, reasons: Iterable[Reasons] = ()
+) -> str:
     """How well readings go with the ends of completed trials, and how many trials were pruned.
 
     Args:
         population: the readings.
         guard: the number of completed trials that must have been read at a step.
         pruned: the number of trials that were pruned.
+        reasons: what the checks of each trial came to, if that is known.
     """
+    last = summary(reasons)
+    return "\n".join(
+        [
+            _worth_of_readings(population, guard, pruned),
+            *(["Last checks of trials:"] if last else []),
+        ]
+        + [f"  {line}" for line in last]
+    )
+
+
+def _worth_of_readings(population: Population, guard: Guard, pruned: int) -> str:
     ends, trials = population.ends(), len(population)
     lines = [f"{pruned} of {trials} trials that were read were pruned."]
     if ends is None:

@@ -129,8 +129,11 @@ def test_a_report_says_what_readings_are_worth():
     first, second, *steps = pruner.report(study).splitlines()
     assert first == "1 of 25 trials that were read were pruned."
     assert second == "Readings against the objective of completed trials:"
+    *steps, last, why = steps
     assert [line.split(":")[0] for line in steps] == ["  step 1", "  step 10"]
     assert all("24 completed trials, ρ 1.00 (1.00 less" in line for line in steps)
+    assert last == "Last checks of trials:"
+    assert why.startswith("  1 pruned: unlikely to end best (unlikely (")
 
 
 def test_the_studys_own_pruner_is_shown_the_readings():
@@ -218,7 +221,8 @@ def test_halving_learns_from_trials_as_they_were():
     study = optuna.create_study(direction="maximize", pruner=pruner)
     filled(study, (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2))
     assert judged(study, 0.1)
-    assert not any(trial.system_attrs for trial in study.trials)
+    notes = {key for trial in study.trials for key in trial.system_attrs}
+    assert notes == {"prescreen:8:reasons"}  # and none of Optuna's own rungs
 
 
 def test_halving_compares_with_trials_that_were_pruned():

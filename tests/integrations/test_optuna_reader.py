@@ -69,15 +69,17 @@ def test_a_reading_is_stored_in_every_storage(kind, tmp_path):
         assert len(json.dumps(value, allow_nan=False)) < 1000
 
 
-def test_a_reading_is_one_write():
+def test_a_reading_is_one_write_and_a_check_another():
     storage = Counting()
     study = optuna.create_study(storage=storage)
     filled(study, [0.1, 0.5, 0.9])
     reader = Reader(study.ask(), make_model(), INPUTS)
     before = storage.writes
     reader.read(1)
-    reader.should_prune()
     assert storage.writes == before + 1
+    for _ in range(3):
+        reader.should_prune()
+    assert storage.writes == before + 2
 
 
 def test_a_diverged_model_reads_nan():

@@ -289,7 +289,8 @@ def test_the_callback_marks_stopped_trials():
     run(made, "poor", [result(2, 0.1)])
     nested = {"step": 2, "prescreen": {"confidence": 0.1}}
     ReadoutCallback(made).on_trial_result(1, [], as_trial("poor"), nested)
-    assert nested["prescreen"] == {"confidence": 0.1, "stopped": True}
+    reason = "pruned: poor for Median at step 2"
+    assert nested["prescreen"] == {"confidence": 0.1, "stopped": True, "reason": reason}
 
 
 class Recorded(Searcher):

@@ -13,6 +13,7 @@ from prescreen.integrations.optuna.composition import AllOf, AnyOf
 from prescreen.integrations.optuna.objective import objective
 from prescreen.integrations.optuna.pruner import ReadoutPruner
 from prescreen.integrations.optuna.reader import Reader
+from prescreen.integrations.optuna.reasons import reasons_of
 from prescreen.integrations.optuna.recorder import Recorder
 from prescreen.pruning import Halving, Improvement, Median
 
@@ -26,5 +27,6 @@ __all__ = [
     "ReadoutPruner",
     "Recorder",
     "objective",
+    "reasons_of",
     "trajectory",
 ]

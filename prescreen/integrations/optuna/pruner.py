@@ -16,17 +16,19 @@ from prescreen.checks import require_one_of
 from prescreen.integrations.optuna.attributes import values_by_step
 from prescreen.integrations.optuna.composition import parts
 from prescreen.integrations.optuna.memory import memory_of
-from prescreen.integrations.optuna.stock import StudyOfReadings, decide_by, require_stock
+from prescreen.integrations.optuna.reasons import note, reasons_of
+from prescreen.integrations.optuna.stock import StudyOfReadings, judge_by, require_stock
 from prescreen.panel import DEFAULT_PANEL
 from prescreen.pruning import (
     Guard,
     Improvement,
     Panel,
     Population,
+    Reason,
     Rule,
     bounded,
     contradiction,
-    decide,
+    judge,
     report,
 )
 from prescreen.readouts import Readouts, to_compare
@@ -115,26 +117,29 @@ class ReadoutPruner(BasePruner):
             return False
         self._check(readings[step], trial.number, step)
         self._require_objective(study)
-        if not self.guard.is_due(step, max((one for one in readings if one != step), default=None)):
-            return False
+        reason = self.guard.waits(step, max((one for one in readings if one != step), default=None))
+        return note(study, trial, reason or self._judge(study, trial, step), step)
+
+    def _judge(self, study: Study, trial: FrozenTrial, step: int) -> Reason:
         memory = memory_of(study, self.panel)
         with memory.lock:
             population = memory.update(study, trial)
             if population.has_diverged(trial.number, step):
-                return self.on_nan == "prune"
+                kind = "diverged" if self.on_nan == "prune" else "diverged, kept"
+                return Reason(kind, f"diverged at step {step}")
             if isinstance(self.rule, BasePruner):
-                return decide_by(self.rule, self.guard, population, study, trial)
-            if decide(self.rule, self.guard, population, trial.number, step):
-                return True
-            self._note(population, step)
-            return False
+                return judge_by(self.rule, self.guard, population, study, trial)
+            reason = judge(self.rule, self.guard, population, trial.number, step)
+            if not reason.pruned:
+                self._note(population, step)
+            return reason
 
     def report(self, study: Study) -> str:
-        """In a few lines, how well readings go with the objective, and how many trials were pruned."""
+        """In a few lines, how well readings go with the objective, and what pruned or kept trials."""
         memory = memory_of(study, self.panel)
         with memory.lock:
             population = memory.update(study)
-            return report(population, self.guard, memory.pruned)
+            return report(population, self.guard, memory.pruned, reasons_of(study).values())
 
     def score(self, study: Study, trial: FrozenTrial) -> tuple[float, StudyDirection]:
         """One number for the latest reading, and which way it is good.

@@ -12,8 +12,8 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from prescreen.integrations.optuna.composition import parts
-from prescreen.pruning import Guard, Population
-from prescreen.pruning.decision import believes
+from prescreen.pruning import Guard, Population, Reason
+from prescreen.pruning.decision import intolerable, too_few, untrusted
 from prescreen.pruning.hindsight import ended_best, hindsight
 
 # Scores are computed in two ways: rounding makes those of equal readings equal.
@@ -34,10 +34,10 @@ def require_stock(pruner: BasePruner) -> None:
             )
 
 
-def decide_by(
+def judge_by(
     base: BasePruner, guard: Guard, population: Population, study: Study, trial: FrozenTrial
-) -> bool:
-    """Whether a trial should end: ``prescreen.pruning.decide`` with a pruner as the rule.
+) -> Reason:
+    """Whether a trial should end, and why: ``prescreen.pruning.judge`` with a pruner as the rule.
 
     Args:
         base: the pruner; it is asked first, as it may keep notes.
@@ -47,18 +47,23 @@ def decide_by(
         trial: the trial in question.
     """
     shown = StudyOfReadings(study, trial, population)
-    step = population.steps(trial.number)[-1]
+    step, name = population.steps(trial.number)[-1], type(base).__name__
     if shown.is_undefined(trial.number, step):
-        return False
-    if not base.prune(shown, shown.twin(trial)):  # type: ignore[arg-type]
-        return False
-    return believes(guard, population, step) and (
-        guard.max_false_prune is None or _tolerates(base, guard, shown, step)
+        return Reason("undefined", f"the only readout is not defined at step {step}")
+    prunes = base.prune(shown, shown.twin(trial))  # type: ignore[arg-type]
+    return (
+        too_few(guard, len(population.completed(step)), step)
+        or (None if prunes else Reason("good", f"good enough for {name} at step {step}"))
+        or untrusted(guard, population, step)
+        or _intolerant(base, guard, shown, step)
+        or Reason("poor", f"poor for {name} at step {step}")
     )
 
 
-def _tolerates(base: BasePruner, guard: Guard, shown: StudyOfReadings, step: int) -> bool:
-    """Whether the pruner would have pruned few enough of the completed trials that ended best."""
+def _intolerant(base: BasePruner, guard: Guard, shown: StudyOfReadings, step: int) -> Reason | None:
+    """Why the pruner is not trusted, by what it would have done to completed trials."""
+    if guard.max_false_prune is None:
+        return None
     population = shown.population
     complete = {
         trial.number: trial for trial in shown.get_trials(False, (TrialState.COMPLETE,))
@@ -79,7 +84,7 @@ def _tolerates(base: BasePruner, guard: Guard, shown: StudyOfReadings, step: int
         as_it_was = shown.twin(complete[numbers[index]], until=step)
         return base.prune(shown, as_it_was)  # type: ignore[arg-type]
 
-    return guard.tolerates(*hindsight(scores, best, prunes))
+    return intolerable(guard, *hindsight(scores, best, prunes))
 
 
 class StudyOfReadings:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from ray.tune import Callback
 
-from prescreen.integrations.ray.results import PREFIX, STOPPED
+from prescreen.integrations.ray.results import PREFIX, REASON, STOPPED
 from prescreen.integrations.ray.scheduler import ReadoutScheduler
+from prescreen.pruning import summary
+
+logger = logging.getLogger(__name__)
 
 
 class ReadoutCallback(Callback):
@@ -15,7 +19,8 @@ class ReadoutCallback(Callback):
 
     Used as ``RunConfig(callbacks=[ReadoutCallback(scheduler)])``. Tune saves the state of callbacks but
     not of schedulers (ray#30838, unchanged in Ray 2.60). It does so at the same time as for trials: both
-    are restored together. The last result of a stopped trial has ``prescreen/stopped``.
+    are restored together. The last result of a stopped trial has ``prescreen/stopped``, and every result
+    has the reason of the last check, ``prescreen/reason``.
 
     Args:
         scheduler: the scheduler of ``TuneConfig``.
@@ -27,9 +32,23 @@ class ReadoutCallback(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Mark the result that ended a trial; Tune lets callbacks change results."""
+        """Mark the result that ended a trial and say why; Tune lets callbacks change results."""
+        own = dict(result.get(PREFIX, {}))
+        if (reasons := self._scheduler.reasons.get(trial.trial_id)) is not None:
+            own[REASON] = reasons.last
         if trial.trial_id in self._scheduler.stopped:
-            result[PREFIX] = {**result.get(PREFIX, {}), STOPPED: True}
+            own[STOPPED] = True
+        if own:
+            result[PREFIX] = own
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        """Say once why trials were kept, if none was stopped."""
+        reasons = self._scheduler.reasons
+        if reasons and not self._scheduler.stopped:
+            lines = "; ".join(summary(reasons.values()))
+            logger.warning(
+                "ReadoutScheduler: none of %d trials was stopped: %s", len(reasons), lines
+            )
 
     def get_state(self) -> dict[str, Any]:
         """The state that Tune saves."""

@@ -23,11 +23,12 @@ STEP = "step"
 SCORE = "score"
 STOPPED = "stopped"
 FAILURE = "failure"
+REASON = "reason"
 
 ARCHITECTURE = "architecture"
 OVERHEAD = "overhead"
 
-_OURS = (SCORE, STOPPED, FAILURE, ARCHITECTURE, OVERHEAD)
+_OURS = (SCORE, STOPPED, FAILURE, REASON, ARCHITECTURE, OVERHEAD)
 
 
 def as_result(reading: Reading, readouts: Mapping[str, Readout], *, first: bool) -> dict[str, Any]:

@@ -16,11 +16,13 @@ from prescreen.pruning import (
     Improvement,
     Panel,
     Population,
+    Reasons,
     Rule,
     bounded,
     contradiction,
-    decide,
+    judge,
     report,
+    with_reason,
 )
 from prescreen.readouts import Readouts, to_compare
 from prescreen.text import named_line
@@ -62,9 +64,11 @@ class ReadoutScheduler(FIFOScheduler):
 
     Attributes:
         stopped: the id of every stopped trial, with the step of the reading that stopped it.
+        reasons: what the checks of each trial came to, by its id.
     """
 
     stopped: dict[str, int]
+    reasons: dict[str, Reasons]
     _numbers: dict[str, int]
 
     def __init__(
@@ -132,8 +136,9 @@ class ReadoutScheduler(FIFOScheduler):
             self._note_once(f"{trial.trial_id} is left out of comparisons, {named_line(error)}")
 
     def debug_string(self) -> str:
-        """What Tune prints for the scheduler: how well readings go with the objective so far."""
-        lines = report(self._population, self._guard, len(self.stopped))
+        """What Tune prints for the scheduler: what readings are worth so far, and what kept trials."""
+        known = self.reasons.values()
+        lines = report(self._population, self._guard, len(self.stopped), known)
         return f"Using ReadoutScheduler: {lines}"
 
     def state_dict(self) -> dict[str, Any]:
@@ -142,12 +147,14 @@ class ReadoutScheduler(FIFOScheduler):
             "population": self._population,
             "numbers": self._numbers,
             "stopped": self.stopped,
+            "reasons": self.reasons,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state."""
         self._population, self._numbers = state["population"], state["numbers"]
         self.stopped = state["stopped"]
+        self.reasons = state.get("reasons", {})  # an earlier version saved none
 
     def _require_no_bound(self) -> None:
         bounds = {"max_false_prune": self._guard.max_false_prune}
@@ -167,15 +174,19 @@ class ReadoutScheduler(FIFOScheduler):
         self._noted = False  # that a trial has no reading
         self._off = False  # that readings contradict the objective
         self.stopped = {}
+        self.reasons = {}
 
     def _decision(self, trial_id: str, result: Mapping[str, Any]) -> str:
         if trial_id in self.stopped:  # before a crash
             return str(self.STOP)
         step = self._take_in(trial_id, result)
         number = self._number(trial_id)
-        if step is not None and decide(self._rule, self._guard, self._population, number, step):
-            self.stopped[trial_id] = step
-            return str(self.STOP)
+        if step is not None:
+            reason = judge(self._rule, self._guard, self._population, number, step)
+            self.reasons[trial_id] = with_reason(self.reasons.get(trial_id), reason, step)
+            if reason.pruned:
+                self.stopped[trial_id] = step
+                return str(self.STOP)
         if step is not None and not self._off and isinstance(self._rule, Improvement):
             if line := contradiction(self._population, self._guard, step):
                 logger.warning("ReadoutScheduler: %s", line)
