@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -27,6 +28,8 @@ _PLAIN = (
 )
 # Where a safetensors file says what it cannot hold: the order of names, and the versions of modules.
 _ORDER, _VERSIONS = "prescreen_order", "prescreen_versions"
+# How often a file is replaced again that another process has open, and after how many seconds.
+_ATTEMPTS, _PAUSE = 10, 0.1
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -160,18 +163,30 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         write(part)
-        with part.open("rb") as file:
+        with part.open("r+b") as file:  # Windows refuses to sync a file that is open for reading
             os.fsync(file.fileno())
-        part.replace(path)
+        _move(part, path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
 
+def _move(part: Path, path: Path) -> None:
+    """Replace a file. On Windows that fails while somebody, such as a scanner, is reading it."""
+    for _ in range(_ATTEMPTS):
+        try:
+            part.replace(path)
+        except PermissionError:
+            time.sleep(_PAUSE)
+        else:
+            return
+    part.replace(path)
+
+
 def sync_folder(folder: Path) -> None:
     """Make sure that the names in a folder survive a loss of power, where the platform can."""
-    if os.name == "posix":
+    if hasattr(os, "O_DIRECTORY"):  # not on Windows, where folders cannot be opened
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

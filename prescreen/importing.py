@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import os
 import pkgutil
 import sys
 import traceback
@@ -81,7 +82,7 @@ def import_file(file: str | Path, argument: str) -> ModuleType | None:
 
 @functools.lru_cache
 def _import_file(path: Path, modified: int, argument: str) -> ModuleType:
-    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
     spec = importlib.util.spec_from_file_location(f"{path.stem}_{digest}", path)
     if spec is None or spec.loader is None:
         raise ValueError(f"`{argument}` must be a Python file FILE.py, got {path}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Longer messages, such as those that hold a whole tensor, are cut.
 _LONGEST = 1000
+_DEVICES = r"(?i)con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$"
 
 
 def first_line(error: BaseException) -> str:
@@ -49,6 +51,16 @@ def printable(text: str) -> str:
     return "".join(
         one if one.isprintable() else code for one, code in zip(text, escaped, strict=True)
     )
+
+
+def file_name(text: str, longest: int = 60) -> str:
+    """A text as the name of a file or folder that every platform can have, without an extension.
+
+    What Windows does not allow becomes a hyphen; names of its devices get a line in front.
+    """
+    plain = re.sub(r'[<>:"/\\|?*\s]', "-", printable(text).replace("\\", "-"))
+    plain = plain.encode("utf-8", "replace").decode()[:longest].strip(". ")
+    return f"_{plain}" if re.fullmatch(_DEVICES, plain.partition(".")[0]) or not plain else plain
 
 
 def spreadsheet_cell(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,12 @@ from prescreen.text import printable
 def show(text: str, end: str = "\n") -> None:
     """Print a result; characters that the locale lacks are escaped."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), end=end)
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), end=end, flush=True)
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # Windows' word for a pipe that nobody reads
+            raise BrokenPipeError(*error.args) from None
+        raise
 
 
 def note(line: str) -> None:

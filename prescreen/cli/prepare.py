@@ -17,6 +17,7 @@ from prescreen.spaces.listed import is_listed, listed
 from prescreen.spaces.space import Space, resolve_space
 from prescreen.tasks import load_task
 from prescreen.tasks.base import Task, panel_of
+from prescreen.text import file_name
 from prescreen.training.recipe import Training
 
 _SAMPLES = 12  # of a space
@@ -88,5 +89,5 @@ def _code(space: Space | str, task: Task) -> dict[str, str]:
 
 def _run_folder(space: str, data: str, settings: str) -> Path:
     digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
-    of_data = Path(data).stem.replace(":", "-")  # of text:PATH; Windows has no such folders
-    return Path("prescreen-runs") / f"{Path(space).stem}-{of_data}-{digest}"
+    names = [file_name(Path(one).stem) for one in (space, data)]
+    return Path("prescreen-runs") / "-".join([*names, digest])

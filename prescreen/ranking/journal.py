@@ -154,7 +154,8 @@ class Journal:
             wanted = json.loads(json.dumps(settings))
             self.unknown = require_same(path, found.settings, wanted, added)
         self.records, self._outline = found.replay(self._complete)
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        binary = getattr(os, "O_BINARY", 0)  # else Windows writes other ends of lines
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | binary, 0o644)
         os.ftruncate(self._file, found.whole)
         if not found.version:
             self._append(new_header(settings))

@@ -158,7 +158,8 @@ def _has_timer() -> bool:
 
 
 def _set_timer(wanted: bool) -> None:
-    if not wanted:  # a timer that is left would end the next candidate
+    # One that is left would end the next candidate.
+    if not wanted and hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
@@ -15,7 +16,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from prescreen.checks import require_at_least
+from prescreen.checks import require, require_at_least
 from prescreen.failures import CandidateFailed
 from prescreen.ranking.events import FINISHED, Event
 from prescreen.ranking.executors.base import GRACE, READY, RETRIES, pickled
@@ -32,9 +33,15 @@ _CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTR
 _LOOK = 1.0
 
 
+# Windows waits for 63 things at once.
+MOST_WORKERS = 60 if sys.platform == "win32" else 10_000
+
+
 def usable_cores() -> int:
     """The CPU cores that this process may use; in a container, fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    has_set = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_set else os.cpu_count() or 1
+    return min(cores, MOST_WORKERS)
 
 
 @dataclass(frozen=True)
@@ -45,10 +52,10 @@ class Processes:
     ``RETRIES`` more attempts it has failed as ``"killed"``, as it has at once if its process crashes.
 
     Args:
-        workers: how many; by default one for each core.
+        workers: how many; by default one for each core. On Windows, at most 60.
 
     Raises:
-        ValueError: fewer than one; or, during measurement, something cannot be pickled.
+        ValueError: fewer than one, or too many; or, during measurement, something cannot be pickled.
         RuntimeError: during measurement, a process cannot start.
     """
 
@@ -56,6 +63,8 @@ class Processes:
 
     def __post_init__(self) -> None:
         require_at_least("workers", self.workers, 1)
+        fits = self.workers <= MOST_WORKERS
+        require("workers", f"at most {MOST_WORKERS} on this platform", self.workers, fits)
 
     def measure(
         self, candidates: Sequence[Candidate], plan: Plan, threads: int
@@ -230,5 +239,5 @@ def _reason(code: int, times: int) -> str:
         return f"its worker process ended with exit code {code}"
     if _is_from_outside(code):
         return f"its worker process was ended {times} times from outside, by {_signal(code)}"
-    hint = ", out of memory?" if -code == signal.SIGKILL else ""
+    hint = ", out of memory?" if _signal(code) == "SIGKILL" else ""
     return f"its worker process ended with {_signal(code)}{hint}"
