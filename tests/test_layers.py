@@ -17,7 +17,8 @@ HEAVY = (
 # the first row may import each other.
 LAYERS = (
     "captured checks comparison deprecation documents earlier extrapolation files importing inert "
-    "interrupts lines loggers panel part predictions processes random_state ranks reading text trees",
+    "interrupts lines loggers panel part predictions processes random_state ranks reading tables "
+    "text trees",
     "heads pruning spaces tasks",
     "readouts training views",
     "failures probe",

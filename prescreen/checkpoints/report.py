@@ -9,7 +9,8 @@ from pathlib import Path
 
 from prescreen.checkpoints.selection import Choice
 from prescreen.reading import Reading
-from prescreen.text import finite, plain_table, printable
+from prescreen.tables import fitted_line, fitted_table
+from prescreen.text import finite, printable
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,10 @@ class CheckpointRanking:
         return json.dumps(finite(content), indent=2)
 
     def __str__(self) -> str:
+        return self.to_text()
+
+    def to_text(self, width: int | None = None) -> str:
+        """A table for people, in a width of so many characters if one is given."""
         places = {place: str(rank) for rank, place in enumerate(self.order, start=1)}
         rows = [
             [
@@ -87,8 +92,11 @@ class CheckpointRanking:
             for i, (file, copies, reading) in enumerate(self._listed())
         ]
         rows.sort(key=lambda row: (row[0] == "-", row[0] != "-" and int(row[0])))
-        table = plain_table(["rank", "checkpoint", *self.readouts], rows, (1,))
-        return "\n".join([table, *map(printable, (self.reason, *self.notes))])
+        table, _ = fitted_table(
+            ["rank", "checkpoint", *self.readouts], rows, (1,), wrap=(1,), width=width
+        )
+        lines = map(printable, (self.reason, *self.notes))
+        return "\n".join([table, *(fitted_line(line, width) for line in lines)])
 
     def _listed(self) -> Iterator[tuple[Path, tuple[Path, ...], Reading]]:
         copies = self.copies or ((),) * len(self.files)

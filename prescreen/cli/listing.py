@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prescreen.cli.output import show
+from prescreen.cli.output import show, width
 from prescreen.panel import CHECKPOINT_PANEL, DEFAULT_PANEL
-from prescreen.text import plain_table
+from prescreen.tables import fitted_line, fitted_table
+
+_MORE = (
+    "What a readout is expected to be after half as much training again: ahead/NAME.",
+    "Compare seen with unseen inputs as gap/NAME, for readouts that need only the head.",
+    "Not of one model: training_loss (labels of training), committee/agreement (only `rank`).",
+)
 
 
 def readouts_command() -> None:
@@ -29,7 +35,8 @@ def readouts_command() -> None:
         ]
         for name, readout in READOUTS.items()
     ]
-    show(plain_table(["readout", "needs", "better", "source", "default for"], rows, range(5)))
+    header = ["readout", "needs", "better", "source", "default for"]
+    show(fitted_table(header, rows, range(5), wrap=(1, 3, 4), width=width())[0])
     show("\nCompose others as anchor/projection/normalization:")
     parts: dict[str, Iterable[str]] = {
         "anchor": ANCHORS,
@@ -37,15 +44,17 @@ def readouts_command() -> None:
         "normalization": NORMALIZATIONS,
     }
     for part, table in parts.items():
-        show(f"  {part:14} {', '.join(table)}")
-    show("\nWhat a readout is expected to be after half as much training again: ahead/NAME.")
-    show("Compare seen with unseen inputs as gap/NAME, for readouts that need only the head.")
-    show("Not of one model: training_loss (labels of training), committee/agreement (only `rank`).")
+        show(fitted_line(f"  {part:14} {', '.join(table)}", width(), " " * 17))
+    show("")
+    for line in _MORE:
+        show(fitted_line(line, width()))
 
 
 def spaces_command() -> None:
     """List the search spaces that come with prescreen."""
     from prescreen.spaces.space import space_names
 
-    show(plain_table(["space", "what"], [list(row) for row in space_names().items()], (0, 1)))
-    show("\nYour own space: a FILE.py with sample(trial) -> dict and build(config) -> nn.Module.")
+    rows = [list(row) for row in space_names().items()]
+    show(fitted_table(["space", "what"], rows, (0, 1), wrap=(1,), width=width())[0])
+    own = "Your own space: a FILE.py with sample(trial) -> dict and build(config) -> nn.Module."
+    show(f"\n{fitted_line(own, width())}")

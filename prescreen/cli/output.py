@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,11 @@ def show(text: str, end: str = "\n") -> None:
         if error.errno == errno.EINVAL:  # Windows' word for a pipe that nobody reads
             raise BrokenPipeError(*error.args) from None
         raise
+
+
+def width() -> int | None:
+    """The columns of the terminal that results are shown in; None elsewhere, as in a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def note(line: str) -> None:

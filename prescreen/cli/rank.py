@@ -11,7 +11,7 @@ from prescreen.cli.completing import readouts as known_readouts
 from prescreen.cli.completing import spaces
 from prescreen.cli.config import CONFIG
 from prescreen.cli.options import DATA, HEAD, JSON, PROBE
-from prescreen.cli.output import note, show
+from prescreen.cli.output import note, show, width
 from prescreen.panel import DEFAULT_PANEL
 
 Flag = typer.Option
@@ -123,7 +123,7 @@ def rank_command(
     elif as_csv:
         show(ranking.to_csv(), end="")
     else:
-        show(str(ranking))
+        show(ranking.to_text(width()))
     note(f"Journal and results: {folder}")
     if ranking.unwritten or (ranking.rows and ranking.rows[0].rank is None):
         raise typer.Exit(1)

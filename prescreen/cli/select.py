@@ -10,7 +10,7 @@ import typer
 from prescreen.cli.completing import readouts as known_readouts
 from prescreen.cli.config import CONFIG
 from prescreen.cli.options import DATA, HEAD, JSON, PROBE, names, numbers
-from prescreen.cli.output import show
+from prescreen.cli.output import show, width
 from prescreen.cli.streams import candidates_on_stderr
 
 Flag = typer.Option
@@ -83,6 +83,6 @@ def select_command(
             smoothing=smoothing,
             head=head,
         )
-    show(ranking.to_json() if as_json else str(ranking))
+    show(ranking.to_json() if as_json else ranking.to_text(width()))
     if ranking.choice is None:
         raise typer.Exit(1)

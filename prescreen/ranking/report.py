@@ -13,7 +13,8 @@ from prescreen.ranking.compared import Compared
 from prescreen.ranking.explaining import explain
 from prescreen.ranking.explanation import Explanation
 from prescreen.ranking.row import Row
-from prescreen.text import finite, plain_table, printable, spreadsheet_cell
+from prescreen.tables import fitted_line, fitted_table
+from prescreen.text import finite, printable, spreadsheet_cell
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,14 @@ class Ranking:
         return text.getvalue()
 
     def __str__(self) -> str:
+        return self.to_text()
+
+    def to_text(self, width: int | None = None) -> str:
+        """A table for people.
+
+        Args:
+            width: in characters; columns that have no room are named below it. None for no limit.
+        """
         known = any(not math.isnan(row.score_low) for row in self.rows)
         sure = ["±", "="] if known else []
         header = ["rank", "candidate", "score", *sure, *self.readouts, "params", "loss", "sec"]
@@ -103,8 +112,12 @@ class Ranking:
         failed = [f"   -  {printable(line)}" for line in bad]
         names = printable(", ".join(self.left_out))
         left_out = [f"Not in the score, as not defined for all: {names}"] if names else []
-        lines = [*failed, *left_out, *map(printable, self.notes)]
-        return "\n".join([plain_table(header, cells, left=(1,)), *lines])
+        # Seconds, loss and parameters first, and of the readouts the last ones.
+        spare = range(len(header) - 1, 2 + len(sure), -1)
+        table, unseen = fitted_table(header, cells, left=(1,), wrap=(1,), width=width, spare=spare)
+        hidden = [f"No room in {width} columns: {', '.join(unseen[::-1])}"] if unseen else []
+        lines = [*failed, *left_out, *map(printable, self.notes), *hidden]
+        return "\n".join([table, *(fitted_line(line, width) for line in lines)])
 
 
 def _half(row: Row) -> float:
