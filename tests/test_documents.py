@@ -20,6 +20,13 @@ from PIL import Image
 
 from prescreen.cli.app import run
 
+# Lightning's own: it uses what torch has deprecated, and advises on a tiny training.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*isinstance.treespec.*:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*is smaller than the logging interval"),
+]
+
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", *sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md"))]
 BLOCK = re.compile(r"(?:^<!-- ([^>]*) -->\n+)?^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -117,6 +124,12 @@ def test_commands_run(page, folder):
                 command, cwd=folder, env=environment, capture_output=True, text=True
             )
             assert done.returncode == 0, f"{page}: {code}\n{done.stderr}"
+
+
+def test_every_page_is_in_the_site():
+    site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = re.findall(r": ([\w/]+\.md)$", site, re.MULTILINE)
+    assert sorted(f"docs/{page}" for page in listed) == sorted(set(PAGES) - {"README.md"})
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -34,7 +34,8 @@ class Explanation:
         rank: 1 is best; None for a candidate that failed.
         of: how many candidates did not fail.
         score: mean share of pairs won.
-        score_low, score_high: ends of its 95 % interval; NaN if unknown.
+        score_low: lower end of its 95 % interval; NaN if unknown.
+        score_high: its upper end, likewise.
         tied: whether it cannot be told from the first.
         status, reason: why it failed, as in ``Row``.
         values: its last readings, as in ``Row``.

@@ -20,7 +20,8 @@ class Row:
         rank: 1 is best; None for a candidate that failed.
         name: the candidate's name.
         score: aggregated over the readouts, from 0 to 1; NaN for a candidate that failed.
-        score_low, score_high: ends of its 95 % interval; NaN if it is not known (``Ranking.notes``).
+        score_low: lower end of its 95 % interval; NaN if it is not known (``Ranking.notes``).
+        score_high: its upper end, likewise.
         tied: whether it cannot be told from the first.
         status: ``"ok"``, or the kind of the failure (see ``CandidateFailed``).
         reason: why it failed.

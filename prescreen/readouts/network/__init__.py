@@ -26,7 +26,7 @@ __all__ = ["MEASURES", "Network", "flops", "isotropy", "measured", "structure", 
 class Network(NamedTuple):
     """An untrained network and the inputs of its measures.
 
-    Args:
+    Attributes:
         model: before its first training step.
         inputs: unlabelled inputs, as the model takes them.
         head: dotted name of the prediction head, if it is not found.
