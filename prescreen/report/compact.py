@@ -42,6 +42,9 @@ def compact(findings: Findings) -> dict[str, Any]:
         "tied": [int(one.tied) for one in entries],
         "status": coded([one.status for one in entries]),
         "reason": coded([_text(one.reason) for one in entries]),
+        "changes": {
+            at: [*map(_text, one.changes)] for at, one in enumerate(entries) if one.changes
+        },
         "step": [one.step for one in entries],
         **{
             key: _numbers(getattr(one, key) for one in entries)

@@ -30,6 +30,7 @@ class Entry:
         tied: whether it cannot be told from the first.
         status: ``"ok"``, ``"pruned"``, ``"running"``, or the kind of its failure.
         reason: why it failed, was pruned or was kept.
+        changes: what would change its place, a line each; empty if that was not asked.
         values: its last readings.
         trajectory: all of them.
         seconds: wall seconds that it took; NaN if unknown.
@@ -47,6 +48,7 @@ class Entry:
     tied: bool = False
     status: str = OK
     reason: str = ""
+    changes: tuple[str, ...] = ()
     values: Mapping[str, float] = field(default_factory=dict)
     trajectory: Trajectory = field(default_factory=Trajectory)
     seconds: float = math.nan

@@ -8,13 +8,20 @@ from prescreen.ranking import Ranking, Row
 from prescreen.report.data import FLOPS, LATENCY, PARAMETERS, Entry, Findings
 
 _FEW = 3
+# Of how many candidates, the best ones, it is asked what would change their places: each answer looks at
+# all candidates.
+_MOST, _WORTH = 100, 100_000
 
 
 def of_ranking(ranking: Ranking, title: str = "Ranking") -> Findings:
     """What a report shows of a ranking."""
+    asked = _WORTH // max(len(ranking), 1)
     return Findings(
         title=title,
-        entries=tuple(_entry(row) for row in ranking),
+        entries=tuple(
+            _entry(row, _changes(ranking, row) if at < min(asked, _MOST) else ())
+            for at, row in enumerate(ranking)
+        ),
         measures=ranking.readouts,
         left_out={name: _why(ranking, name) for name in ranking.left_out},
         seeds=ranking.seeds,
@@ -22,7 +29,12 @@ def of_ranking(ranking: Ranking, title: str = "Ranking") -> Findings:
     )
 
 
-def _entry(row: Row) -> Entry:
+def _changes(ranking: Ranking, row: Row) -> tuple[str, ...]:
+    known = row.rank is not None and ranking.compared is not None
+    return ranking.explain(row.name).changes if known else ()
+
+
+def _entry(row: Row, changes: tuple[str, ...]) -> Entry:
     read = row.trajectory.readings
     last = read[-1] if read else None
     return Entry(
@@ -34,6 +46,7 @@ def _entry(row: Row) -> Entry:
         tied=row.tied,
         status=row.status,
         reason=row.reason,
+        changes=changes,
         values=row.values,
         trajectory=row.trajectory,
         seconds=row.seconds,

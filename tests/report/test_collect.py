@@ -33,6 +33,13 @@ def test_a_run_folder_gives_what_its_ranking_gave(tmp_path):
     } - {"ok"}
 
 
+def test_what_would_change_the_places_of_the_best_is_that_of_the_ranking():
+    ranking = rank(GOOD, make_task(), training=TRAINING)
+    for one in collect(ranking).entries:
+        assert one.changes == ranking.explain(one.name).changes
+        assert one.changes
+
+
 def test_a_run_that_was_killed_shows_what_is_not_done(tmp_path):
     class Stop(Exception):
         pass

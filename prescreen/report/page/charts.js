@@ -3,15 +3,15 @@ const MOST_POINTS = 2000, MOST_LINES = 200, BEST = 6, MOST_BARS = 40;
 const drawn = {};
 const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-const ranked = data.rank.map((one, i) => (one === null ? -1 : i)).filter((i) => i >= 0);
 
 function layout(more, x = {}, y = {}) {
+  const height = more.height || 420;
   const axis = { gridcolor: colour("line"), linecolor: colour("line"), zerolinecolor: colour("line"), automargin: true };
   const narrow = window.innerWidth < 600;
   return {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest", dragmode: narrow ? false : "zoom",
-    font: { color: colour("ink"), size: narrow ? 11 : 13 }, margin: { l: 10, r: 10, t: 30, b: 10 }, height: 420,
-    legend: { orientation: "h", y: -0.25 },
+    font: { color: colour("ink"), size: narrow ? 11 : 13 }, margin: { l: 10, r: 10, t: 30, b: 10 }, height,
+    legend: { orientation: "h", y: -75 / (height - 120) },
     hoverlabel: { bgcolor: colour("raised"), font: { color: colour("ink") }, bordercolor: colour("line"), namelength: -1 },
     xaxis: { ...axis, ...x }, yaxis: { ...axis, ...y }, ...more,
   };
@@ -59,7 +59,7 @@ function drawRanking() {
         name, marker, error_x: bars(own), hovertemplate: "%{text}<br>%{x:.3f}<extra></extra>" });
     }).filter((one) => one.x.length);
   show("ranking", [...traces, ...ring((i) => data.rank[i] === null ? null : data.scores[i], place)],
-    layout({ height: 140 + 22 * shown.length }, { title: { text: `score (${data.score})` }, range: [-0.02, 1.02] },
+    layout({ height: 140 + 22 * shown.length }, { title: { text: `score (${data.score})` } },
       { type: "category", categoryorder: "array", categoryarray: shown.map(place).reverse() }));
   byId("says-ranking").textContent = ranked.length > shown.length
     ? `The best ${MOST_BARS} of ${text(ranked.length)}, and the chosen one.` : "";

@@ -5,8 +5,7 @@ function listOf(pairs) {
 }
 
 function placesOf(i) {
-  const ranked = data.rank.filter((one) => one !== null).length;
-  return data.measures.map((one, at) => ({ ...one, value: data.values[at][i], place: data.places[at][i], of: ranked }))
+  return data.measures.map((one, at) => ({ ...one, value: data.values[at][i], place: data.places[at][i], of: ranked.length }))
     .filter((one) => one.value !== null);
 }
 
@@ -37,7 +36,7 @@ function drawDetails() {
   const interval = data.low[i] === null ? "" : ` [${text(data.low[i])}, ${text(data.high[i])}]`;
   const place = data.rank[i] === null ? "without a place" : `rank ${data.rank[i]}`;
   const head = element("div", { class: "head" }, element("div", { class: "title" }, data.name[i]),
-    element("p", {}, `${place} of ${text(count)}` +
+    element("p", {}, place + (data.rank[i] === null ? "" : ` of ${text(ranked.length)}`) +
       (data.scores[i] === null ? "" : `, score ${text(data.scores[i])}${interval}`)),
     ...sentences(i).map((one) => element("p", {}, one)));
   const measured = element("div", {}, element("h3", {}, "Measures"), listOf(placesOf(i).map((one) => [
@@ -52,5 +51,8 @@ function drawDetails() {
   const config = Object.entries(data.config).map(([key, one]) => [key, one.levels[one.at[i]]])
     .filter(([, value]) => value !== null).map(([key, value]) => [key, text(value)]);
   const built = element("div", {}, element("h3", {}, "Config"), config.length ? listOf(config) : "It has none.");
-  return byId("details").replaceChildren(head, measured, spent, built);
+  const known = data.changes[i] || [];
+  const changes = known.length ? element("div", { class: "head" }, element("h3", {}, "What would change its place"),
+    element("ul", {}, ...known.map((one) => element("li", {}, one)))) : null;
+  return byId("details").replaceChildren(...[head, changes, measured, spent, built].filter(Boolean));
 }

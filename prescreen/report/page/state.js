@@ -1,6 +1,7 @@
 // What all parts of the page share: the data, which candidate is chosen, numbers as text, elements.
 const data = JSON.parse(document.getElementById("data").textContent);
 const count = data.name.length;
+const ranked = data.rank.map((one, i) => (one === null ? -1 : i)).filter((i) => i >= 0);
 const state = { chosen: count ? 0 : -1, listeners: [] };
 const byId = (id) => document.getElementById(id);
 const status = (i) => data.status.levels[data.status.at[i]];
@@ -29,9 +30,10 @@ function element(tag, attributes = {}, ...children) {
 function text(value) {
   if (value === null || value === undefined) return "";
   if (typeof value !== "number") return String(value);
-  if (Number.isInteger(value) && Math.abs(value) < 1e7) return value.toLocaleString("en");
   const size = Math.abs(value);
-  return size >= 1e5 || (size > 0 && size < 1e-3) ? value.toExponential(2) : String(+value.toPrecision(4));
+  if (size < 1e7 && Number.isInteger(value)) return value.toLocaleString("en");
+  if (size >= 1e5 && size < 1e15) return value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 4 });
+  return size >= 1e15 || (size > 0 && size < 1e-3) ? value.toExponential(2) : String(+value.toPrecision(4));
 }
 
 // A name in a chart, which would act on markup.

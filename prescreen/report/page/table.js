@@ -1,5 +1,5 @@
 // The table of candidates: sorted by any column, filtered, and cut into pages.
-const PAGE = 50;
+const PAGE = 25;
 const table = { sort: 0, down: false, page: 0, size: PAGE, shown: [...Array(count).keys()] };
 
 function half(i) {
