@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from os import PathLike
 from typing import Any
 
 from prescreen.checks import require_at_least
+from prescreen.frames import frame, html_table, with_values, write_parquet
+from prescreen.text import plain_table
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,38 @@ class Reading:
     overhead: float = math.nan
     replicates: Mapping[str, tuple[float, ...]] = field(default_factory=dict, repr=False)
     predictions: str = field(default="", repr=False)
+
+    def __repr__(self) -> str:
+        """What is known; fields without a value are left out."""
+        parts = {"step": self.step, "values": dict(self.values), "seconds": self.seconds}
+        parts |= {"training_loss": self.training_loss, "parameters": self.parameters}
+        parts |= {"architecture": self.architecture, "overhead": self.overhead}
+        known = {
+            name: value
+            for name, value in parts.items()
+            if name in ("step", "values") or (value and value == value)  # NaN is no equal of itself
+        }
+        return f"Reading({', '.join(f'{name}={value!r}' for name, value in known.items())})"
+
+    def to_pandas(self) -> Any:
+        """A pandas table of one row: see ``Trajectory.to_pandas``.
+
+        Raises:
+            ImportError: pandas is missing.
+        """
+        return Trajectory([self]).to_pandas()
+
+    def to_parquet(self, path: str | PathLike[str]) -> None:
+        """Write the table into a Parquet file.
+
+        Raises:
+            ImportError: pandas or pyarrow is missing.
+            OSError: the file cannot be written.
+        """
+        write_parquet(self.to_pandas(), path)
+
+    def _repr_html_(self) -> str:
+        return Trajectory([self])._repr_html_()
 
     def to_json(self) -> dict[str, Any]:
         """A dict for strict JSON, which has no NaN or infinities: these become strings."""
@@ -83,6 +118,45 @@ class Trajectory:
     """The readings of one candidate, in the order of their steps."""
 
     readings: list[Reading] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return plain_table(*self._cells()) if self.readings else "no readings"
+
+    def _repr_html_(self) -> str:
+        return html_table(*self._cells(), left=0)
+
+    def to_pandas(self) -> Any:
+        """A pandas table: a row for each reading, a column for each readout and for what else is known.
+
+        Columns are ``step``, ``seconds``, ``training_loss``, ``parameters``, ``overhead`` and
+        ``architecture``, then the readouts. NaN where there is no value.
+
+        Raises:
+            ImportError: pandas is missing.
+        """
+        names = ("step", "seconds", "training_loss", "parameters", "overhead", "architecture")
+        fixed = {name: [getattr(one, name) for one in self.readings] for name in names}
+        return frame(with_values(fixed, [one.values for one in self.readings]))
+
+    def to_parquet(self, path: str | PathLike[str]) -> None:
+        """Write the table into a Parquet file.
+
+        Raises:
+            ImportError: pandas or pyarrow is missing.
+            OSError: the file cannot be written.
+        """
+        write_parquet(self.to_pandas(), path)
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        """A table for people: steps, readouts, and the loss if there is any."""
+        names = [*dict.fromkeys(name for one in self.readings for name in one.values)]
+        loss = any(not math.isnan(one.training_loss) for one in self.readings)
+        rows = [
+            [str(one.step), *(f"{one.values.get(name, math.nan):.4g}" for name in names)]
+            + [f"{one.training_loss:.3f}"] * loss
+            for one in self.readings
+        ]
+        return ["step", *names, *["loss"] * loss], rows
 
     def append(self, reading: Reading) -> None:
         """Add a reading.

@@ -12,6 +12,9 @@ from prescreen.reading import Reading
 from prescreen.tables import fitted_line, fitted_table
 from prescreen.text import finite, printable
 
+# Of the JSON: 1 had no name of a schema. What a field means never changes; fields may join.
+CHECKPOINTS_SCHEMA = "prescreen.checkpoints/2"
+
 
 @dataclass(frozen=True)
 class CheckpointRanking:
@@ -59,8 +62,9 @@ class CheckpointRanking:
         return " ".join([said, *(f"But {doubt}." for doubt in best.doubts)])
 
     def to_json(self) -> str:
-        """Strict JSON; values that are not finite become null."""
+        """Strict JSON (docs/json.md); values that are not finite become null."""
         content = {
+            "schema": CHECKPOINTS_SCHEMA,
             "best": None if self.choice is None else str(self.best),
             "reason": self.reason,
             "choice": None if self.choice is None else asdict(self.choice),
@@ -75,7 +79,7 @@ class CheckpointRanking:
             ],
             "notes": list(self.notes),
         }
-        return json.dumps(finite(content), indent=2)
+        return json.dumps(finite(content), indent=2, allow_nan=False)
 
     def __str__(self) -> str:
         return self.to_text()

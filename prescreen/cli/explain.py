@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +9,6 @@ import typer
 
 from prescreen.cli.options import JSON
 from prescreen.cli.output import note, show
-from prescreen.text import finite
 
 
 def explain_command(
@@ -27,6 +24,6 @@ def explain_command(
 
     opened = open_run(run)
     found = opened.ranking.explain(name_of(candidate, opened.ranking, opened.unfinished))
-    show(json.dumps(finite(asdict(found)), indent=2) if as_json else str(found))
+    show(found.to_json() if as_json else str(found))
     if opened.unfinished:
         note(f"{len(opened.unfinished)} candidates of the run are not done, and not compared")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
-from prescreen.text import plain_table, printable
+from prescreen.text import finite, plain_table, printable
+
+# Of the JSON. What a field means never changes; fields may join.
+EXPLANATION_SCHEMA = "prescreen.explanation/1"
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,11 @@ class Explanation:
     above: Neighbour | None = None
     below: Neighbour | None = None
     changes: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """Strict JSON (docs/json.md); values that are not finite become null."""
+        content = {"schema": EXPLANATION_SCHEMA, **asdict(self)}
+        return json.dumps(finite(content), indent=2, allow_nan=False)
 
     def __str__(self) -> str:
         changes = [f"- {printable(line)}" for line in self.changes]

@@ -8,13 +8,19 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
+from os import PathLike
+from typing import Any
 
+from prescreen.frames import frame, html_table, with_values, write_parquet
 from prescreen.ranking.compared import Compared
 from prescreen.ranking.explaining import explain
 from prescreen.ranking.explanation import Explanation
 from prescreen.ranking.row import Row
 from prescreen.tables import fitted_line, fitted_table
 from prescreen.text import finite, printable, spreadsheet_cell
+
+# Of the JSON: 1 had no name of a schema. What a field means never changes; fields may join.
+RANKING_SCHEMA = "prescreen.ranking/2"
 
 
 @dataclass(frozen=True)
@@ -66,10 +72,52 @@ class Ranking:
         return explain(self.rows, self.compared, name, self.seeds)
 
     def to_json(self) -> str:
-        """Strict JSON; values that are not finite become null."""
+        """Strict JSON (docs/json.md); values that are not finite become null."""
         rows = [row.to_dict() for row in self.rows]
         panel = {"readouts": self.readouts, "left_out": self.left_out, "seeds": self.seeds}
-        return json.dumps({**panel, "notes": self.notes, "rows": finite(rows)}, indent=2)
+        content = {"schema": RANKING_SCHEMA, **panel, "notes": self.notes, "rows": rows}
+        return json.dumps(finite(content), indent=2, allow_nan=False)
+
+    def to_pandas(self) -> Any:
+        """A pandas table: a row for each candidate, a column for each field of ``Row`` and each value.
+
+        The config is a JSON column. Trajectories have tables of their own.
+
+        Raises:
+            ImportError: pandas is missing.
+        """
+        apart = ("values", "config", "trajectory")
+        names = [field.name for field in fields(Row) if field.name not in apart]
+        fixed = {name: [getattr(row, name) for row in self.rows] for name in names}
+        configs = [json.dumps(dict(row.config)) for row in self.rows]
+        table = frame(with_values({**fixed, "config": configs}, [row.values for row in self.rows]))
+        return table.astype({"rank": "Int64"})  # it has missing values, and is no float
+
+    def to_parquet(self, path: str | PathLike[str]) -> None:
+        """Write the table into a Parquet file.
+
+        Raises:
+            ImportError: pandas or pyarrow is missing.
+            OSError: the file cannot be written.
+        """
+        write_parquet(self.to_pandas(), path)
+
+    def _repr_html_(self) -> str:
+        known = any(not math.isnan(row.score_low) for row in self.rows)
+        header = ["rank", "candidate", "score", *["±", "="] * known, *self.readouts, "parameters"]
+        good = [row for row in self.rows if row.rank is not None]
+        cells = [
+            [str(row.rank), row.name, f"{row.score:.3f}"]
+            + [f"{_half(row):.3f}", "=" if row.tied else ""] * known
+            + [f"{row.values[name]:.4g}" for name in self.readouts]
+            + [f"{row.parameters:,}"]
+            for row in good
+        ]
+        failed = [f"{row.name}: {row.status}: {row.reason}" for row in self.rows[len(good) :]]
+        apart = [f"Not in the score, as not defined for all: {', '.join(self.left_out)}"]
+        return html_table(
+            header, cells, [*failed, *apart[: len(self.left_out)], *self.notes], left=2
+        )
 
     def to_csv(self) -> str:
         """One line per candidate, one column per readout; the config is a JSON column.
