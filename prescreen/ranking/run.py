@@ -22,6 +22,7 @@ from prescreen.ranking.continued import codes_of, left_to_measure
 from prescreen.ranking.events import FINISHED, STARTED, Event
 from prescreen.ranking.executors import Executor, resolve_executor
 from prescreen.ranking.journal import Journal
+from prescreen.ranking.notebook import notebook_progress
 from prescreen.ranking.order import order
 from prescreen.ranking.outline import Outline
 from prescreen.ranking.progress import Progress, reporter
@@ -106,7 +107,7 @@ def rank(
             the same code of the candidates, the run continues: finished candidates are not measured
             again. What is taken over is logged.
         fresh: measure everything anew; a journal in ``out`` is kept as ``journal-TIME.jsonl``.
-        progress: called after every event.
+        progress: called after every event; in a notebook there is a bar without it.
         log: takes every reading, and at the end every score and rank, with the candidate's name: one of
             ``prescreen.loggers`` or your own function of values, step and name.
 
@@ -143,7 +144,7 @@ def rank(
         waiting = left_to_measure(trainings, journal, codes)
         journal.asked(outline)
         tell = guarded(log)
-        report = reporter(progress, trainings, waiting, readings)
+        report = reporter(progress or notebook_progress(), trainings, waiting, readings)
         for number in range(seeds):
             own = [one for one in waiting if one.number == number]
             built = [one.candidate for one in own]

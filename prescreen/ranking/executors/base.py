@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from types import FunctionType
+from typing import Any, Protocol
 
 import torch
 
@@ -54,7 +57,30 @@ def torch_threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def pickled(name: str, value: object, dumps: Callable[[object], bytes] = pickle.dumps) -> bytes:
+class _Pickler(pickle.Pickler):
+    """Refuses what another process could not import."""
+
+    def reducer_override(self, value: Any) -> Any:
+        # A script is imported by its workers; a notebook or an interactive session has no file.
+        main = sys.modules.get("__main__")
+        if (
+            isinstance(value, FunctionType | type)
+            and value.__module__ == "__main__"
+            and not hasattr(main, "__file__")
+        ):
+            raise pickle.PicklingError(
+                f"{value.__qualname__} of a notebook or session, which workers cannot import"
+            )
+        return NotImplemented
+
+
+def _dumps(value: object) -> bytes:
+    buffer = io.BytesIO()
+    _Pickler(buffer).dump(value)
+    return buffer.getvalue()
+
+
+def pickled(name: str, value: object, dumps: Callable[[object], bytes] = _dumps) -> bytes:
     """A value as bytes to send to workers.
 
     Raises:
