@@ -62,8 +62,8 @@ def rank_command(
     on: Annotated[
         str,
         Flag(
-            help="Where to run: here, processes or ray; with arguments processes,workers=4 or "
-            "ray,address=HOST:PORT,gpus=0.25."
+            help="Where to run: here, processes or ray; with arguments processes,workers=4,gpus=2 (of "
+            "this machine) or ray,address=HOST:PORT,gpus=0.25 (for each candidate)."
         ),
     ] = "processes",
     threads: Annotated[int, Flag(help="CPU threads per candidate.")] = 1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -20,7 +21,7 @@ def resolve_executor(on: str | Executor) -> Executor:
     """The executor itself, or the one that a text describes.
 
     Args:
-        on: an executor; or its name and arguments, such as ``"processes"``, ``"processes,workers=4"`` or
+        on: an executor; or its name and arguments, such as ``"processes"``, ``"processes,workers=4,gpus=2"`` or
             ``"ray,address=auto,gpus=0.25"``.
 
     Raises:
@@ -30,7 +31,7 @@ def resolve_executor(on: str | Executor) -> Executor:
         return on
     name, *given = (part.strip() for part in on.split(","))
     require_one_of("on", name, EXECUTORS)
-    kinds = {"workers": int, "gpus": float, "address": str}
+    kinds: dict[str, Callable[[str], Any]] = {"workers": int, "gpus": _number, "address": str}
     allowed = [field.name for field in fields(EXECUTORS[name])]
     arguments: dict[str, Any] = {}
     for part in given:
@@ -45,3 +46,7 @@ def resolve_executor(on: str | Executor) -> Executor:
             raise ValueError(f"`on` must be {form}, got {part!r}") from None
     executor: Executor = EXECUTORS[name](**arguments)
     return executor
+
+
+def _number(text: str) -> float:
+    return int(text) if text.isdecimal() else float(text)

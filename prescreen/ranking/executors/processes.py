@@ -20,14 +20,12 @@ from prescreen.checks import require, require_at_least
 from prescreen.failures import CandidateFailed
 from prescreen.ranking.events import FINISHED, Event
 from prescreen.ranking.executors.base import GRACE, READY, RETRIES, pickled
+from prescreen.ranking.executors.ends import is_from_outside, reason_of
+from prescreen.ranking.executors.gpus import seeing, visible
 from prescreen.ranking.executors.worker import IGNORED, Unready, end_group, worker_main
 from prescreen.screening import Plan
 from prescreen.screening.deadline import timed_out
 from prescreen.spaces.candidate import Candidate
-
-# A candidate's own doing: crashes, and the out-of-memory killer's SIGKILL. Any other signal comes from
-# outside, and says nothing about the candidate.
-_CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP", "SIGKILL")
 
 # If a candidate has forked, its processes keep the pipe open when the worker dies: it is looked at.
 _LOOK = 1.0
@@ -53,6 +51,9 @@ class Processes:
 
     Args:
         workers: how many; by default one for each core. On Windows, at most 60.
+        gpus: the first so many GPUs of those that this process sees, over which workers are spread; by
+            default all of them on the device ``"cuda"``. A worker sees its own alone, so that code of
+            candidates finds it whichever way it asks.
 
     Raises:
         ValueError: fewer than one, or too many; or, during measurement, something cannot be pickled.
@@ -60,8 +61,11 @@ class Processes:
     """
 
     workers: int = field(default_factory=usable_cores)
+    gpus: int | None = None
 
     def __post_init__(self) -> None:
+        if self.gpus is not None:
+            require_at_least("gpus", self.gpus, 1)
         require_at_least("workers", self.workers, 1)
         fits = self.workers <= MOST_WORKERS
         require("workers", f"at most {MOST_WORKERS} on this platform", self.workers, fits)
@@ -70,15 +74,22 @@ class Processes:
         self, candidates: Sequence[Candidate], plan: Plan, threads: int
     ) -> Generator[tuple[int, Event]]:
         """See ``Executor``."""
+        gpus = visible(plan.training.device, self.gpus)  # an error comes now
+        return self._events(candidates, plan, threads, gpus)
+
+    def _events(
+        self, candidates: Sequence[Candidate], plan: Plan, threads: int, gpus: Sequence[str]
+    ) -> Generator[tuple[int, Event]]:
         setup = pickled("task", (threads, plan))
         jobs = [pickled(f"candidate {one.name!r}", one) for one in candidates]
-        yield from _Pool(jobs, setup, self.workers, plan.timeout).events()
+        yield from _Pool(jobs, setup, self.workers, plan.timeout, gpus).events()
 
 
 @dataclass
 class _Worker:
     process: BaseProcess
     pipe: Connection
+    gpu: str | None = None
     job: int | None = None
     ready: bool = False
     end: float = math.inf  # when it is killed, on the monotonic clock
@@ -91,9 +102,15 @@ class _Pool:
     """The worker processes of one ranking, and what they have still to do."""
 
     def __init__(
-        self, jobs: Sequence[bytes], setup: bytes, workers: int, timeout: float | None
+        self,
+        jobs: Sequence[bytes],
+        setup: bytes,
+        workers: int,
+        timeout: float | None,
+        gpus: Sequence[str] = (),
     ) -> None:
         self._jobs, self._setup, self._workers, self._timeout = jobs, setup, workers, timeout
+        self._gpus = gpus
         self._waiting = list(range(len(jobs)))[::-1]
         self._running: list[_Worker] = []
         self._lost: Counter[int | None] = Counter()
@@ -102,12 +119,17 @@ class _Pool:
         try:
             while self._waiting or self._running:
                 while len(self._running) < min(self._workers, len(self._waiting) + self._busy()):
-                    self._running.append(_start(self._setup))
+                    self._running.append(_start(self._setup, self._free_gpu()))
                 for worker in self._stirred():
                     yield from self._advance(worker)
         finally:
             for worker in self._running:
                 _end(worker, at_once=True)
+
+    def _free_gpu(self) -> str | None:
+        """The GPU that the fewest workers have."""
+        taken = Counter(worker.gpu for worker in self._running)
+        return min(self._gpus, key=lambda gpu: taken[gpu], default=None)
 
     def _busy(self) -> int:
         return sum(worker.job is not None for worker in self._running)
@@ -153,7 +175,7 @@ class _Pool:
             yield job, timed_out(self._timeout)
             return
         self._lost[job] += 1
-        if _is_from_outside(code) and self._lost[job] <= RETRIES:
+        if is_from_outside(code) and self._lost[job] <= RETRIES:
             self._waiting += [] if job is None else [job]
         elif job is None:
             raise RuntimeError(
@@ -161,18 +183,18 @@ class _Pool:
                 "processes needs `if __name__ == '__main__':` around the call"
             )
         else:
-            yield job, CandidateFailed("killed", _reason(code, self._lost[job]))
+            yield job, CandidateFailed("killed", reason_of(code, self._lost[job]))
 
 
-def _start(setup: bytes) -> _Worker:
+def _start(setup: bytes, gpu: str | None) -> _Worker:
     # Spawn, because a forked child can deadlock in torch's thread pools and cannot use CUDA.
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=worker_main, args=(theirs,), daemon=True)
-    with _blocked(IGNORED):  # until the worker ignores them
+    with _blocked(IGNORED), seeing(gpu):  # signals until the worker ignores them
         process.start()
     theirs.close()  # then the worker's death closes the pipe
-    worker = _Worker(process, ours)
+    worker = _Worker(process, ours, gpu)
     _send(worker, setup)
     return worker
 
@@ -221,23 +243,3 @@ def _end(worker: _Worker, *, at_once: bool) -> int:
         end_group(process.pid)
     worker.pipe.close()
     return process.exitcode or 0
-
-
-def _is_from_outside(code: int) -> bool:
-    return code < 0 and _signal(code) not in _CRASHES
-
-
-def _signal(code: int) -> str:
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"
-
-
-def _reason(code: int, times: int) -> str:
-    if code >= 0:
-        return f"its worker process ended with exit code {code}"
-    if _is_from_outside(code):
-        return f"its worker process was ended {times} times from outside, by {_signal(code)}"
-    hint = ", out of memory?" if _signal(code) == "SIGKILL" else ""
-    return f"its worker process ended with {_signal(code)}{hint}"
