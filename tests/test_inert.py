@@ -81,7 +81,10 @@ with warnings.catch_warnings():
     }
 TENSORS = {
     **RARE,
-    **{str(kind): of_kind(kind) for kind in KINDS - PART_BYTES - QUANTISED - {torch.bool}},
+    **{
+        str(kind): of_kind(kind)
+        for kind in sorted(KINDS - PART_BYTES - QUANTISED - {torch.bool}, key=str)
+    },
     "bool": torch.tensor([True, False]),
     "transposed": WHOLE.t(),
     "strided": WHOLE[::2, 1::2],

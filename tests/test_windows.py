@@ -165,7 +165,20 @@ def test_ends_of_lines_in_a_journal_are_not_changed(monkeypatch, tmp_path):
         assert journal.records["a"].status == "running"
 
 
-ODD = ["a|b", "a:b", "a<b>", 'a"b"', "a*?", "a/b", "a\\b", "a\tb", "a\nb", "\x1b[31m", "\udcff", "a b"]
+ODD = [
+    "a|b",
+    "a:b",
+    "a<b>",
+    'a"b"',
+    "a*?",
+    "a/b",
+    "a\\b",
+    "a\tb",
+    "a\nb",
+    "\x1b[31m",
+    "\udcff",
+    "a b",
+]
 DEVICES = ["CON", "con", "nul.txt", "COM1", "lpt9.tar.gz", "aux", "CONIN$", "COM¹"]
 ENDS = ["a.", "a ", "..", ".", "", " ", "...a"]
 FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
@@ -184,7 +197,9 @@ def test_names_of_files_are_allowed_everywhere(text, tmp_path):
     assert file_name(name) == name
 
 
-@pytest.mark.parametrize("text", ["nas_bench_201", "width=4", "resnet18.a1", "café", "COM10", "console"])
+@pytest.mark.parametrize(
+    "text", ["nas_bench_201", "width=4", "resnet18.a1", "café", "COM10", "console"]
+)
 def test_plain_names_stay_as_they_are(text):
     assert file_name(text) == text
 

@@ -203,7 +203,7 @@ def test_the_untrained_network_is_measured_before_training():
         (optuna.pruners.MedianPruner(), None, [1]),
         (AnyOf(ReadoutPruner()), None, [1]),
     ],
-    ids=str,
+    ids=lambda given: None if isinstance(given, list) else type(given).__name__,
 )
 def test_rules_that_learn_are_told_what_is_known_before_training(pruner, readouts, steps):
     study = optuna.create_study(pruner=pruner)

@@ -21,8 +21,8 @@ def resolve_executor(on: str | Executor) -> Executor:
     """The executor itself, or the one that a text describes.
 
     Args:
-        on: an executor; or its name and arguments, such as ``"processes"``, ``"processes,workers=4,gpus=2"`` or
-            ``"ray,address=auto,gpus=0.25"``.
+        on: an executor; or its name and arguments, such as ``"processes"``,
+            ``"processes,workers=4,gpus=2"`` or ``"ray,address=auto,gpus=0.25"``.
 
     Raises:
         ValueError: an unknown name or argument.

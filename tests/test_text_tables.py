@@ -71,7 +71,9 @@ def test_no_word_is_broken_and_no_line_is_too_long(seed):
 
 @pytest.mark.parametrize("width", [None, 20, 40, 80])
 def test_lines_are_wrapped_between_words(width):
-    text = "±  95 % interval over samples-of-the-probe (ahead/expected_agreement). Noise is not in it."
+    text = (
+        "±  95 % interval over samples-of-the-probe (ahead/expected_agreement). Noise is not in it."
+    )
     lines = fitted_line(text, width).splitlines()
     assert " ".join(line.strip() for line in lines).split() == text.split()
     longest = max(map(len, text.split())) + 3
