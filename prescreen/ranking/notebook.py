@@ -20,7 +20,8 @@ def notebook_progress() -> Callable[[Progress], None] | None:
         return None
     import IPython.display as shown
 
-    begin, drawn, finished, handle = time.monotonic(), 0.0, -1, None
+    begin, drawn, finished = time.monotonic(), 0.0, -1
+    handle: Any = None
 
     def draw(progress: Progress) -> None:
         nonlocal drawn, finished, handle

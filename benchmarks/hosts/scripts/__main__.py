@@ -9,9 +9,10 @@ prune or to choose, lines that end in "# prescreen" are ours, and a run has thos
 plain, theirs or prescreen. Each run is a process of its own with one thread.
 
 lines: how many are prescreen's. pruned: trials that did not run to their end, of all; of one training,
-the share of epochs that were not run. CPU: seconds of the run, without imports. regret: how much better the
-winner of the plain run is, in points of final validation accuracy; of one training, how much better the
-plain run's best checkpoint is than the model that is kept. Of one seed, the drawn trials are the same.
+the share of epochs that were not run. CPU: seconds of the run, without imports. regret: how much
+better the winner of the plain run is, in points of final validation accuracy; of one training, how
+much better the plain run's best checkpoint is than the model that is kept. Of one seed, the drawn
+trials are the same.
 """
 
 from __future__ import annotations
