@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from prescreen.predictions import Link, Predictions, blocks, check_link
+from prescreen.text import showing
 
 # How far features @ weight.T + bias may lie from the logits, relative to the size of the summed terms.
 # Matrix products of lower precision round their inputs; TF32 rounds the products as well.
@@ -45,6 +46,8 @@ class Capture(Predictions):
     bias: Tensor | None = None
     link: Link = "softmax"
     positions: Tensor | None = None
+
+    __repr__ = showing(features="features", logits="logits", link="link")
 
     def __post_init__(self) -> None:
         check_link(self.link)

@@ -22,7 +22,7 @@ from prescreen.reading import Reading
 from prescreen.readouts import Network, Readouts, require_defined, resolve_readouts
 from prescreen.readouts.network import structure
 from prescreen.readouts.others import of_one_model
-from prescreen.text import named_line
+from prescreen.text import named_line, showing
 from prescreen.trees import count_samples
 from prescreen.views import Moved, Noisy, ViewChoice, captures, default_view, view_of
 
@@ -66,6 +66,8 @@ class Probe:
     Raises:
         ValueError: an unknown readout, part or view, or a readout that needs ``seen`` or another link.
     """
+
+    __repr__ = showing(readouts="readouts")
 
     def __init__(
         self,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from pathlib import PurePath
 from typing import Any
 
 # Longer messages, such as those that hold a whole tensor, are cut.
@@ -83,6 +85,38 @@ def plain_table(
         for row in cells
     ]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def showing(**parts: str) -> Callable[[Any], str]:
+    """A method ``__repr__`` that shows some attributes, without the values of tensors and addresses.
+
+    Args:
+        **parts: under what name which attribute is shown; dots go into attributes.
+    """
+
+    def show(thing: Any) -> str:
+        shown = (f"{name}={_shown(attrgetter(path)(thing))}" for name, path in parts.items())
+        return f"{type(thing).__name__}({', '.join(shown)})"
+
+    return show
+
+
+def _shown(value: Any) -> str:
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"<{' × '.join(map(str, value.shape))} {value.dtype}>"
+    if isinstance(value, Mapping):
+        named = {key: _shown(item) for key, item in value.items() if _is_plain(item)}
+        several = [f"{key!r}: {item}" for key, item in named.items()] or [*map(repr, value)]
+        return f"{{{', '.join(several)}}}"
+    if isinstance(value, list | tuple):
+        return f"({', '.join(map(_shown, value))})"
+    if callable(value) and not isinstance(value, type):
+        return str(getattr(value, "__qualname__", type(value).__qualname__))
+    return printable(shortened(repr(str(value) if isinstance(value, PurePath) else value)))
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, int | float | str | list | tuple) or hasattr(value, "dtype")
 
 
 def finite(value: Any) -> Any:

@@ -19,6 +19,7 @@ from prescreen.processes import told_by_first
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
 from prescreen.tasks.images.views import shifted_images
+from prescreen.text import showing
 from prescreen.views import ViewChoice
 
 
@@ -50,6 +51,8 @@ class Monitor:
     Raises:
         ValueError: an unknown readout or view, or a readout that needs ``seen``.
     """
+
+    __repr__ = showing(readouts="readouts")
 
     def __init__(
         self,

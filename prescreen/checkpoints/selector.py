@@ -20,6 +20,7 @@ from prescreen.inert import require_inert
 from prescreen.panel import CHECKPOINT_PANEL, Panel
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts, to_compare
+from prescreen.text import showing
 
 
 class CheckpointSelector:
@@ -59,6 +60,8 @@ class CheckpointSelector:
 
     Reference: after Wu & Summa, arXiv 2601.16874.
     """
+
+    __repr__ = showing(folder="folder", readouts="selection.panel.names", steps="steps")
 
     def __init__(
         self,

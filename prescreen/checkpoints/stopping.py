@@ -14,6 +14,7 @@ from prescreen.checks import require, require_at_least, require_number
 from prescreen.panel import CHECKPOINT_PANEL, Panel
 from prescreen.reading import Reading
 from prescreen.readouts import Readout, to_compare
+from prescreen.text import showing
 
 # The highest of many readings of pure noise is rarely this many usual changes above the first.
 _RISE = 3
@@ -39,6 +40,8 @@ class EarlyStopping:
     Raises:
         ValueError: an argument is out of its range, or there is no such readout.
     """
+
+    __repr__ = showing(readout="panel.names", patience="patience", reason="reason")
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ from prescreen.checkpoints.stopping import EarlyStopping
 from prescreen.checks import require_at_least
 from prescreen.files import load_state, save_state
 from prescreen.loggers import logged
+from prescreen.text import showing
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -62,6 +63,8 @@ class ReadoutCallback(TrainerCallback):
     Raises:
         ValueError: ``every_n_steps`` is below 1.
     """
+
+    __repr__ = showing(monitor="monitor", selector="selector", stopping="stopping")
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ from prescreen.ranking.report import Ranking
 from prescreen.reading import Trajectory
 from prescreen.readouts import Readout
 from prescreen.spaces.candidate import Candidate
-from prescreen.text import first_line
+from prescreen.text import first_line, printable, shortened
 
 Records = Mapping[str, Record]
 
@@ -59,6 +59,10 @@ class Run:
     given: Mapping[str, Any]
     times: tuple[int, int]
     schema: int
+
+    def __str__(self) -> str:
+        left = shortened(", ".join(self.unfinished))
+        return "\n".join([str(self.ranking), *([f"Not done: {printable(left)}"] if left else [])])
 
 
 def open_run(folder: Path | str) -> Run:

@@ -45,6 +45,14 @@ class Readout:
     ahead: bool = False
     part: str = ""
 
+    def __repr__(self) -> str:
+        """What it needs and which way is good, beside the name of its function."""
+        better = "higher" if self.higher_is_better else "lower"
+        ahead = ", ahead=True" if self.ahead else ""
+        part = f", part={self.part!r}" if self.part else ""
+        needs = ", ".join(self.needs)
+        return f"Readout({name_of(self.function)} of {needs}, {better} is better{ahead}{part})"
+
     def __post_init__(self) -> None:
         unknown = set(self.needs) - set(get_args(Need))
         if unknown or not self.needs or ("network" in self.needs and len(self.needs) > 1):
@@ -106,4 +114,4 @@ def name_of(function: Any) -> str:
     """The name of a function, also of a partial one."""
     if hasattr(function, "func"):
         return name_of(function.keywords.get("projection", function.func))
-    return getattr(function, "__name__", repr(function))
+    return getattr(function, "__name__", type(function).__name__)

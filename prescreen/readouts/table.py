@@ -64,9 +64,15 @@ _POINTS: dict[str, Readout] = {
     "mutual_information": _grid("prior/divergence/none", "higher", "2208.07360"),
 }
 
+
+class _Table(ChainMap[str, Readout]):
+    def __repr__(self) -> str:
+        return f"{len(self)} readouts: {', '.join(self)}"
+
+
 # Rows that are added to one of these tables later are there at once. A chain lists its last map first;
 # what is added to the chain itself goes to the first and comes before equal names.
-READOUTS: MutableMapping[str, Readout] = ChainMap(
+READOUTS: MutableMapping[str, Readout] = _Table(
     {}, PAIRS, MEASURES, cast("dict[str, Readout]", _Statistics()), _POINTS
 )
 

@@ -27,6 +27,7 @@ from prescreen.screening.plan import Extra, Plan, build
 from prescreen.screening.surroundings import Surroundings
 from prescreen.spaces.candidate import Candidate
 from prescreen.tasks.base import Task, parts_of, seen_inputs
+from prescreen.text import showing
 from prescreen.training.loop import BriefTraining
 from prescreen.training.recipe import Training
 from prescreen.trees import count_samples
@@ -82,6 +83,8 @@ class Screening:
         CandidateFailed: as ``screen`` does.
         ValueError: ``candidate`` is not a Candidate.
     """
+
+    __repr__ = showing(candidate="_candidate")
 
     def __init__(self, candidate: Candidate, plan: Plan, *, begins_untrained: bool = False) -> None:
         require_kind("candidate", candidate, Candidate)

@@ -27,6 +27,7 @@ from prescreen.tasks.boxes.reading import FORMATS, STRIDE, read_boxes
 from prescreen.tasks.images.views import mirrored_and_back
 from prescreen.tasks.rows import digest, draw_rows
 from prescreen.tasks.tensors import input_sizes
+from prescreen.text import showing
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,8 @@ class DetectionTask:
     collapses = False
 
     panel = ("classes:ahead/expected_agreement", "boxes:sample_gradient", "flops")
+
+    __repr__ = showing(name="name", sizes="sizes", probe="probe")
 
     def __init__(
         self,

@@ -34,6 +34,7 @@ from prescreen.tasks.noising import (
 )
 from prescreen.tasks.rows import digest
 from prescreen.tasks.tensors import input_sizes
+from prescreen.text import showing
 from prescreen.trees import map_tensors, to_device
 
 # How many samples of the probe are evaluated at once.
@@ -74,6 +75,8 @@ class DiffusionTask:
     # The target is known, and nothing else orders U-Nets as well (docs/evidence.md, "Diffusion").
     panel = ("ahead/held_out_loss",)
     checkpoint_panel = ("held_out_loss",)
+
+    __repr__ = showing(name="name", sizes="sizes", probe="probe")
 
     def __init__(
         self,

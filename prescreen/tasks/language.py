@@ -22,6 +22,7 @@ from prescreen.tasks.text.losses import PROBE_LOGITS, held_out_loss, token_losse
 from prescreen.tasks.text.sequences import Example, Sequences, masked_tokens, next_tokens
 from prescreen.tasks.text.tokenizers import Tokenizer, mask_id_of
 from prescreen.tasks.token_views import replaced
+from prescreen.text import showing
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +79,8 @@ class LanguageTask:
     # A loss that is free is the best judge of checkpoints: readings without targets get ever better
     # while a text is learnt by heart.
     checkpoint_panel = ("held_out_loss",)
+
+    __repr__ = showing(name="name", sizes="sizes", probe="probe")
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from torch.nn import functional
 from prescreen.predictions import Link, model_logits
 from prescreen.tasks.tables import open_table
 from prescreen.tasks.tensors import Inputs, TensorData, as_floats, input_sizes
+from prescreen.text import showing
 
 
 class MultilabelTask:
@@ -37,6 +38,8 @@ class MultilabelTask:
     """
 
     link: Link = "sigmoid"
+
+    __repr__ = showing(name="name", sizes="sizes", probe="probe")
 
     def __init__(
         self,

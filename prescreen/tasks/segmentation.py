@@ -21,6 +21,7 @@ from prescreen.tasks.images.views import mirrored_and_back
 from prescreen.tasks.masks.batches import MaskBatches, as_masks, as_pixels, count_classes
 from prescreen.tasks.masks.folders import read_folder
 from prescreen.tasks.tensors import TensorData, input_sizes
+from prescreen.text import showing
 
 
 class SegmentationTask:
@@ -62,6 +63,8 @@ class SegmentationTask:
     # Chosen on half of the candidates of the evidence; of checkpoints, on its runs (docs/evidence.md).
     panel = ("ahead/mutual_information", "isotropy", "flops")
     checkpoint_panel = ("view_information",)
+
+    __repr__ = showing(name="name", sizes="sizes", probe="probe")
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from torch.nn import functional
 from prescreen.predictions import IGNORED, Link, model_logits
 from prescreen.tasks.tensors import Inputs, TensorData, as_indices
 from prescreen.tasks.token_views import dropped_tokens
+from prescreen.text import showing
 
 
 class TokenTask:
@@ -43,6 +44,8 @@ class TokenTask:
     """
 
     link: Link = "softmax"
+
+    __repr__ = showing(name="name", sizes="sizes", probe="probe")
 
     def __init__(
         self,

@@ -14,10 +14,13 @@ from prescreen.checkpoints.stopping import EarlyStopping
 from prescreen.checks import require_at_least, require_one_of
 from prescreen.loggers import logged
 from prescreen.reading import Reading
+from prescreen.text import showing
 
 
 class ReadoutCallback(Callback, ABC):
     """Takes a reading at the end of training epochs; callbacks with one monitor share the reading."""
+
+    __repr__ = showing(monitor="monitor")
 
     def __init__(self, monitor: Monitor, every_n_epochs: int) -> None:
         require_at_least("every_n_epochs", every_n_epochs, 1)

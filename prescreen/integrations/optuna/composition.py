@@ -9,6 +9,8 @@ from optuna.pruners import BasePruner, HyperbandPruner, PatientPruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from prescreen.text import showing
+
 
 class _Composition(BasePruner):
     """Several pruners that are asked together.
@@ -22,6 +24,8 @@ class _Composition(BasePruner):
     Raises:
         ValueError: there are none, or one is not a pruner, or is Hyperband.
     """
+
+    __repr__ = showing(pruners="pruners")
 
     def __init__(self, *pruners: BasePruner) -> None:
         if not pruners:

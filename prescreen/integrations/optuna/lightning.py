@@ -10,6 +10,7 @@ from optuna.trial import BaseTrial
 from prescreen.integrations.optuna.distributed import require_own
 from prescreen.integrations.optuna.reader import Reader
 from prescreen.loggers import logged
+from prescreen.text import showing
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -43,6 +44,8 @@ class ReadoutPruning(Callback):
     Attributes:
         reader: once a fit has begun.
     """
+
+    __repr__ = showing(trial="_trial.number")
 
     def __init__(self, trial: BaseTrial, inputs: Any, **arguments: Any) -> None:
         require_own(trial)

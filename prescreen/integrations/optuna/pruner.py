@@ -32,6 +32,7 @@ from prescreen.pruning import (
     report,
 )
 from prescreen.readouts import Readouts, to_compare
+from prescreen.text import showing
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,8 @@ class ReadoutPruner(BasePruner):
     Raises:
         ValueError: an argument is not allowed, such as ``SuccessiveHalvingPruner`` as the rule.
     """
+
+    __repr__ = showing(rule="rule", readouts="readouts", guard="guard")
 
     def __init__(
         self,

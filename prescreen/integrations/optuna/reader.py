@@ -24,6 +24,7 @@ from prescreen.part import Part
 from prescreen.predictions import Link
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
+from prescreen.text import showing
 from prescreen.views import ViewChoice
 
 
@@ -79,6 +80,8 @@ class Reader:
     Raises:
         ValueError: an argument is not allowed, such as an unknown readout.
     """
+
+    __repr__ = showing(trial="_recorder._trial.number", readouts="_recorder.readouts")
 
     def __init__(
         self,

@@ -79,7 +79,7 @@ def _known(study: Study) -> dict[int, Reasons]:
 def _say() -> None:
     """At the end of the process, say once why trials were kept, if none of a study was pruned."""
     for study, known in _noted.items():
-        if known and not any(PRUNED.keys() & one.counts.keys() for one in known.values()):
+        if len(known) > 1 and not any(PRUNED.keys() & one.counts.keys() for one in known.values()):
             lines = "; ".join(summary(known.values()))
             name = printable(study.study_name)
             logger.warning(

@@ -21,6 +21,7 @@ from prescreen.panel import DEFAULT_PANEL
 from prescreen.pruning import Improvement
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts, resolve_readouts
+from prescreen.text import showing
 
 # False, True to report the score as Optuna's pruners expect it, or as attributes, which steer nothing.
 Mirror = bool | Literal["attributes"]
@@ -41,6 +42,8 @@ class Recorder:
         ValueError: an unknown readout; ``mirror=True`` in a study with several objectives; a trial that
             several processes share.
     """
+
+    __repr__ = showing(trial="_trial.number", readouts="readouts")
 
     def __init__(
         self,

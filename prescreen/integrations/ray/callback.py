@@ -10,6 +10,7 @@ from ray.tune import Callback
 from prescreen.integrations.ray.results import PREFIX, REASON, STOPPED
 from prescreen.integrations.ray.scheduler import ReadoutScheduler
 from prescreen.pruning import summary
+from prescreen.text import showing
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,8 @@ class ReadoutCallback(Callback):
     Args:
         scheduler: the scheduler of ``TuneConfig``.
     """
+
+    __repr__ = showing(scheduler="_scheduler")
 
     def __init__(self, scheduler: ReadoutScheduler) -> None:
         self._scheduler = scheduler

@@ -25,6 +25,7 @@ from prescreen.panel import DEFAULT_PANEL
 from prescreen.part import Part
 from prescreen.predictions import Link
 from prescreen.readouts import Readouts, resolve_readouts
+from prescreen.text import showing
 from prescreen.views import ViewChoice
 
 # Of all trials of this process, which runs one at a time.
@@ -68,6 +69,8 @@ class Reader:
     Raises:
         ValueError: an argument is not allowed, such as an unknown readout.
     """
+
+    __repr__ = showing(readouts="_readouts")
 
     def __init__(
         self,

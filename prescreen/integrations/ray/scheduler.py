@@ -25,7 +25,7 @@ from prescreen.pruning import (
     with_reason,
 )
 from prescreen.readouts import Readouts, to_compare
-from prescreen.text import named_line
+from prescreen.text import named_line, showing
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +66,8 @@ class ReadoutScheduler(FIFOScheduler):
         stopped: the id of every stopped trial, with the step of the reading that stopped it.
         reasons: what the checks of each trial came to, by its id.
     """
+
+    __repr__ = showing(rule="_rule", readouts="_panel.names", stopped="stopped")
 
     stopped: dict[str, int]
     reasons: dict[str, Reasons]

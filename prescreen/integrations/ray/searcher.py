@@ -8,6 +8,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from prescreen.integrations.ray.results import FAILURE, PREFIX, SCORE, STOPPED
+from prescreen.text import showing
 
 _SCORE = f"{PREFIX}/{SCORE}"
 
@@ -24,6 +25,8 @@ class PrunedSearch(Searcher):
         searcher: such as ``OptunaSearch(space.sample, metric="prescreen/score", mode="max")``. The
             scheduler needs its ``ReadoutCallback``, which marks the trials.
     """
+
+    __repr__ = showing(searcher="_searcher")
 
     def __init__(self, searcher: Searcher) -> None:
         self._searcher = searcher

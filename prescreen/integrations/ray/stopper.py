@@ -9,6 +9,7 @@ from ray.tune import Stopper
 
 from prescreen.integrations.ray.results import STEP, reading_in
 from prescreen.reading import Reading
+from prescreen.text import showing
 
 
 class StoppingRule(Protocol):
@@ -34,6 +35,8 @@ class ReadoutStopper(Stopper):
         make_rule: makes a new rule; it is called for every trial.
         time_attr: the entry of a result that counts optimizer steps.
     """
+
+    __repr__ = showing(make_rule="_make_rule", time_attr="_time_attr")
 
     def __init__(self, make_rule: Callable[[], StoppingRule], *, time_attr: str = STEP) -> None:
         self._make_rule = make_rule

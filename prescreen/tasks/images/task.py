@@ -22,6 +22,7 @@ from prescreen.tasks.images.preparation import Preparation, Statistics
 from prescreen.tasks.images.probe_batch import check_probe, choose_probe, warn_of_shift
 from prescreen.tasks.images.views import Moved, shifted_images
 from prescreen.tasks.rows import digest
+from prescreen.text import showing
 
 Augment = bool | Literal["crop"]
 Batches = Callable[[int, int], Iterator[tuple[Tensor, Tensor]]]
@@ -63,6 +64,8 @@ class ImageTask:
     link: Link = "softmax"
     classes: tuple[Any, ...] | None = None
     prepared: str = ""
+
+    __repr__ = showing(name="name", sizes="sizes", probe="probe")
 
     def __post_init__(self) -> None:
         check_link(self.link)
