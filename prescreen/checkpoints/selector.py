@@ -51,8 +51,7 @@ class CheckpointSelector:
         smoothing: how many readings a value is averaged over; an odd number.
         save_top_k: how many checkpoints to keep, −1 for all. In addition, the latest
             ``smoothing // 2`` are kept until the readings around them are complete.
-        resume: whether updates continue the run in the folder; else one that holds a run can be looked
-            at, but not updated.
+        resume: whether updates continue the run in the folder; else it can only be looked at.
 
     Raises:
         ValueError: an argument is out of its range, the folder is of a selector with other settings, or
