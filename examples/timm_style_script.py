@@ -1,5 +1,6 @@
 """A script like timm's train.py, with an EMA of the weights; it needs no validation set."""
 
+import json
 import tempfile
 
 import timm
@@ -13,6 +14,7 @@ from timm.utils import ModelEmaV3, random_seed
 from torch.nn.functional import interpolate
 
 from prescreen import CheckpointSelector, EarlyStopping, Monitor
+from prescreen.loggers import logged
 
 EPOCHS, BATCH = 8, 64
 
@@ -33,25 +35,23 @@ def main() -> None:
     monitor = Monitor(images[1200:])
     selector, stopping = CheckpointSelector(tempfile.mkdtemp()), EarlyStopping()
 
-    updates = 0
+    updates, results = 0, []
     for epoch in range(EPOCHS):
         model.train()
         for rows in torch.randperm(1200).split(BATCH):
             inputs, targets = mixup(images[rows], labels[rows])
-            loss = criterion(model(inputs), targets)
             optimizer.zero_grad()
-            loss.backward()
+            criterion(model(inputs), targets).backward()
             optimizer.step()
             updates += 1
             model_ema.update(model, step=updates)
         scheduler.step(epoch + 1)
         reading = monitor.read(model_ema.module, updates)
         selector.update(reading, model_ema.module)
-        print(epoch, *(f"{name} {value:.3f}" for name, value in reading.values.items()))
+        results.append({"epoch": epoch, **logged(reading)})  # what is undefined is not JSON
         if stopping.update(reading):
             break
-
-    print(selector.best)
+    print(f"--result\n{json.dumps(results, allow_nan=False, indent=4)}")
     model.load_state_dict(selector.load())
 
 

@@ -29,7 +29,7 @@ def objective(single: optuna.Trial | None, epochs: int, number: int) -> float:
     model = DistributedDataParallel(perceptron(trial))
     rate = trial.suggest_float("lr", 1e-5, 1e-1, log=True)
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
-    reader = Reader(trial, model, data.unlabelled)  # prescreen
+    reader = Reader(trial, model, data.unlabelled, budget=0.1)  # prescreen
     accuracy, step = 0.0, 0
     for epoch in range(epochs):
         for images, labels in data.epoch():

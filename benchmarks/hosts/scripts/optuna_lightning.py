@@ -41,7 +41,7 @@ def main() -> None:
             max_epochs=program.epochs,
             enable_model_summary=False,
             callbacks=[
-                ReadoutPruning(trial, data.unlabelled),  # prescreen
+                ReadoutPruning(trial, data.unlabelled, budget=0.1),  # prescreen
                 Reporting(trial, data),  # theirs
             ],
             **quiet,

@@ -22,7 +22,7 @@ def main() -> None:
             model(data.unlabelled[:1])
         rate = trial.suggest_float("lr", 1e-5, 1e-1, log=True)
         optimizer = torch.optim.Adam(model.parameters(), lr=rate)
-        reader = Reader(trial, model, data.unlabelled)  # prescreen
+        reader = Reader(trial, model, data.unlabelled, budget=0.1)  # prescreen
         step = 0
         for _ in range(program.epochs):
             for images, labels in data.epoch():

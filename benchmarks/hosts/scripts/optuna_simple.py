@@ -21,7 +21,7 @@ def main() -> None:
         name = trial.suggest_categorical("optimizer", ["Adam", "RMSprop", "SGD"])
         rate = trial.suggest_float("lr", 1e-5, 1e-1, log=True)
         optimizer = getattr(torch.optim, name)(model.parameters(), lr=rate)
-        reader = Reader(trial, model, data.unlabelled)  # prescreen
+        reader = Reader(trial, model, data.unlabelled, budget=0.1)  # prescreen
         accuracy, step = 0.0, 0
         for epoch in range(program.epochs):
             for images, labels in data.epoch():

@@ -27,7 +27,7 @@ def train(config):
     torch.manual_seed(0)
     model = convolutions(config["l1"], config["l2"])
     optimizer = torch.optim.SGD(model.parameters(), lr=config["lr"], momentum=0.9)
-    reader = Reader(model, data.unlabelled)  # prescreen
+    reader = Reader(model, data.unlabelled, budget=0.1)  # prescreen
     if (checkpoint := tune.get_checkpoint()) is not None:
         with checkpoint.as_directory() as folder:
             state = torch.load(Path(folder) / "state.pt")

@@ -26,7 +26,7 @@ def train(config):
     torch.manual_seed(0)
     model = convolutions(8, 16)
     optimizer = torch.optim.SGD(model.parameters(), lr=config["lr"], momentum=config["momentum"])
-    reader = Reader(model, data.unlabelled)  # prescreen
+    reader = Reader(model, data.unlabelled, budget=0.1)  # prescreen
     for _ in range(config["epochs"]):
         for images, labels in data.epoch():
             optimizer.zero_grad()

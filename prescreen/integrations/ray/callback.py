@@ -36,13 +36,13 @@ class ReadoutCallback(Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Mark the result that ended a trial and say why; Tune lets callbacks change results."""
-        own = dict(result.get(PREFIX, {}))
+        own: dict[str, Any] = {}
         if (reasons := self._scheduler.reasons.get(trial.trial_id)) is not None:
             own[REASON] = reasons.last
         if trial.trial_id in self._scheduler.stopped:
             own[STOPPED] = True
-        if own:
-            result[PREFIX] = own
+        if own:  # In place: callbacks of earlier versions (2.46) get a copy of the outer dict alone.
+            result.setdefault(PREFIX, {}).update(own)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Say once why trials were kept, if none was stopped."""
