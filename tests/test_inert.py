@@ -153,7 +153,7 @@ UNKEPT = {
     "Own": WHOLE.as_subclass(Own),
     **NESTED,
     "UninitializedParameter": nn.LazyLinear(2).weight,
-    **{str(kind): torch.empty(2, dtype=torch.uint8).view(kind) for kind in PART_BYTES},
+    **{str(kind): torch.empty(2, dtype=torch.uint8).view(kind) for kind in sorted(PART_BYTES, key=str)},
 }
 
 

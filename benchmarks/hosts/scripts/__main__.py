@@ -5,7 +5,7 @@
     python -m benchmarks.hosts.scripts table
 
 Each script is a file of this folder. Lines that end in "# theirs" are what the published script does to
-prune or to choose, lines that end in "# prescreen" are ours. A run has those of one kind or none:
+prune or to choose, lines that end in "# prescreen" are ours. A run has those of one kind or none: it is
 plain, theirs or prescreen. Each run is a process of its own with one thread.
 
 lines: how many are prescreen's. pruned: trials that did not run to their end, of all; of one training,
