@@ -105,19 +105,21 @@ class Probe:
         self._on_diverged = on_diverged
         self._untrained: dict[str, float] = {}
         self._architecture = ""
+        self._restored = False
         self._earlier = Earlier()
         self._curves = Curves(name for name, readout in self.readouts.items() if readout.ahead)
 
     def read_untrained(self, model: nn.Module) -> None:
         """Measure a network before its first step; all later readings include the values.
 
-        Does nothing if no readout is of the untrained network.
+        Does nothing if no readout is of the untrained network, or if the state of a network of this
+        architecture was loaded: the model may be trained by now.
 
         Raises:
             RuntimeError: a measure failed, which is an error of its own code; the message names it. One
                 that is not defined for the network is NaN.
         """
-        if not self._of_network:
+        if not self._of_network or (self._restored and structure(model) == self._architecture):
             return
         with ONE_AT_A_TIME:
             network = Network(model, on_device_of(model, self._inputs["head"]), self._head)
@@ -176,6 +178,7 @@ class Probe:
         """Continue from a saved state."""
         self._earlier.load_state_dict(state)
         self._untrained = dict(state.get("untrained", {}))
+        self._restored = bool(self._untrained)
         self._curves.known |= state.get("curves", {})
         self._architecture = str(state.get("architecture", ""))
 

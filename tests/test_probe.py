@@ -289,3 +289,36 @@ def test_a_view_costs_nothing_if_no_readout_needs_it():
         raise AssertionError
 
     Probe(INPUTS, ["entropy"], view=fail).read(network(), 1)
+
+
+@pytest.mark.parametrize("order", ["state first", "measured first"])
+@pytest.mark.parametrize("loads", ["before", "after"])
+def test_a_probe_may_continue_before_or_after_its_model_does(loads, order):
+    first, trained = Probe(INPUTS), network(3)
+    first.read_untrained(network())
+    first.read(network(1), 1)
+    state = first.state_dict()
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter.mul_(2.0)
+    second, model = Probe(INPUTS), network(7)
+    if loads == "before":
+        model.load_state_dict(trained.state_dict())
+    if order == "state first":
+        second.load_state_dict(state)
+    second.read_untrained(model)
+    if order == "measured first":
+        second.load_state_dict(state)
+    if loads == "after":
+        model.load_state_dict(trained.state_dict())
+    assert second.read(model, 2) == first.read(trained, 2)
+
+
+def test_another_architecture_is_measured_after_a_state_was_loaded():
+    first, other = Probe(INPUTS), nn.Sequential(network(), nn.ReLU(), nn.Linear(4, 3))
+    first.read_untrained(network())
+    second, alone = Probe(INPUTS), Probe(INPUTS)
+    second.load_state_dict(first.state_dict())
+    for probe in (second, alone):
+        probe.read_untrained(other)
+    assert second.read(other, 1) == alone.read(other, 1)
