@@ -1,4 +1,4 @@
-"""The command line: prescreen rank | explain | report | select | readouts | spaces.
+"""The command line: prescreen rank | explain | report | export | select | readouts | spaces.
 
 A new command is a file here with NAME_command and a line below. Its module imports what loads torch
 inside of that function: `--help`, `--version` and shell completion answer at once.
@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from prescreen.cli.explain import explain_command
+from prescreen.cli.export import export_command
 from prescreen.cli.listing import readouts_command, spaces_command
 from prescreen.cli.output import logs_as_notes, note, show
 from prescreen.cli.rank import rank_command
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command("rank")(rank_command)
 app.command("explain")(explain_command)
 app.command("report")(report_command)
+app.command("export")(export_command)
 app.command("select")(select_command)
 app.command("readouts")(readouts_command)
 app.command("spaces")(spaces_command)
