@@ -11,9 +11,8 @@ import pytest
 
 import prescreen.integrations.optuna as ours
 
-PACKAGE = (
-    Path(__file__).parents[2] / "contrib" / "optunahub" / "package" / "pruners" / "readout_pruner"
-)
+ROOT = Path(__file__).parents[2] / "contrib" / "optunahub" / "package"
+PACKAGE = ROOT / "pruners" / "readout_pruner"
 
 
 def load(name, path):
@@ -39,6 +38,12 @@ def test_the_module_is_a_re_export():
     for name in module.__all__:
         assert getattr(module, name) is getattr(ours, name)
         assert name in (PACKAGE / "README.md").read_text()
+
+
+def test_its_own_loader_finds_it():
+    optunahub = pytest.importorskip("optunahub", reason="the test extra is not installed")
+    module = optunahub.load_local_module("pruners/readout_pruner", registry_root=str(ROOT))
+    assert module.ReadoutPruner is ours.ReadoutPruner
 
 
 def test_the_example_runs(monkeypatch):
