@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import inspect
 import os
+import re
 import sys
 from collections.abc import Callable
 
@@ -9,6 +11,18 @@ import torch
 from toy import PYTHONPATH
 
 from prescreen.captured import Capture
+
+# What tests do that Windows cannot, or not for everyone. tests/test_windows.py has what the package does.
+_POSIX = re.compile(
+    r"\b(fork|mkfifo|symlink_to|killpg|SIGKILL|SIGHUP|SIGUSR1|start_new_session|suicidal)\b"
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where processes cannot fork, leave out what needs it or its like."""
+    for item in () if hasattr(os, "fork") else items:
+        if _POSIX.search(inspect.getsource(item.function)):
+            item.add_marker(pytest.mark.skip(reason="only POSIX can do what it does"))
 
 
 @pytest.fixture(scope="session")
