@@ -12,7 +12,7 @@ from toy import PYTHONPATH
 
 from prescreen.captured import Capture
 
-# What tests do that Windows cannot, or not for everyone. tests/test_windows.py has what the package does.
+# What tests do that Windows cannot, or not for everyone. What the package does: tests/test_windows.py.
 _POSIX = re.compile(
     r"\b(fork|mkfifo|symlink_to|killpg|SIGKILL|SIGHUP|SIGUSR1|start_new_session|suicidal)\b"
 )

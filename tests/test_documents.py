@@ -18,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+import prescreen
 from prescreen.cli.app import run
 
 # Lightning's own: it uses what torch has deprecated, and advises on a tiny training.
@@ -130,6 +131,12 @@ def test_every_page_is_in_the_site():
     site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     listed = re.findall(r": ([\w/]+\.md)$", site, re.MULTILINE)
     assert sorted(f"docs/{page}" for page in listed) == sorted(set(PAGES) - {"README.md"})
+
+
+def test_every_public_name_is_in_the_reference():
+    text = (ROOT / "docs/api/index.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^::: prescreen\.(\w+)$", text, re.MULTILINE)
+    assert sorted(listed) == sorted(prescreen.__all__)
 
 
 @pytest.mark.parametrize("page", PAGES)
