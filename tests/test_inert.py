@@ -153,7 +153,10 @@ UNKEPT = {
     "Own": WHOLE.as_subclass(Own),
     **NESTED,
     "UninitializedParameter": nn.LazyLinear(2).weight,
-    **{str(kind): torch.empty(2, dtype=torch.uint8).view(kind) for kind in sorted(PART_BYTES, key=str)},
+    **{
+        str(kind): torch.empty(2, dtype=torch.uint8).view(kind)
+        for kind in sorted(PART_BYTES, key=str)
+    },
 }
 
 

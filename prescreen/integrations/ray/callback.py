@@ -41,7 +41,9 @@ class ReadoutCallback(Callback):
             own[REASON] = reasons.last
         if trial.trial_id in self._scheduler.stopped:
             own[STOPPED] = True
-        if own:  # In place: callbacks of earlier versions (2.46) get a copy of the outer dict alone.
+        if (
+            own
+        ):  # In place: callbacks of earlier versions (2.46) get a copy of the outer dict alone.
             result.setdefault(PREFIX, {}).update(own)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
