@@ -33,6 +33,8 @@ from prescreen.ranks import Floats, Integers, aggregate, ranks, require_table
 FAIR, _PRIOR_SIZE = 0.5, 3
 
 _WORTH_SAYING = 0.95
+# Means of wins, one a seed.
+_REMEMBERED = 8
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def _evidence(
     values: Floats, of_network: Sequence[bool], architectures: Sequence[str]
 ) -> _Evidence | None:
     """The evidence of a panel; None if it has one source only, and all readouts count alike."""
-    columns = [ranks(column) for column in values.T.copy()]
+    columns = [_ranks(column.tobytes()) for column in values.T.astype(float)]
     flags = tuple(of_network) or (False,) * len(columns)
     told_apart = [column.min() < column.max() for column in columns] if len(values) else []
     trained = [at for at, flag in enumerate(flags) if not flag]
@@ -160,13 +162,19 @@ def _evidence(
         return None
     family = _families(tuple(architectures) or ("",) * len(values))
     by_head = np.mean([family.wins(columns[at]) for at in trained], axis=0)
-    by_network = np.mean([family.wins(columns[at]) for at in untrained], axis=0)
+    by_network = family.wins_by_all([columns[at] for at in untrained])
     alike = family.likeness[family.of]  # (candidates, families)
     trust = _trust(
         (alike * by_head).sum(axis=1), (alike * by_network).sum(axis=1), family.network, family.mean
     )
     head = 1 - alike * (1 - trust)
     return _Evidence(family, trained, untrained, by_head, by_network, head, alike, trust)
+
+
+@lru_cache(maxsize=32)
+def _ranks(column: bytes) -> Floats:
+    """Ranks of a column; intervals ask for those of measures that do not vary again and again."""
+    return ranks(np.frombuffer(column))
 
 
 class _Families:
@@ -189,6 +197,16 @@ class _Families:
         self.likeness = np.array([[_likeness(a, b) for b in distinct] for a in distinct])
         n, sizes = len(kinds), np.bincount(self.of)
         self.mean = float((sizes @ self.likeness @ sizes - n) / (n * (n - 1)))
+        self._known: dict[bytes, Floats] = {}
+
+    def wins_by_all(self, columns: Sequence[Floats]) -> Floats:
+        """The mean of ``wins`` over columns of measures that seldom vary: the latest are remembered."""
+        key = b"".join(column.tobytes() for column in columns)
+        if key not in self._known:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[key] = np.mean([self.wins(column) for column in columns], axis=0)
+        return self._known[key]
 
     def wins(self, column: Floats) -> Floats:
         """How many members of each family every candidate beats, shape (candidates, families).

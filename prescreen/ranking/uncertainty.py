@@ -142,6 +142,9 @@ class _Noise:
             known = np.isfinite(distances).all(axis=-1) & np.isfinite(values)
         self._probe = np.where(known[..., None], distances, 0.0)
         self._probe *= math.sqrt((parts - 1) / parts) * _t(parts - 1)
+        # Most measures do not vary with the probe.
+        self._varied = np.flatnonzero(self._probe.any(axis=(0, 1, 3)))
+        self._probe = np.ascontiguousarray(self._probe[:, :, self._varied])
         self._training = _factor(values)
         # Noise goes with the values, not with the places, of candidates.
         flat = values.transpose(1, 0, 2).reshape(values.shape[1], -1)
@@ -153,7 +156,8 @@ class _Noise:
         for _ in range(DRAWS):
             # Not a matrix product, which may round equal candidates differently.
             weights = generator.standard_normal(self._probe.shape[-1])
-            values = self._values + (self._probe * weights).sum(axis=-1)
+            values = self._values.copy()
+            values[:, :, self._varied] += (self._probe * weights).sum(axis=-1)
             if training:
                 drawn = generator.standard_normal(values.shape) @ self._training
                 own = drawn[:, self._place]
