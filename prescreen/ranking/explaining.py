@@ -100,6 +100,8 @@ def _neighbour(row: Row, good: Sequence[Row], place: int, compared: Compared) ->
 def _tried_again(row: Row) -> Iterator[str]:
     if row.status in ("build", *UNSURE):
         yield "a run that is continued tries it again"
+    elif row.status == "limit":
+        yield "a run with a limit above that measures it"
 
 
 def _noise(above: Neighbour | None, below: Neighbour | None, seeds: int) -> Iterator[str]:

@@ -78,9 +78,10 @@ class Explanation:
     def __str__(self) -> str:
         changes = [f"- {printable(line)}" for line in self.changes]
         if self.rank is None:
+            why = "was not trained" if self.status == "limit" else "failed"
             reason = f"{self.status}: {printable(self.reason)}"
             return "\n".join(
-                [f"{printable(self.name)} has no rank, as it failed: {reason}", *changes]
+                [f"{printable(self.name)} has no rank, as it {why}: {reason}", *changes]
             )
         lines = [_head(self, self.rank), _table(self), *_sides(self)]
         return "\n".join([*lines, *(["What would change its place:"] if changes else []), *changes])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import NormalDist
 from typing import Any
 
@@ -92,8 +93,11 @@ def uncertainty(
 
 def _ahead(drawn: Floats, best_first: NDArray[np.integer[Any]]) -> Floats:
     found = np.full(len(best_first), math.nan)
-    above, below = drawn[:, best_first[:-1]], drawn[:, best_first[1:]]
-    found[best_first[1:]] = ((below > above) + (below == above) / 2).mean(axis=0)
+    for above, below in pairwise(
+        best_first.tolist()
+    ):  # all at once would take three times the memory
+        first, second = drawn[:, above], drawn[:, below]
+        found[below] = (second > first).mean() + (second == first).mean() / 2
     return found
 
 

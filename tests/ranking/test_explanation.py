@@ -172,6 +172,13 @@ def test_failures_are_explained_by_their_reason(tmp_path):
         assert str(open_run(tmp_path).ranking.explain(row.name)) == text
 
 
+def test_what_is_over_a_limit_has_not_failed():
+    ranking = rank(GOOD, make_task(), training=TRAINING, max_params=200)
+    text = str(ranking.explain("large"))
+    assert text.startswith("large has no rank, as it was not trained: limit: ")
+    assert text.endswith("\n- a run with a limit above that measures it")
+
+
 def test_a_measure_left_out_has_no_weight_and_a_place():
     values, kinds = drawn(0)
     values[0][2][3] = math.nan
