@@ -15,6 +15,7 @@ from benchmarks.common.results import column, read
 from benchmarks.failures import run as failures
 from benchmarks.failures import tables as failing
 from benchmarks.failures.tables import TRUTH as TRUTH_OF_RUNS
+from benchmarks.hosts.scripts import __main__ as scripts
 from benchmarks.pruning import replay
 from benchmarks.tasks.across import lines_of
 from benchmarks.tasks.along import regrets, runs_of
@@ -161,6 +162,11 @@ def test_the_short_table_has_all_figures_of_the_long_one():
     assert not long
     first = [line[2 if line[1] == "–" else 1] for line in quoted]
     assert first == sorted(first, key=lambda figure: float(figure.split()[0]))
+
+
+def test_the_table_of_public_scripts_is_what_their_runs_found():
+    quoted = cells(EVIDENCE, "| script | prescreen's lines |")
+    assert quoted == scripts.table(read(scripts.RESULTS))
 
 
 def test_held_out_candidates_are_none_of_those_for_tuning():

@@ -41,9 +41,9 @@ SCRIPTS = {
     "optuna_simple": ("Optuna, PyTorch", 20, "optuna"),
     "optuna_lightning": ("Optuna, Lightning", 20, "lightning"),
     "optuna_objectives": ("Optuna, two objectives", 20, "optuna"),
-    "optuna_distributed": ("Optuna, distributed", 12, "optuna_integration"),
-    "ray_mnist": ("Ray Tune, MNIST", 16, "ray"),
-    "ray_cifar": ("Ray Tune, CIFAR", 12, "ray"),
+    "optuna_distributed": ("Optuna, distributed", 10, "optuna_integration"),
+    "ray_mnist": ("Ray Tune, MNIST", 10, "ray"),
+    "ray_cifar": ("Ray Tune, CIFAR", 10, "ray"),
     "torch_mnist": ("PyTorch, MNIST", 0, "torch"),
     "lightning_trainer": ("Lightning", 0, "lightning"),
     "transformers_images": ("transformers", 0, "transformers"),
@@ -120,6 +120,7 @@ def table(rows: Sequence[Row]) -> list[list[str]]:
     lines = []
     for script, (title, trials, _) in SCRIPTS.items():
         seeds = [s for one, way, s in by_name if (one, way) == (script, "plain")]
+        seeds = [s for s in seeds if all((script, way, s) in by_name for way in WAYS)]
         runs = (
             {way: [by_name[script, way, seed] for seed in seeds] for way in WAYS} if seeds else {}
         )

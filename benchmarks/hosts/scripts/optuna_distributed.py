@@ -83,7 +83,7 @@ def search(program: Program) -> tuple[float, int]:
 
 def main() -> None:
     """Run the study."""
-    program = begin(trials=12, epochs=15)
+    program = begin(trials=10, epochs=12)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free.getsockname()[1]))

@@ -58,7 +58,7 @@ def train(config):
 
 def main() -> None:
     """Run the experiment."""
-    program = begin(trials=12, epochs=10)
+    program = begin(trials=10, epochs=10)
     ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     scheduler = FIFOScheduler()
     scheduler = ASHAScheduler(max_t=program.epochs, grace_period=1, reduction_factor=2)  # theirs

@@ -40,7 +40,7 @@ def train(config):
 
 def main() -> None:
     """Run the experiment."""
-    program = begin(trials=16, epochs=12)
+    program = begin(trials=10, epochs=10)
     ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     scheduler = FIFOScheduler()
     scheduler = ASHAScheduler()  # theirs
