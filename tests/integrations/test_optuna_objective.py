@@ -264,3 +264,23 @@ def test_a_study_that_does_not_fit_is_refused(directions, costs, message):
     function = objective(space(), make_task(), BRIEF, value=DEFAULT_PANEL[0], costs=costs)
     with pytest.raises(ValueError, match=f"^{message}"):
         run(function, directions, trials=1)
+
+
+def test_readings_are_logged_and_shown():
+    taken = []
+    function = objective(
+        space(),
+        make_task(),
+        BRIEF,
+        value="ahead/expected_agreement",
+        readings=2,
+        mirror="attributes",
+        log=lambda values, step, run: taken.append((values, step, run)),
+    )
+    (trial,) = run(function, trials=1).trials
+    readings = trajectory(trial).readings
+    shown = {f"prescreen/{name}": value for name, value in readings[-1].values.items()}
+    assert shown.items() <= trial.user_attrs.items()
+    assert 0 <= trial.user_attrs["prescreen/score"] <= 1
+    assert taken[-1] == (shown, readings[-1].step, "trial 0")
+    assert [step for _, step, _ in taken] == [one.step for one in readings]

@@ -17,8 +17,9 @@ from torch import nn
 from prescreen.failures import CandidateFailed
 from prescreen.integrations.optuna.attributes import write_attribute
 from prescreen.integrations.optuna.costs import costs_of, require_costs, set_limits
-from prescreen.integrations.optuna.recorder import Recorder
+from prescreen.integrations.optuna.recorder import Mirror, Recorder
 from prescreen.integrations.optuna.versions import require_constraints
+from prescreen.loggers import Log
 from prescreen.random_state import forked
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
@@ -43,6 +44,8 @@ def objective(
     readouts: Readouts | None = None,
     readings: int = 4,
     head: str | None = None,
+    mirror: Mirror = False,
+    log: Log | None = None,
 ) -> Callable[[BaseTrial], float | tuple[float, ...]]:
     """A complete objective: sample a config, train it briefly, prune it or train it in full.
 
@@ -66,6 +69,8 @@ def objective(
             default the task's, or ``DEFAULT_PANEL``.
         readings: how often a candidate is read during brief training.
         head: dotted name of the prediction head, if it is not found.
+        mirror: show readings in optuna-dashboard; see ``Reader``.
+        log: takes every reading; see ``Reader``.
 
     Returns:
         A function for ``study.optimize``.
@@ -82,6 +87,8 @@ def objective(
         value=value,
         costs=tuple(costs) if not isinstance(costs, str) else costs,
         limits=dict(limits or {}),
+        mirror=mirror,
+        log=log,
     )
 
 
@@ -95,6 +102,8 @@ class Objective:
     value: Value
     costs: Sequence[str]
     limits: Mapping[str, float]
+    mirror: Mirror = False
+    log: Log | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         require_costs("costs", self.costs)
@@ -129,7 +138,7 @@ class Objective:
         """
         self._require_directions(trial)
         candidate, built = self._candidate(trial)
-        recorder = Recorder(trial, self.plan.table)
+        recorder = Recorder(trial, self.plan.table, mirror=self.mirror, log=self.log)
         try:
             costs = costs_of(candidate, self.plan.task, (*self.costs, *self.limits))
             if not set_limits(trial, costs, self.limits):
