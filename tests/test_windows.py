@@ -248,6 +248,7 @@ ctypes.CDLL.__init__ = init
 """
 
 
+@pytest.mark.slow
 def test_the_command_line_runs_without_what_windows_lacks(tmp_path):
     # Python runs it first, also in worker processes.
     (tmp_path / "sitecustomize.py").write_text(WITHOUT.replace("LACKING", repr(LACKING)))

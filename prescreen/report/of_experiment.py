@@ -37,7 +37,7 @@ def of_experiment(folder: Path) -> Findings:
     if not states:
         raise ValueError(f"`folder` must be that of a Ray experiment, got {str(folder)!r}")
     try:
-        state = json.loads(states[-1].read_text())
+        state = json.loads(states[-1].read_text(encoding="utf-8"))
         known = [json.loads(one[0]) for one in state["trial_data"]]
         own = {str(one["trial_id"]): str(one["status"]) for one in known}
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:

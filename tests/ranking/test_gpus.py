@@ -40,6 +40,7 @@ def seen(folder):
     raise RuntimeError(f"GPU {own}")
 
 
+@pytest.mark.slow
 def test_each_worker_sees_its_own_gpu(gpus, monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, 7,GPU-1b")
     candidates = [Candidate(str(i), {}, partial(seen, str(tmp_path))) for i in range(4)]

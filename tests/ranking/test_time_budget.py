@@ -104,7 +104,7 @@ def ranked(clock, out, inner=None, **changes):
     return rank(GOOD, make_task(), training=TRAINING, on=on, out=out, **changes)
 
 
-@pytest.mark.parametrize("inner", [Here(), Processes(1)])
+@pytest.mark.parametrize("inner", [Here(), pytest.param(Processes(1), marks=pytest.mark.slow)])
 def test_what_is_left_is_said_and_the_same_call_goes_on(monkeypatch, tmp_path, inner):
     whole = rank(GOOD, make_task(), training=TRAINING)
     with monkeypatch.context() as patched:

@@ -29,7 +29,11 @@ def operations(model):
 
 @pytest.mark.parametrize(
     ("limit", "cost", "on"),
-    [("max_params", parameters, "here"), ("max_flops", operations, Processes(1))],
+    [
+        ("max_params", parameters, "here"),
+        ("max_flops", operations, "here"),
+        pytest.param("max_flops", operations, Processes(1), marks=pytest.mark.slow),
+    ],
 )
 def test_what_is_above_is_not_trained_and_what_is_equal_is(limit, cost, on):
     free = {row.name: row for row in ranked()}

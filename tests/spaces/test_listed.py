@@ -101,6 +101,7 @@ def test_a_function_gives_candidates_networks_or_builders(function):
     assert torch.equal(model[1].weight, found[0].model(**SIZES)[1].weight)
 
 
+@pytest.mark.slow
 def test_they_are_measured_in_other_processes_as_here():
     here, there = (
         rank("models.py:modules", make_task(), training=TRAINING, on=on)
