@@ -75,7 +75,8 @@ def prepared(options: Mapping[str, Any]) -> Prepared:
     # A folder by default is one of this code; one that is given must be.
     same = [task.fingerprint, torch.__version__, *sorted({**settings, **code}.items())]
     made = _run_folder(options["space"], options["data"], " ".join(map(str, same)))
-    return Prepared(space, samples, task, settings, options["out"] or made)
+    folder = Path(options["out"] or made)  # of Typer 0.15 it is a str
+    return Prepared(space, samples, task, settings, folder)
 
 
 def _code(space: Space | str, task: Task) -> dict[str, str]:
