@@ -11,14 +11,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from prescreen.integrations.ray.results import FAILURE, PREFIX, STEP, STOPPED, reading_in
+from prescreen.integrations.ray.results import FAILURE, PREFIX, REASON, STEP, STOPPED, reading_in
 from prescreen.reading import Reading, Trajectory
 from prescreen.report.data import OK, PRUNED, RUNNING, Entry, Findings
 from prescreen.report.of_ranking import costs_in
 from prescreen.report.placed import placed
 
 _STATES = "experiment_state*.json"
-_REASON = "reason"
 # What Tune adds to every result, and what is part of a reading.
 _NOT_RESULTS = {
     *("timestamp", "training_iteration", "time_this_iter_s", "time_total_s", "pid"),
@@ -51,7 +50,7 @@ def of_experiment(folder: Path) -> Findings:
         name
         for results in found
         for result in results[-1:]
-        for name in (getattr(reading_in(_without_reason(result)), "values", {}))
+        for name in (getattr(reading_in(result), "values", {}))
     )
     metric = str(state.get("runner_data", {}).get("_metric") or "")
     findings = Findings(
@@ -116,7 +115,7 @@ def _status(own: Mapping[str, Any], state: str, step: int, end: int) -> tuple[st
         return "failed", "it raised an error: see error.txt in its folder"
     if state in ("RUNNING", "PENDING", "PAUSED"):
         return RUNNING, ""
-    reason = str(own.get(_REASON, ""))
+    reason = str(own.get(REASON, ""))
     if own.get(STOPPED):
         return PRUNED, reason or f"pruned at step {step}"
     if step < end:
@@ -127,7 +126,7 @@ def _status(own: Mapping[str, Any], state: str, step: int, end: int) -> tuple[st
 def _readings(results: list[dict[str, Any]]) -> Iterator[Reading]:
     for result in results:
         try:
-            reading = reading_in(_without_reason(result))
+            reading = reading_in(result)
         except (TypeError, ValueError):
             continue
         if reading is not None:
@@ -139,12 +138,6 @@ def _readings(results: list[dict[str, Any]]) -> Iterator[Reading]:
                 architecture=reading.architecture,
                 overhead=reading.overhead,
             )
-
-
-def _without_reason(result: Mapping[str, Any]) -> dict[str, Any]:
-    own = result.get(PREFIX)
-    plain = {k: v for k, v in own.items() if k != _REASON} if isinstance(own, dict) else {}
-    return {**result, PREFIX: plain}
 
 
 def _number(value: Any) -> float:

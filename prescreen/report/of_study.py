@@ -9,6 +9,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from prescreen.integrations.optuna.attributes import trajectory
+from prescreen.integrations.optuna.reasons import noted
 from prescreen.report.data import OK, PRUNED, RUNNING, Entry, Findings
 from prescreen.report.of_ranking import costs_in
 from prescreen.report.placed import placed
@@ -75,8 +76,8 @@ def _entry(trial: FrozenTrial) -> Entry:
 
 def _reason(trial: FrozenTrial) -> str:
     """What the latest check of the pruner came to; empty before the first one."""
-    noted = trial.system_attrs.get(f"prescreen:{trial.number}:reasons")
-    return str(noted.get("last", "")) if isinstance(noted, dict) else ""
+    reasons = noted(trial)
+    return "" if reasons is None else reasons.last
 
 
 def _settings(study: Study, stored: bool) -> dict[str, Any]:

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import optuna
 import pytest
-from optuna_studies import close_storages, open_storage
+from optuna_studies import close_storages, filled, judged, open_storage
 from toy import BAD, GOOD, TRAINING, make_task
 from toy_rankings import PANEL, make_ranking, make_study
 
-from prescreen.integrations.optuna import Recorder
+from prescreen.integrations.optuna import ReadoutPruner, Recorder
+from prescreen.integrations.optuna.reasons import reasons_of
 from prescreen.ranking.run import rank
 from prescreen.report import collect
 from prescreen.report.results import read_results, with_results
@@ -97,6 +98,16 @@ def test_trials_without_a_reading_and_failed_ones_are_shown():
         zip((f"trial {n}" for n in range(4)), ("ok", "failed", "running", "failed"), strict=True)
     )
     assert found["trial 3"].reason == "diverged: loss is nan"
+
+
+def test_what_the_pruner_noted_is_the_reason():
+    study = optuna.create_study(direction="maximize", pruner=ReadoutPruner())
+    filled(study, [0.1, 0.2])
+    judged(study, 0.3)
+    found = collect(study).entries[-1]
+    assert found.status == "running"
+    assert found.reason == reasons_of(study)[2].last
+    assert found.reason.startswith("kept: ")
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "journal"])
