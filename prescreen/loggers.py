@@ -165,8 +165,8 @@ class Wandb:
 
     def __call__(self, values: Mapping[str, float], step: int, run: str = "", /) -> None:
         """Write values."""
-        theirs = None if run else self._wandb.run
-        (theirs or self._runs.get(run)).log(dict(values), step=step)
+        active = None if run else self._wandb.run
+        (active or self._runs.get(run)).log(dict(values), step=step)
 
     def close(self) -> None:
         """Finish the runs that were begun here."""
