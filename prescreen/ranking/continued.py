@@ -46,7 +46,8 @@ def left_to_measure(candidates: Sequence[Repeat], journal: Journal, codes: Codes
         )
     if known:
         again = sum(records[one.key].done for one in known) - len(standing)
-        failed = sum(records[one.key].status != "finished" for one in standing)
+        # What is above a limit has not failed.
+        failed = sum(records[one.key].status not in ("finished", "limit") for one in standing)
         _tell(journal, len(standing), candidates, failed, again)
     left = {one.key for one in candidates} - {one.key for one in standing}
     return [one for one in candidates if one.key in left]

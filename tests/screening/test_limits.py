@@ -82,7 +82,7 @@ def test_operations_that_cannot_be_counted_are_not_within():
         Limits(max_flops=1e9).check(Uncountable(), make_task().probe, "cpu")
 
 
-def test_limits_are_settings_of_a_run_and_runs_without_do_not_note_them(tmp_path):
+def test_limits_are_settings_of_a_run_and_runs_without_do_not_note_them(tmp_path, caplog):
     ranked(out=tmp_path / "a")
     header = json.loads((tmp_path / "a" / "journal.jsonl").read_text().splitlines()[0])
     assert "limits" not in header["settings"]
@@ -93,6 +93,8 @@ def test_limits_are_settings_of_a_run_and_runs_without_do_not_note_them(tmp_path
     again = ranked(out=tmp_path / "b", max_params=100, progress=seen.append)
     assert repr(again.rows) == repr(first.rows)
     assert seen == []
+    assert "3 of 3 candidates were measured before" in caplog.text
+    assert "failed" not in caplog.text
 
 
 @pytest.mark.parametrize(
