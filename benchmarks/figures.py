@@ -26,7 +26,7 @@ def main() -> None:
     parser = command(__doc__, out=Path("docs/ranking.svg"), run=Path("prescreen-runs/figures"))
     args = parser.parse_args()
     ranking = rank("nas_bench_201", load_task("digits"), samples=12, on=Processes(2), out=args.run)
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]  # names are checked when they are set
         figure = Figure(figsize=(11, 4.2), facecolor="white", layout="constrained")
         left, right = figure.subplots(1, 2)
         plot_ranking(ranking, ax=left)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import typer
 
 DATA = typer.Option(
@@ -55,6 +58,24 @@ def duration(option: str, text: str | None, unit: str) -> float | None:
 def names(text: str) -> list[str]:
     """The names in a list with commas."""
     return [name.strip() for name in text.split(",")]
+
+
+def pairs(option: str, text: str | None) -> dict[str, Any]:
+    """Names and values of ``NAME=VALUE`` with commas; a value is JSON, or else a text.
+
+    Raises:
+        ValueError: a part is no such pair.
+    """
+    found: dict[str, Any] = {}
+    for part in [] if text is None else names(text):
+        name, equals, value = part.partition("=")
+        if not (name.isidentifier() and equals):
+            raise ValueError(f"`{option}` must be NAME=VALUE with commas, got {text!r}")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def numbers(option: str, text: str | None) -> list[float] | None:

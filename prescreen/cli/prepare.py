@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from prescreen.cli.options import count, duration, names
+from prescreen.cli.options import count, duration, names, pairs
 from prescreen.cli.streams import candidates_on_stderr
 from prescreen.spaces.code import Code
 from prescreen.spaces.listed import is_listed, listed
@@ -53,7 +53,10 @@ def prepared(options: Mapping[str, Any]) -> Prepared:
     with candidates_on_stderr():
         space = options["space"] if is_listed(options["space"]) else resolve_space(options["space"])
     of_data = ("probe", "probe_size", "seed", "image_size")
-    task = load_task(options["data"], **{name: options[name] for name in of_data})
+    own = pairs("data_options", options["data_options"])
+    if twice := [name for name in own if name in of_data]:
+        raise ValueError(f"`data_options` must not name what has an option, got {', '.join(twice)}")
+    task = load_task(options["data"], **{name: options[name] for name in of_data}, **own)
     samples = options["samples"]
     with candidates_on_stderr():
         code = _code(space, task)

@@ -28,6 +28,13 @@ def rank_command(
         ),
     ] = "nas_bench_201",
     data: Annotated[str, DATA] = "digits",
+    data_options: Annotated[
+        str | None,
+        Flag(
+            help="What only this kind of data has, as NAME=VALUE with commas, such as "
+            "prediction=v,schedule=cosine (docs/tasks.md)."
+        ),
+    ] = None,
     samples: Annotated[
         int | None, Flag(help="Candidates to draw; 0 takes all of a finite space.  [12]", min=0)
     ] = None,

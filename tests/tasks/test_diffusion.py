@@ -329,3 +329,22 @@ def test_the_command_line_ranks_networks_for_it(tmp_path, monkeypatch, capsys):
     assert code == 0, printed.err
     rows = json.loads(printed.out)["rows"]
     assert {*rows[0]["values"]} == {*DiffusionTask.panel}
+
+
+def test_options_of_the_kind_on_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    given = [
+        "rank",
+        "unet",
+        "--data",
+        "diffusion:digits",
+        "--data-options",
+        "prediction=v,steps=50",
+    ]
+    options = "--samples 2 --steps 4 --batch-size 4 --probe-size 12 --on here --out"
+    assert run([*given, *options.split(), "run"]) == 0, capsys.readouterr().err
+    assert run(["rank", "--config", "run/config.toml"]) == 0  # and again from what was kept
+    assert "2 of 2 candidates were measured before" in capsys.readouterr().err
+    for wrong in ("prediction", "predict=v", "prediction=w", "seed=1"):
+        assert run([*given[:-1], wrong, *options.split(), "other"]) == 2
+        assert wrong.partition("=")[0] in capsys.readouterr().err
