@@ -304,7 +304,12 @@ def test_what_is_quoted_of_other_tasks(name):
 
 @pytest.mark.parametrize(
     ("name", "task"),
-    {"language": "next tokens", "segmentation": "segmentation", "diffusion": "diffusion"}.items(),
+    {
+        "language": "next tokens",
+        "segmentation": "segmentation",
+        "diffusion": "diffusion",
+        "detection": "detection",
+    }.items(),
 )
 def test_what_the_readme_says_of_other_tasks_is_of_candidates_nothing_was_chosen_on(name, task):
     kind, across = KINDS[name], read(TASKS / f"{name}.csv")

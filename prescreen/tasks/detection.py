@@ -69,7 +69,9 @@ class DetectionTask:
     # A model that finds nothing yet has not failed.
     collapses = False
 
-    panel = ("classes:ahead/expected_agreement", "boxes:sample_gradient", "flops")
+    # Confidence in classes and size order detectors the other way round (docs/evidence.md, "Detection").
+    panel = ("boxes:sample_gradient",)
+    checkpoint_panel = ("classes:stable_information",)
 
     __repr__ = showing(name="name", sizes="sizes", probe="probe")
 
