@@ -157,7 +157,7 @@ def test_names_are_no_formulas():
 
 def test_what_cannot_be_drawn_is_refused_in_one_line():
     with pytest.raises(
-        ValueError, match=r"^`source` must be a Ranking or an Optuna Study, got int$"
+        ValueError, match=r"^`source` must be a folder .*, a Ranking or an Optuna Study, got int$"
     ):
         plots.plot_ranking(3)
     with pytest.raises(ValueError, match=r"^`readout` must be one of .*, got 'volume'$"):

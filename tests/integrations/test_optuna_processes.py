@@ -183,5 +183,5 @@ def test_a_lock_that_a_kill_leaves_is_found_stale_at_the_documented_path(tmp_pat
         names = {"JournalFileBackend": JournalFileBackend, "Path": Path}
         backend = eval(line, names) if path is None else JournalFileBackend(path)
         assert backend._lock.acquire()  # and the process is killed
-        assert (tmp_path / "runs" / "study.log.lock").exists() is leads
+        assert Path(f"{backend._file_path}.lock").exists() is leads
         backend._lock.release()

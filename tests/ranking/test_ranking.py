@@ -171,7 +171,7 @@ def test_other_data_or_settings_do_not_mix_in_one_folder(tmp_path):
         ({"on": "processes,workers=0"}, "`workers` must be at least 1, got 0"),
         (
             {"on": "processes,workers=many"},
-            "`on` must be processes with workers=..., got 'workers=many'",
+            "`on` must be processes with workers=... and gpus=..., got 'workers=many'",
         ),
         ({"on": "here,workers=2"}, "`on` must be here without arguments, got 'workers=2'"),
         ({"on": "moon"}, "`on` must be one of here, processes, ray, got 'moon'"),
