@@ -111,8 +111,8 @@ def with_own(parts: Mapping[str, Part] | None, link: Link) -> dict[str, Part]:
     """The parts by name, and under the empty name the model's own head, as it is.
 
     Raises:
-        ValueError: a part has no name or one with a colon, is no Part, or two of one head have
-            different links.
+        ValueError: a name is empty or has a colon, a value is not a Part, or two parts of one head
+            have different links.
     """
     given = {} if parts is None else dict(parts)
     for name, part in given.items():

@@ -85,7 +85,7 @@ def plot_ranking(source: Any, *, top: int = 30, ax: Axes | None = None) -> Axes:
         if not own:
             continue
         places, scores = [at for at, _ in own], np.array([one.score for _, one in own])
-        # Unknown intervals have no bars.
+        # Where an interval is unknown, no bar is drawn.
         bars = np.array([[one.score - one.low, one.high - one.score] for _, one in own]).T
         face, colour = ("white", ORANGE) if tied else (BLUE, BLUE)
         axes.errorbar(

@@ -156,9 +156,8 @@ def test_names_are_no_formulas():
 
 
 def test_what_cannot_be_drawn_is_refused_in_one_line():
-    with pytest.raises(
-        ValueError, match=r"^`source` must be a folder .*, a Ranking or an Optuna Study, got int$"
-    ):
+    allowed = "a folder of a run or of a Ray experiment, a Ranking or an Optuna Study"
+    with pytest.raises(ValueError, match=rf"^`source` must be {allowed}, got int$"):
         plots.plot_ranking(3)
     with pytest.raises(ValueError, match=r"^`readout` must be one of .*, got 'volume'$"):
         plots.plot_trajectories(make_ranking(), "volume")

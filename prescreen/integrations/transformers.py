@@ -176,7 +176,7 @@ class ReadoutCallback(TrainerCallback):
 
 
 def _chooses(args: TrainingArguments) -> bool:
-    """Whether Trainer keeps the best checkpoints, and has no metric of its own to tell them by."""
+    """Whether Trainer keeps the best checkpoints without a metric of its own to judge them by."""
     return str(args.save_strategy.value) == "best" and str(args.eval_strategy.value) == "no"
 
 

@@ -111,10 +111,15 @@ def test_checkpoints_are_chosen(kind, tmp_path):
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*:DeprecationWarning")
 def test_lightnings_trainer_keeps_the_best_checkpoint(kind, tmp_path):
     lightning = pytest.importorskip("lightning.pytorch")
-    from prescreen.integrations.lightning import ReadoutCheckpoint, ReadoutEarlyStopping
+    from prescreen.integrations.lightning import (
+        ReadoutCheckpoint,
+        ReadoutEarlyStopping,
+        ReadoutModelCheckpoint,
+    )
 
     task = TASKS[kind](0)
-    readouts = resolve_readouts(checkpoint_panel(task), targets_of(task))
+    resolved = resolve_readouts(checkpoint_panel(task), targets_of(task))
+    readouts = {f"my {name}": readout for name, readout in resolved.items()}
 
     class Module(lightning.LightningModule):
         def __init__(self):
@@ -136,12 +141,12 @@ def test_lightnings_trainer_keeps_the_best_checkpoint(kind, tmp_path):
 
     monitor = Monitor(task.probe, readouts=readouts, **options(task))
     keep = ReadoutCheckpoint(monitor, tmp_path / "best")
-    quiet = dict.fromkeys(
-        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
-    )
-    both = [keep, ReadoutEarlyStopping(monitor)]
-    trainer = lightning.Trainer(max_epochs=2, accelerator="cpu", callbacks=both, **quiet)
+    quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)
+    whole = ReadoutModelCheckpoint(monitor, tmp_path / "whole")
+    every_kind = [keep, whole, ReadoutEarlyStopping(monitor)]
+    trainer = lightning.Trainer(max_epochs=2, accelerator="cpu", callbacks=every_kind, **quiet)
     trainer.fit(Module())
     logged = {f"prescreen/{name}" for name in readouts}
     assert logged <= {*trainer.callback_metrics}
     assert keep.selector.best.step in (2, 4)
+    assert whole.best_model_path.endswith(f"step-{keep.selector.best.step}.ckpt")

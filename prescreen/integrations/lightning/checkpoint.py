@@ -57,7 +57,7 @@ class ReadoutModelCheckpoint(ReadoutCallback, Checkpoint):
         self.best_model_path = ""
         self.selector = CheckpointSelector(
             None,
-            [*monitor.readouts],
+            monitor.readouts,
             start=start,
             smoothing=smoothing,
             save_top_k=save_top_k,
