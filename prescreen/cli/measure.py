@@ -9,9 +9,11 @@ from typing import Any
 
 from prescreen.cli.bar import progress_bar
 from prescreen.cli.config import SAVED, write_config
+from prescreen.cli.logs import opened_log
 from prescreen.cli.options import duration
-from prescreen.cli.prepare import prepared
+from prescreen.cli.prepare import Prepared, prepared
 from prescreen.cli.streams import candidates_on_stderr
+from prescreen.loggers import Log
 from prescreen.ranking.progress import Progress
 from prescreen.ranking.report import Ranking
 from prescreen.ranking.run import rank
@@ -25,7 +27,12 @@ _KEYWORDS = ("seed", "seeds", "on", "fresh", "timeout", "memory")
 
 def measured(options: Mapping[str, Any]) -> tuple[Ranking, Path]:
     """The ranking that the options describe, and the folder that holds it."""
-    made = prepared(options)
+    with opened_log(options["log"]) as log:  # a wrong one is refused before data are read
+        made = prepared(options)
+        return _ranked(made, options, log), made.folder
+
+
+def _ranked(made: Prepared, options: Mapping[str, Any], log: Log | None) -> Ranking:
     unsaved = True
 
     def save() -> None:
@@ -49,12 +56,13 @@ def measured(options: Mapping[str, Any]) -> tuple[Ranking, Path]:
             samples=made.samples,
             out=made.folder,
             progress=update,
+            log=log,
             time_budget=duration("time_budget", options["time_budget"], "s"),
             **{name: options[name] for name in _KEYWORDS},
             **made.settings,
         )
         save()
-    return ranking, made.folder
+    return ranking
 
 
 def _save(folder: Path, options: Mapping[str, Any]) -> None:

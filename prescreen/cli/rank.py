@@ -112,6 +112,13 @@ def rank_command(
             help="Measure all anew; the folder's earlier journal is kept aside.",
         ),
     ] = False,
+    log: Annotated[
+        str | None,
+        Flag(
+            help="Where readings and places go beside the journal: tensorboard:FOLDER, mlflow or "
+            "mlflow:EXPERIMENT, wandb or wandb:PROJECT."
+        ),
+    ] = None,
     config: Annotated[Path | None, CONFIG] = None,
     as_json: Annotated[bool, JSON] = False,
     as_csv: Annotated[bool, Flag("--csv/--no-csv", help="Print CSV.")] = False,

@@ -133,6 +133,7 @@ BAD = {
     "rank nowhere.py": "`space` must be a file that exists, got 'nowhere.py'",
     "rank empty.py": "the space .*empty.py must define .*, got no sample",
     "rank damaged.py": "`space` must be importable, got .* at .*damaged.py, line 1: SyntaxError",
+    "rank --log nope": "`log` must be tensorboard:FOLDER, .*, got 'nope'",
     "rank --data nope": "`data` must be .*, got 'nope'",
     "rank --readouts entropi": "`readouts` must be entropy .* got 'entropi'",
     "rank --readouts prior/gradient/feet": "got 'prior/gradient/feet': `normalization` .*, got 'feet'",
