@@ -77,7 +77,10 @@ def _content(of: Callable[[], Any]) -> tuple[Getter, Setter]:
 
 
 def _device() -> torch.device | None:
-    device = torch.get_default_device()
+    try:
+        device = torch.get_default_device()
+    except AttributeError:  # of torch 2.6, once a default has been taken back
+        return None
     return None if device.type == "cpu" else device  # without a default it is the CPU
 
 

@@ -141,6 +141,7 @@ def stages() -> dict[str, Any]:
         layer_type="basic",
     )
     return {
+        "backbone": None,  # transformers 4 has one by default
         "use_timm_backbone": False,
         "use_pretrained_backbone": False,
         "backbone_config": config,
