@@ -1,0 +1,1 @@
+"""How many candidates a minute, and images a second."""
