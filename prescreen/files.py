@@ -69,12 +69,14 @@ def save_state(stem: Path, state: Mapping[str, Any]) -> Path:
     return path
 
 
-def load_state(path: Path, stand_ins: Iterable[type] = ()) -> Any:
+def load_state(path: Path, stand_ins: Iterable[Any] = (), *, mapped: bool = False) -> Any:
     """The content of a checkpoint file, on the CPU; nothing in it is executed.
 
     Args:
         path: of the file.
         stand_ins: types by the names of others, which a pickle may hold in addition.
+        mapped: whether tensors are read when they are used, and processes that map the same file share
+            its memory; what one writes to them, others do not see. Not for safetensors.
 
     Raises:
         ValueError: the file cannot be read, or holds more than tensors and plain Python values.
@@ -85,7 +87,7 @@ def load_state(path: Path, stand_ins: Iterable[type] = ()) -> Any:
         if path.suffix == SAFETENSORS:
             return _load_safetensors(path)
         with safe_globals(stand_ins):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except ImportError as error:
         raise ValueError(
             f"checkpoint {path} needs the safetensors package: pip install safetensors"

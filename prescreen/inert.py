@@ -58,7 +58,7 @@ SAFE_TYPES: tuple[Any, ...] = (
 
 
 @contextmanager
-def safe_globals(stand_ins: Iterable[type] = ()) -> Iterator[None]:
+def safe_globals(stand_ins: Iterable[Any] = ()) -> Iterator[None]:
     """Let ``torch.load(..., weights_only=True)`` build ``SAFE_TYPES`` and stand-ins as well.
 
     What else is allowed in this process stays allowed.

@@ -12,6 +12,9 @@ from toy import PYTHONPATH
 
 from prescreen.captured import Capture
 
+# Nothing of one test is found by another, or left in the home of who runs them.
+os.environ["PRESCREEN_CACHE"] = "off"
+
 # What tests do that Windows cannot, or not for everyone. What the package does: tests/test_windows.py.
 _POSIX = re.compile(
     r"\b(fork|mkfifo|symlink_to|killpg|SIGKILL|SIGHUP|SIGUSR1|start_new_session|suicidal)\b"

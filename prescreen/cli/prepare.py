@@ -52,7 +52,7 @@ def prepared(options: Mapping[str, Any]) -> Prepared:
     training = Training(**{name: options[name] for name in _OF_TRAINING})
     with candidates_on_stderr():
         space = options["space"] if is_listed(options["space"]) else resolve_space(options["space"])
-    of_data = ("probe", "probe_size", "seed", "image_size")
+    of_data = ("probe", "probe_size", "seed", "image_size", "cache")
     own = pairs("data_options", options["data_options"])
     if twice := [name for name in own if name in of_data]:
         raise ValueError(f"`data_options` must not name what has an option, got {', '.join(twice)}")

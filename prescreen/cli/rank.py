@@ -119,6 +119,13 @@ def rank_command(
             "mlflow:EXPERIMENT, wandb or wandb:PROJECT."
         ),
     ] = None,
+    cache: Annotated[
+        bool,
+        Flag(
+            "--cache/--no-cache",
+            help="Keep decoded data, and take them from there if their files have not changed.",
+        ),
+    ] = True,
     config: Annotated[Path | None, CONFIG] = None,
     as_json: Annotated[bool, JSON] = False,
     as_csv: Annotated[bool, Flag("--csv/--no-csv", help="Print CSV.")] = False,

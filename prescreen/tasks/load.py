@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from prescreen.checks import require_one_of
 from prescreen.tasks.base import Task
+from prescreen.tasks.decoded import decoded
 from prescreen.tasks.detection import DetectionTask
 from prescreen.tasks.diffusion import DiffusionTask
-from prescreen.tasks.images.named import load_images
+from prescreen.tasks.images.named import DOWNLOADS, load_images
 from prescreen.tasks.images.preparation import Statistics
 from prescreen.tasks.images.task import Augment
 from prescreen.tasks.language import LanguageTask
@@ -48,6 +49,7 @@ def load_task(
     preprocess: str | None = None,
     probe: str | Path | None = None,
     num_classes: int | None = None,
+    cache: bool = True,
     **more: Any,
 ) -> Any:
     """A task from the name of a data set or from a path.
@@ -97,6 +99,8 @@ def load_task(
         probe: a folder of unlabelled images, or another path as above, that the probe batch is drawn
             from; its labels are not used.
         num_classes: K, by default that of the data; for images without labels, if builders ask for it.
+        cache: whether what was decoded is kept, and taken from there if neither files nor options have
+            changed (docs/speed.md); the task is the same.
         more: what only the task of a kind has, such as ``prediction="v"`` of ``diffusion``, ``link`` of
             ``voc`` or ``context`` of ``text``.
 
@@ -108,7 +112,19 @@ def load_task(
             of theirs.
         ImportError: the `images` extra is missing.
     """
-    options = {name: value for name, value in locals().items() if name not in ("data", "more")}
+    options = {
+        name: value for name, value in locals().items() if name not in ("data", "cache", "more")
+    }
+
+    def load() -> Any:
+        return _load(data, options, more)
+
+    if not cache:
+        return load()
+    return decoded(load, {"data": data, **options, **more}, Path(root or DOWNLOADS))
+
+
+def _load(data: str | Path, options: Mapping[str, Any], more: Mapping[str, Any]) -> Any:
     kind, _, path = str(data).partition(":")
     if kind not in KINDS or not isinstance(data, str):
         _require_known(more, options, "images")

@@ -21,7 +21,7 @@ from prescreen.tasks.images.unlabelled import is_unlabelled, open_images, unlabe
 from prescreen.tasks.images.walk import short
 from prescreen.text import first_line
 
-_CACHE = Path("~/.cache/prescreen")
+DOWNLOADS = Path("~/.cache/prescreen")
 
 
 def _split(train: str, probe: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -155,7 +155,7 @@ def _named(name: str, root: str | Path | None) -> Splits | None:
         return Splits(TensorDataset(images, torch.from_numpy(digits.target).long()), None, 10)
     for known, (train, probe) in _TORCHVISION.items():
         if name.lower() == known.lower():
-            folder = Path(root or _CACHE).expanduser()
+            folder = Path(root or DOWNLOADS).expanduser()
             held = None if probe is None else _torchvision(known, folder, probe)
             return Splits(_torchvision(known, folder, train), held, None)
     return None
