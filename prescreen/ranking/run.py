@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 import logging
-import platform
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from prescreen.checks import require_at_least
-from prescreen.failures import CandidateFailed
 from prescreen.files import replace_text
 from prescreen.loggers import PREFIX, Log, guarded, logged
 from prescreen.ranking.budget import TimeBudget, left_note, rankable
 from prescreen.ranking.continued import codes_of, left_to_measure
-from prescreen.ranking.events import FINISHED, STARTED, Event
+from prescreen.ranking.events import Event
 from prescreen.ranking.executors import Executor, resolve_executor
 from prescreen.ranking.journal import Journal
+from prescreen.ranking.measuring import Measuring, note
 from prescreen.ranking.notebook import notebook_progress
 from prescreen.ranking.order import order
 from prescreen.ranking.outline import Outline
 from prescreen.ranking.progress import Progress, reporter
-from prescreen.ranking.repeats import repeats, seeded
+from prescreen.ranking.repeats import Repeat, repeats
 from prescreen.ranking.replay import Complete, Record
 from prescreen.ranking.report import Ranking
 from prescreen.ranking.row import Row
+from prescreen.ranking.settings import ADDED, given_of, settings_of
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
 from prescreen.screening import Extra, Plan, require_head
 from prescreen.screening.limits import Limits
 from prescreen.spaces.chosen import as_candidates
-from prescreen.spaces.code import Code
 from prescreen.tasks import Task
 from prescreen.tasks.base import check_task
 from prescreen.text import first_line
@@ -135,35 +130,38 @@ def rank(
     folder = None if out is None else Path(out)
     codes = codes_of(chosen, seeds) if folder is not None else {}
     trainings = repeats(chosen, seeds)
-    settings = _settings(plan, threads)
+    settings = settings_of(plan, threads)
     complete = Complete.of(settings, plan.needing("others"))
-    samples = count_samples(task.probe)
-    given = _given(executor, plan, seed)
-    outline = Outline.of(chosen, plan.table, seeds=seeds, samples=samples, given=given)
+    counted = count_samples(task.probe)
+    given = given_of(executor, plan, seed)
+    outline = Outline.of(chosen, plan.table, seeds=seeds, samples=counted, given=given)
     with Journal(folder, settings, added=ADDED, complete=complete, fresh=fresh) as journal:
         waiting = left_to_measure(trainings, journal, codes)
         journal.asked(outline)
         tell = guarded(log)
         report = reporter(progress or notebook_progress(), trainings, waiting, readings)
-        for number in range(seeds):
-            own = [one for one in waiting if one.number == number]
-            built = [one.candidate for one in own]
-            # On an error, workers end now and not when the traceback is garbage-collected.
-            with closing(executor.measure(built, seeded(plan, number), threads)) as happening:
-                for index, event in budget.within(happening):
-                    _note(journal, own[index].key, event, codes)
-                    report(own[index], event)
-                    if isinstance(event, Reading):
-                        tell(logged(event), event.step, own[index].name)
-            if budget.is_over:
-                break
-        records = journal.records
-        measured, seeds = rankable(chosen, records, seeds)
-        ranking = order(measured, records, plan.table, seeds=seeds, samples=samples)
-        ranking = replace(ranking, notes=(*ranking.notes, *left_note(trainings, records)))
+
+        def hear(training: Repeat, event: Event) -> None:
+            note(journal, training.key, event, codes)
+            report(training, event)
+            if isinstance(event, Reading):
+                tell(logged(event), event.step, training.name)
+
+        Measuring(executor, plan, threads, budget, hear).measure(waiting, seeds)
+        ranking = _ranking(trainings, journal.records, outline, plan)
         for row in ranking:
             tell(_place(row), row.step, row.name)
         return ranking if folder is None else replace(ranking, unwritten=_write(ranking, folder))
+
+
+def _ranking(
+    trainings: Sequence[Repeat], records: Mapping[str, Record], outline: Outline, plan: Plan
+) -> Ranking:
+    """Order what was measured, as far as the run came."""
+    chosen = [one.candidate for one in trainings if not one.number]
+    measured, seeds = rankable(chosen, records, outline.seeds)
+    ranking = order(measured, records, plan.table, seeds=seeds, samples=outline.samples)
+    return replace(ranking, notes=(*ranking.notes, *left_note(trainings, records)))
 
 
 def _place(row: Row) -> dict[str, float]:
@@ -183,56 +181,3 @@ def _write(ranking: Ranking, folder: Path) -> tuple[str, ...]:
             unwritten.append(name)
             logger.warning("%s could not be written: %s", folder / name, first_line(error))
     return tuple(unwritten)
-
-
-# Settings that journals of schema 1 do not hold.
-ADDED = ("torch", "measures")
-
-
-def _settings(plan: Plan, threads: int) -> dict[str, Any]:
-    """Two measurements are the same if these are equal, and the code of the candidates."""
-    return {
-        "version": version("prescreen"),
-        "torch": str(torch.__version__),
-        "task": f"{plan.task.name} {plan.task.fingerprint}",
-        **plan.training.to_json(),
-        "readouts": list(plan.table),
-        "readings": plan.readings,
-        "head": plan.head,
-        "extra": list(plan.extra),
-        "measures": _measures(plan),
-        "threads": threads,
-        **({"limits": plan.limits.to_json()} if plan.limits else {}),
-    }
-
-
-def _measures(plan: Plan) -> dict[str, str]:
-    """The code of what is a user's own: readouts, measurements, the task and its criterion."""
-    functions = {name: readout.function for name, readout in plan.table.items()}
-    task = {"task": type(plan.task), "criterion": getattr(plan.task, "criterion", None)}
-    return Code().of_functions({**functions, **plan.extra, **task})
-
-
-def _given(on: Executor, plan: Plan, seed: int) -> dict[str, Any]:
-    """For people who look at the run: what no measurement depends on."""
-    return {
-        "seed": seed,
-        "on": type(on).__name__,
-        "timeout": plan.timeout,
-        "memory": plan.memory,
-        "python": platform.python_version(),
-        "machine": platform.platform(),
-    }
-
-
-def _note(journal: Journal, key: str, event: Event, codes: Mapping[str, Mapping[str, str]]) -> None:
-    if isinstance(event, Reading):
-        journal.reading(key, event)
-    elif isinstance(event, CandidateFailed):
-        if journal.records.get(key, Record()).done:  # lost before it could start again
-            journal.started(key, codes.get(key))
-        journal.failed(key, event.kind, str(event.reason))
-    elif event == STARTED:
-        journal.started(key, codes.get(key))
-    elif event == FINISHED:
-        journal.finished(key)
