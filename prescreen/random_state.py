@@ -18,6 +18,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from prescreen.trees import modules_of
+
 # Held while process-wide state of torch is swapped and while a model is read. The only lock for either:
 # two would be taken in either order, and wait for each other.
 ONE_AT_A_TIME = threading.RLock()
@@ -48,8 +50,10 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     Draws are those that it would make from the global generators as they are at its first draw. Only
     the model should run inside: torch computes some decompositions otherwise under a dispatch mode.
     """
-    devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
-    indices = sorted(device.index for device in devices if device.type == "cuda")
+    tensors = (
+        t for m in modules_of(model) for t in (*m._parameters.values(), *m._buffers.values())
+    )
+    indices = sorted({t.device.index for t in tensors if t is not None and t.is_cuda})
     with ONE_AT_A_TIME:
         alone = threading.active_count() == 1
         with torch.random.fork_rng(indices, device_type="cuda") if alone else _OwnDraws():

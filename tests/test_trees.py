@@ -4,9 +4,9 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from prescreen.trees import map_tensors, tensors_in, to_device
+from prescreen.trees import map_tensors, modules_of, tensors_in, to_device
 
 
 class Pair(NamedTuple):
@@ -46,3 +46,12 @@ def test_mapping_keeps_the_tree():
     tree = {"a": [torch.ones(2), "text"], "b": (torch.zeros(1), None)}
     mapped = map_tensors(tree, lambda tensor: tensor.shape)
     assert mapped == {"a": [torch.Size([2]), "text"], "b": (torch.Size([1]), None)}
+
+
+def test_modules_are_in_the_order_of_torch():
+    shared = nn.Linear(2, 2)
+    inner = nn.Sequential(shared, nn.ReLU(), nn.Sequential(nn.Linear(2, 2), shared))
+    model = nn.ModuleDict({"a": inner, "b": nn.ModuleList([shared, inner, nn.Tanh()])})
+    model.register_module("nothing", None)
+    model["b"].append(model["a"][2])
+    assert [*map(id, modules_of(model))] == [*map(id, model.modules())]

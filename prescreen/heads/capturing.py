@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from prescreen.captured import Capture
-from prescreen.checks import require_at_least
-from prescreen.heads.execute import WINDOW, Run, execute
+from prescreen.heads.execute import WINDOW, Run, execute, require_runnable
 from prescreen.heads.find import known_heads, row_with
+from prescreen.heads.latest import forget, likely_head, remember
 from prescreen.heads.layers import Head, layers_of
 from prescreen.heads.predicting import predicting
 from prescreen.heads.preserve import preserve
@@ -27,7 +26,6 @@ from prescreen.heads.subject import (
 )
 from prescreen.heads.wrappers import unwrap
 from prescreen.predictions import Link
-from prescreen.trees import tensors_in
 
 
 def capture(
@@ -126,7 +124,7 @@ def capture_roles(
     """
     heads = {role: known_heads(model, None, role) for role in links}
     root = unwrap(model)
-    _check_arguments(root, inputs, max_positions)
+    require_runnable(root, inputs, max_positions)
     with preserve(root, batch_statistics=batch_statistics):
         run = execute(root, inputs, dict.fromkeys(one for some in heads.values() for one in some))
         read = {}
@@ -151,8 +149,13 @@ def _read(
     """A capture by the name of its head; several, if they are wanted apart or give no logits."""
     known = known_heads(model, head, role)
     root = unwrap(model)
-    _check_arguments(root, inputs, max_positions)
+    require_runnable(root, inputs, max_positions)
     subject = Subject(root, inputs, link, max_positions, places)
+    if not known and role is None and (likely := likely_head(root)) is not None:
+        with preserve(root, batch_statistics=batch_statistics):
+            found = _seen_again(subject, likely)
+        if found is not None:
+            return dict([found])
     with preserve(root, batch_statistics=batch_statistics):
         run = execute(root, inputs, known or layers_of(root), None if known else WINDOW)
         logits = _returned(run, known)
@@ -165,10 +168,22 @@ def _read(
             if apart or len(ran) == 1 or not row.layers:
                 return {one.name: predicting(subject, run, [one], row) for one in ran}
             return {ran[0].name: predicting(subject, run, ran, row)}
-        found = seen(subject, run, logits) or behind(subject, logits)
+        if (direct := seen(subject, run, logits)) is not None and not known:
+            remember(root, direct[0])
+        found = direct or behind(subject, logits)
         if found is None:
             raise _unexplained(root, known)
         return dict([found])
+
+
+def _seen_again(subject: Subject, likely: Head) -> tuple[str, Capture] | None:
+    """The head where it was at the last reading; None if it must be searched."""
+    run = execute(subject.model, subject.inputs, [likely], WINDOW)
+    logits = _returned(run, ())
+    found = None if logits is None else seen(subject, run, logits)
+    if found is None:
+        forget(subject.model)
+    return found
 
 
 def _of_role(subject: Subject, run: Run, heads: tuple[Head, ...], role: Role) -> Capture:
@@ -224,18 +239,3 @@ def _several(names: Sequence[str]) -> ValueError:
         "`head` must name one of several heads whose weighted sum is not the model's output, "
         f"got None for {', '.join(names)}; choose one, as in head={names[0]!r}, or use capture_heads"
     )
-
-
-def _check_arguments(model: nn.Module, inputs: Any, max_positions: int) -> None:
-    require_at_least("max_positions", max_positions, 2)
-    if not any(tensor.numel() for tensor in tensors_in(inputs)):
-        got = f"shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else repr(inputs)
-        raise ValueError(
-            "`inputs` must be a non-empty tensor, or a tuple, list or dict of arguments that holds one, "
-            f"got {got}"
-        )
-    if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
-        raise ValueError(
-            f"`model` must have initialised parameters, got lazy ones in {type(model).__name__}; "
-            "run it once before"
-        )

@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
+from prescreen.checks import require_at_least
 from prescreen.heads.layers import Head
 from prescreen.heads.positions import Call
 from prescreen.heads.wrappers import unwrap
 from prescreen.predictions import LOSS_MASK
 from prescreen.text import first_line, message_of
-from prescreen.trees import map_tensors, tensors_in, to_device
+from prescreen.trees import map_tensors, modules_of, tensors_in, to_device
 
 # If its name is unknown, the head is looked for among the last executions: holding the input of every
 # layer would cost the memory of a training step.
@@ -113,6 +115,27 @@ def require_unchanged(name: str, inputs: Tensor, version: int) -> None:
         raise ValueError(f"`head` must have an input that stays, got {name!r}, changed in place")
 
 
+def require_runnable(model: nn.Module, inputs: Any, max_positions: int) -> None:
+    """Refuse what no model can be run on, and a model that has not been run before though it must.
+
+    Raises:
+        ValueError: an argument is not allowed.
+    """
+    require_at_least("max_positions", max_positions, 2)
+    if not any(tensor.numel() for tensor in tensors_in(inputs)):
+        got = f"shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else repr(inputs)
+        raise ValueError(
+            "`inputs` must be a non-empty tensor, or a tuple, list or dict of arguments that holds one, "
+            f"got {got}"
+        )
+    own = ((*m._parameters.values(), *m._buffers.values()) for m in modules_of(model))
+    if any(is_lazy(one) for tensors in own for one in tensors if one is not None):
+        raise ValueError(
+            f"`model` must have initialised parameters, got lazy ones in {type(model).__name__}; "
+            "run it once before"
+        )
+
+
 def call(model: nn.Module, inputs: Any) -> Any:
     """The model's output for a tensor, a tuple or list of arguments, or a dict of keywords.
 
@@ -149,9 +172,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 def on_device_of(model: nn.Module, inputs: Any) -> Any:
     """The inputs on the model's device and, if all of its parameters are of one kind, of that kind."""
     model = unwrap(model)
-    weight = next(model.parameters(), torch.empty(0))
-    inputs = to_device(inputs, weight.device)
-    kinds = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    weights = [p for m in modules_of(model) for p in m._parameters.values() if p is not None]
+    inputs = to_device(inputs, weights[0].device if weights else torch.device("cpu"))
+    kinds = {p.dtype for p in weights if p.is_floating_point()}
     floating = [part for part in tensors_in(inputs) if part.is_floating_point()]
     if len(kinds) != 1 or {part.dtype for part in floating} <= kinds:
         return inputs

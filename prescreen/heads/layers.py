@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from prescreen.heads.wrappers import unwrap
+from prescreen.heads.wrappers import attribute, unwrap
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
@@ -53,7 +53,7 @@ def is_layer(module: nn.Module) -> bool:
     """Whether a module is nn.Linear, a convolution, also a transposed one, or looks like a Linear."""
     if isinstance(module, (nn.Linear, *CONVOLUTIONS)):
         return True
-    sizes = [getattr(module, name, None) for name in ("out_features", "in_features")]
+    sizes = [attribute(module, name) for name in ("out_features", "in_features")]
     if None in sizes or unwrap(module) is not module:
         return False
     weight = getattr(module, "weight", None)

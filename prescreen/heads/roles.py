@@ -10,7 +10,9 @@ from typing import Any, Literal, get_args
 from torch import nn
 
 from prescreen.checks import require_one_of
+from prescreen.heads.wrappers import attribute
 from prescreen.predictions import Link
+from prescreen.trees import modules_of
 
 Role = Literal["classes", "boxes", "masks", "keypoints", "noise"]
 
@@ -141,16 +143,19 @@ def row_of(model: nn.Module, role: str | None) -> Row | None:
         ValueError: an unknown role.
     """
     if role is None:
+        if not _may_say(model):
+            return None
         rows = filter(None, (row_of(model, main) for main in MAIN))
         return next(
             (row for row in rows if holds_all(model.get_submodule(row.inside), model)), None
         )
     require_one_of("role", role, get_args(Role))
     found: list[tuple[str, Row]] = []
+    of_class = {kind: _row_of_class(kind, role) for kind in {type(m) for m in modules_of(model)}}
     for path, module in model.named_modules():
         if any(path.startswith(f"{outer}." if outer else "") for outer, _ in found):
             continue
-        if (row := _own_row(module, role)) is not None:
+        if (row := _said(module, role) or of_class[type(module)]) is not None:
             found.append((path, row))
     return replace(found[0][1], inside=found[0][0]) if len(found) == 1 else None
 
@@ -161,16 +166,30 @@ def holds_all(inner: nn.Module, model: nn.Module) -> bool:
     return all(id(one) in inside for one in model.parameters())
 
 
-def _own_row(model: nn.Module, role: str) -> Row | None:
-    own = getattr(model, "head_roles", None)
+def _may_say(model: nn.Module) -> bool:
+    """Whether any module has rows, of itself or of its class; most models have none."""
+    modules = modules_of(model)
+    names = {name for kind in {type(m) for m in modules} for name in _names(kind)}
+    return not names.isdisjoint(ROWS) or any(attribute(m, "head_roles") for m in modules)
+
+
+def _names(kind: type) -> list[str]:
+    """The names of a class and its bases, as in the table."""
+    return [f"{one.__module__.partition('.')[0]}.{one.__name__}" for one in kind.__mro__]
+
+
+def _said(model: nn.Module, role: str) -> Row | None:
+    """What a model of your own says."""
+    own = attribute(model, "head_roles")
     if isinstance(own, Mapping) and role in own:
         said = own[role]
         return Row((said,)) if isinstance(said, str) else Row((said[0],), *said[1:])
-    for kind in type(model).__mro__:
-        rows = ROWS.get(f"{kind.__module__.partition('.')[0]}.{kind.__name__}", {})
-        if role in rows:
-            return rows[role]
     return None
+
+
+def _row_of_class(kind: type[nn.Module], role: str) -> Row | None:
+    rows = (ROWS.get(name, {}) for name in _names(kind))
+    return next((own[role] for own in rows if role in own), None)
 
 
 def require_rows(layer: str, link: Link) -> None:

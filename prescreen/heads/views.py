@@ -34,6 +34,8 @@ def rows_of_view(
         return None
     if logits.shape == outputs.shape:
         logits = head.with_sample_dimension(logits)
+    if _is_same(outputs, logits) and logits.ndim == 2:
+        return None, slice(0, logits.shape[1]), logits
     made = head.channels_last(outputs)
     step, classes = made.stride(-1), made.shape[-1]
     places = _places(made)
@@ -53,6 +55,12 @@ def rows_of_view(
                 every = torch.equal(rows, torch.arange(len(places)))
                 return None if every else rows, slice(first, first + width), seen
     return None
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    """Whether tensors of one memory are the same view of it, and no two elements lie in one place."""
+    at = [(t.shape, t.stride(), t.storage_offset()) for t in (one, other)]
+    return at[0] == at[1] and one.is_contiguous() and one.numel() > 0
 
 
 def _places(tensor: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from prescreen.trees import modules_of
+
 # Where wrappers keep the model that they wrap, by the name of their class or of one of its bases: most
 # are from libraries that are not imported here.
 WRAPPERS = {
@@ -45,13 +47,30 @@ def wrapped(module: Any) -> nn.Module | None:
     return None
 
 
+def attribute(module: nn.Module, name: str) -> Any:
+    """An attribute that is no parameter, buffer or child; None if there is none.
+
+    Where torch looks for it a miss takes microseconds, and models have hundreds of modules.
+    """
+    kind = type(module)
+    if kind.__getattr__ is not nn.Module.__getattr__ or hasattr(kind, name):
+        return getattr(module, name, None)
+    return vars(module).get(name)
+
+
+def may_wrap(kind: type) -> bool:
+    """Whether modules of a class are wrappers."""
+    return any(base.__name__ in WRAPPERS for base in kind.__mro__)
+
+
 def require_whole(model: nn.Module) -> None:
     """Refuse a model that cannot be looked into here.
 
     Raises:
         ValueError: it is sharded over processes, or TorchScript.
     """
-    kinds = {kind.__name__ for module in model.modules() for kind in type(module).__mro__}
+    classes = {type(module) for module in modules_of(model)}
+    kinds = {kind.__name__ for one in classes for kind in one.__mro__}
     if "ScriptModule" in kinds:
         raise ValueError(
             "`model` must be an nn.Module in Python, got one made by torch.jit; read the one before"
