@@ -52,8 +52,12 @@ class Capture(Predictions):
     def __post_init__(self) -> None:
         check_link(self.link)
         self._check_shapes()
-        self._check_tensors()
-        self._check_linear()
+        self._check_kinds()
+        # One look at all, as each would wait for an accelerator.
+        sound = [torch.isfinite(self._sum(tensor)) for tensor in self._tensors().values()]
+        sound += [(error <= allowed).all() for error, allowed in self._errors()]
+        if not all(torch.stack(sound).tolist()):
+            self._refuse()
 
     def class_blocks(self) -> Iterator[slice]:
         """Slices of classes, all samples at once; a block has at most BLOCK_ELEMENTS elements.
@@ -124,7 +128,7 @@ class Capture(Predictions):
         if self.num_classes < 1 or self.features.shape[1] < 1:
             raise ValueError(f"capture must have at least one class and one feature, got {got}")
 
-    def _check_tensors(self) -> None:
+    def _check_kinds(self) -> None:
         for name, tensor in self._tensors().items():
             if not tensor.is_floating_point():
                 raise ValueError(f"`{name}` must be a floating-point tensor, got {tensor.dtype}")
@@ -133,16 +137,32 @@ class Capture(Predictions):
                     f"`{name}` must be on the device of the logits, {self.logits.device}, "
                     f"got {tensor.device}"
                 )
-            # One pass and no mask: a sum is finite only if every term is (float32 cannot overflow
-            # here before the model itself has diverged).
-            if not torch.isfinite(tensor.sum(dtype=self.dtype)):
+
+    def _sum(self, tensor: Tensor) -> Tensor:
+        """Finite only if every term is: float32 cannot overflow before the model has diverged."""
+        return tensor.sum(dtype=self.dtype)
+
+    def _refuse(self) -> None:
+        """Say what is wrong with the values, if anything is."""
+        for name, tensor in self._tensors().items():
+            if not torch.isfinite(self._sum(tensor)):
                 bad = int((~torch.isfinite(tensor)).sum())
                 raise NonFiniteError(
                     f"`{name}` must be finite, got {bad} NaN or infinite of {tensor.numel()} values"
                 )
+        for error, allowed in self._errors():
+            if bool((error > allowed).any()):
+                raise NotLinearError(
+                    "`logits` must be features @ weight.T + bias, got a difference of "
+                    f"{error.max().item():.3g}; name the layer that produces them with "
+                    "head='path.to.layer'"
+                )
 
-    def _check_linear(self) -> None:
-        """Compare the logits of all rows with the linear map, of some classes if there are many."""
+    def _errors(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """How far the logits of all rows are from the linear map, and how far they may be.
+
+        Block by block, of some classes if there are many.
+        """
         dtype, terms = self.dtype, self.features.numel()
         most = max(_CHECKED_CLASSES, _CHECKED_TERMS // terms)
         count = min(most, self.num_classes)
@@ -157,13 +177,7 @@ class Capture(Predictions):
             z = self.features[rows].to(dtype)
             given = (self.logits[rows] if every else self.logits[rows][:, classes]).to(dtype)
             error = (z @ w.T + bias - given).abs()
-            allowed = coarsest * (z.abs() @ w.abs().T + bias.abs() + 1e-6)
-            if bool((error > allowed).any()):
-                raise NotLinearError(
-                    "`logits` must be features @ weight.T + bias, got a difference of "
-                    f"{error.max().item():.3g}; name the layer that produces them with "
-                    "head='path.to.layer'"
-                )
+            yield error, coarsest * (z.abs() @ w.abs().T + bias.abs() + 1e-6)
 
     def _tensors(self) -> dict[str, Tensor]:
         named = {"features": self.features, "logits": self.logits, "weight": self.weight}

@@ -25,6 +25,9 @@ LOSS_MASK = "loss_mask"
 # by block: a vocabulary of 100,000 classes then needs no second (N, K) matrix.
 BLOCK_ELEMENTS = 1 << 22
 
+# Products of sums of as many exponentials as a block has neither overflow nor vanish below this.
+_LARGE = 20.0
+
 
 class Predictions:
     """P, the predictions of K classes for N samples (or positions), from logits (N, K) and a link."""
@@ -60,6 +63,14 @@ class Predictions:
             return (logits - self.log_partition[rows, None]).exp_()
         return logits.sigmoid() if self.link == "sigmoid" else logits
 
+    def overlap(self, other: Predictions) -> Tensor | None:
+        """⟨p_i, q_i⟩ of two softmaxes, (N,), from their exponentials; None where these are not kept."""
+        if not (self._is_small and self.link == other.link == "softmax"):
+            return None
+        (ours, total, _), (theirs, their_total, _) = self._exponentials, other._exponentials
+        theirs, their_total = theirs.to(ours), their_total.to(ours)
+        return ((ours * theirs).sum(1, keepdim=True) / (total * their_total)).squeeze(1)
+
     def row_blocks(self) -> Iterator[slice]:
         """Slices of samples, all classes at once; a block has at most BLOCK_ELEMENTS elements."""
         return blocks(self.num_samples, self.num_classes)
@@ -91,10 +102,24 @@ class Predictions:
     @cached_property
     def _softmax(self) -> tuple[Tensor, Tensor]:
         """P and its log-partition from one exponential; torch's two calls take 3 to 6 times as long."""
-        top = self.logits.amax(1, keepdim=True).to(self.dtype)
-        p = (self.logit_block() - top).exp_()
-        total = p.sum(1, keepdim=True)
-        return p.div_(total), (top + total.log()).squeeze(1)
+        exponentials, total, top = self._exponentials
+        return exponentials / total, (top + total.log()).squeeze(1)
+
+    @cached_property
+    def _exponentials(self) -> tuple[Tensor, Tensor, Tensor | float]:
+        """exp(a − top), its sum over classes (N, 1), and top: (N, 1), or 0 if no logit is large."""
+        logits = self.logit_block()
+        top: Tensor | float = 0.0
+        # A maximum of each row takes as long as the exponentials; to look at the values takes no time
+        # where they are.
+        if (
+            is_far(logits)
+            or not -_LARGE < min(extremes := _extremes(logits)) <= max(extremes) < _LARGE
+        ):
+            top = logits.amax(1, keepdim=True)
+            logits = logits - top
+        exponentials = logits.exp()
+        return exponentials, exponentials.sum(1, keepdim=True), top
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +171,16 @@ def model_logits(output: Any) -> Tensor:
             f"tensor, got {type(output).__name__}"
         )
     return logits
+
+
+def is_far(tensor: Tensor) -> bool:
+    """Whether the values are on an accelerator, which must finish all its work before they are seen."""
+    return tensor.device.type != "cpu"
+
+
+def _extremes(tensor: Tensor) -> tuple[float, float]:
+    low, high = tensor.aminmax()
+    return low.item(), high.item()
 
 
 def check_link(link: str) -> None:

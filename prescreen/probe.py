@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
-from torch import nn
+from torch import Tensor, nn
 
 from prescreen.captured import Capture, NonFiniteError
 from prescreen.checks import require_one_of
@@ -22,6 +22,7 @@ from prescreen.reading import Reading
 from prescreen.readouts import Network, Readouts, require_defined, resolve_readouts
 from prescreen.readouts.network import structure
 from prescreen.readouts.others import of_one_model
+from prescreen.readouts.readout import to_floats
 from prescreen.text import named_line, showing
 from prescreen.trees import count_samples
 from prescreen.views import Moved, Noisy, ViewChoice, captures, default_view, view_of
@@ -122,7 +123,8 @@ class Probe:
         if not self._of_network or (self._restored and structure(model) == self._architecture):
             return
         with ONE_AT_A_TIME:
-            network = Network(model, on_device_of(model, self._inputs["head"]), self._head)
+            noted: dict[str, float] | None = {} if len(self._of_network) > 1 else None
+            network = Network(model, on_device_of(model, self._inputs["head"]), self._head, noted)
             for name in self._of_network:
                 with _naming(name, of_network=True):
                     self._untrained[name] = self.readouts[name](network)
@@ -207,17 +209,18 @@ class Probe:
             name: part.of({need: roles[part.role or ""] for need, roles in by_need.items()})
             for name, part in self._parts.items()
         }
-        values = {}
+        values: dict[str, Tensor | float] = {}
         for name, readout in self.readouts.items():
             if readout.of_network:
                 continue
             own = subjects[readout.part]
             if own.keys() >= set(readout.needs):
                 with _naming(name):
-                    values[name] = readout(*(own[need] for need in readout.needs))
+                    values[name] = readout.lazily(*(own[need] for need in readout.needs))
+        found = dict(zip(values, to_floats([*values.values()]), strict=True))
         if look is not None:
             look(subjects)
-        return self._curves.ahead(step, values)
+        return self._curves.ahead(step, found)
 
     def _view_beside(self, heads: Mapping[str, Predictions] | None) -> Any:
         """The view; noise if it would move the places of dense predictions, and not back."""

@@ -8,10 +8,11 @@ from prescreen.captured import Capture
 from prescreen.predictions import Predictions
 from prescreen.readouts import mixtures
 from prescreen.readouts.anchors import before as before_anchor
-from prescreen.readouts.anchors import prior, require_link
+from prescreen.readouts.anchors import require_link
 from prescreen.readouts.anchors import view as view_anchor
+from prescreen.readouts.linear_algebra import exact
 from prescreen.readouts.projections import agreement as agreement_projection
-from prescreen.readouts.projections import divergence
+from prescreen.readouts.projections import divergence, divergence_from_prior
 from prescreen.readouts.readout import Readout
 
 # The weight of inconsistency with another view; inconsistency with the previous reading has weight 1.
@@ -19,9 +20,10 @@ from prescreen.readouts.readout import Readout
 VIEW_WEIGHT = 0.75
 
 
-def gap(capture: Capture, seen: Capture, *, readout: Readout) -> float:
+def gap(capture: Capture, seen: Capture, *, readout: Readout) -> Tensor | float:
     """How much better a readout is on seen inputs than on unseen ones; memorisation widens it."""
-    return readout.score(readout(seen)) - readout.score(readout(capture))
+    ours, theirs = (_exact(readout.lazily(one)) for one in (capture, seen))
+    return theirs - ours if readout.higher_is_better else ours - theirs
 
 
 def agreement(capture: Capture, view: Capture) -> Tensor:
@@ -50,7 +52,7 @@ def expected_agreement(capture: Capture, view: Capture) -> Tensor:
     return agreement_projection(capture, other)
 
 
-def view_information(capture: Capture, view: Capture) -> float:
+def view_information(capture: Capture, view: Capture) -> Tensor:
     """Mutual information less inconsistency: H(p̄) + mean Σ_k p_k log p'_k, p' of the other view.
 
     A lower bound on the mutual information between a prediction drawn from one view and the other view,
@@ -81,19 +83,24 @@ def generalised_divergence(capture: Capture, view: Capture, before: Predictions)
     return mixtures.generalised_divergence([capture, *others])
 
 
-def stable_information(capture: Capture, view: Capture, before: Predictions) -> float:
+def stable_information(capture: Capture, view: Capture, before: Predictions) -> Tensor:
     """Mutual information less inconsistency with another view and with the previous reading."""
     with_view = _mean(divergence(capture, view_anchor(capture, view)))
     with_before = _mean(divergence(capture, before_anchor(capture, before)))
     return _information(capture) - (VIEW_WEIGHT * with_view + with_before)
 
 
-def _information(capture: Capture) -> float:
-    return _mean(divergence(capture, prior(capture)))
+def _information(capture: Capture) -> Tensor:
+    return _mean(divergence_from_prior(capture))
 
 
-def _mean(values: Tensor) -> float:
-    return values.mean().item()
+def _mean(values: Tensor) -> Tensor:
+    """The mean in the precision of its values; what is computed from it is in float64."""
+    return exact(values.mean())
+
+
+def _exact(value: Tensor | float) -> Tensor | float:
+    return exact(value) if isinstance(value, Tensor) else value
 
 
 PAIRS: dict[str, Readout] = {

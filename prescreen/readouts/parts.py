@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prescreen.readouts.readout import Readout
+from prescreen.readouts.readout import Readout, to_floats
 
 # In how many parts a probe is divided: the degrees of freedom of an interval are one less.
 PARTS = 8
@@ -34,11 +34,10 @@ def replicates(
     Reference: Kott 2001, The delete-a-group jackknife.
     """
     wanted = {name: one for name, one in readouts.items() if subjects.keys() >= set(one.needs)}
-    values: dict[str, list[float]] = {name: [] for name in wanted}
-    for left in _each_left_out(subjects, samples) if wanted else ():
-        for name, readout in wanted.items():
-            values[name].append(_value(readout, left))
-    return {name: tuple(own) for name, own in values.items()}
+    lefts = _each_left_out(subjects, samples) if wanted else ()
+    values = to_floats([_value(one, left) for left in lefts for one in wanted.values()])
+    count = len(wanted)
+    return {name: tuple(values[number::count]) for number, name in enumerate(wanted)}
 
 
 def part_of_rows(rows: int, samples: int) -> Tensor:
@@ -64,8 +63,8 @@ def _each_left_out(subjects: Mapping[str, Any], samples: int) -> Iterator[dict[s
         }
 
 
-def _value(readout: Readout, subjects: Mapping[str, Any]) -> float:
+def _value(readout: Readout, subjects: Mapping[str, Any]) -> Tensor | float:
     try:
-        return readout(*(subjects[need] for need in readout.needs))
+        return readout.lazily(*(subjects[need] for need in readout.needs))
     except Exception:  # such as one with a label for each sample: it has a value, but no interval
         return math.nan

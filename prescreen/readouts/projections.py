@@ -14,8 +14,8 @@ from torch.nn.functional import logsigmoid
 from torch.special import xlogy
 
 from prescreen.captured import Capture
-from prescreen.predictions import Predictions
-from prescreen.readouts.anchors import Target, UndefinedError, require_link
+from prescreen.predictions import Predictions, is_far
+from prescreen.readouts.anchors import Target, UndefinedError, prior, require_link
 from prescreen.readouts.mixtures import divergence_of_rows
 from prescreen.readouts.residuals import (
     centred,
@@ -60,9 +60,20 @@ def divergence(capture: Capture, target: Target) -> Tensor:
             "the anchor of projection 'divergence' must be a distribution, got hard labels, from which "
             "it is infinite"
         )
-    q = target
+    # To look whether it excludes classes would wait for an accelerator.
+    positive = target.ndim == 1 and not is_far(target) and bool((target > 0).all())
+    return _from_distribution(capture, target, positive)
+
+
+def divergence_from_prior(capture: Capture) -> Tensor:
+    """KL(p_i ‖ p̄), whose mean is the mutual information of P; shape (N,)."""
+    require_link("projection 'divergence'", capture, "softmax", "sigmoid")
+    return _from_distribution(capture, prior(capture), True)
+
+
+def _from_distribution(capture: Capture, q: Tensor, positive: bool) -> Tensor:
     # One logarithm of (K,) instead of (N, K); xlogy is for classes that q excludes.
-    log_q = q.log() if q.ndim == 1 and bool((q > 0).all()) else None
+    log_q = q.log() if positive else None
 
     def block(rows: slice) -> Tensor:
         p, logits = capture.predictions(rows), capture.logit_block(rows)
@@ -96,6 +107,8 @@ def agreement(capture: Capture, target: Target) -> Tensor:
     It is how often labels agree that are drawn from P and from Q, each sample's on their own.
     """
     require_link("projection 'agreement'", capture, "softmax", "sigmoid")
+    if isinstance(target, Predictions) and (overlap := capture.overlap(target)) is not None:
+        return overlap
     return torch.cat([_agreement(capture, target, rows) for rows in capture.row_blocks()])
 
 

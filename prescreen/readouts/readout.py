@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -82,8 +82,16 @@ class Readout:
         Raises:
             ValueError: the readout is not defined for the head's link, or the subjects do not fit.
         """
+        return to_floats([self.lazily(*subjects)])[0]
+
+    def lazily(self, *subjects: Any) -> Tensor | float:
+        """The value where it was computed: a tensor of shape (), which may be on an accelerator.
+
+        Raises:
+            ValueError: as for a call.
+        """
         values = self._values(subjects)
-        return values.mean().item() if isinstance(values, Tensor) else float(values)
+        return values.mean() if isinstance(values, Tensor) else values
 
     def per_sample(self, *subjects: Any) -> Tensor:
         """The values whose mean is the readout, shape (N,).
@@ -108,6 +116,19 @@ class Readout:
                 f"the readout must be given {', '.join(self.needs)}, got {len(subjects)} subjects"
             )
         return self.function(*subjects)
+
+
+def to_floats(values: Sequence[Tensor | float]) -> list[float]:
+    """Values of readouts as numbers; those on an accelerator leave it together."""
+    tensors = [one for one in values if isinstance(one, Tensor)]
+    if len(tensors) > 1:
+        # Apple's GPUs have no float64, and no value of a readout there is one.
+        exact = torch.float32 if tensors[0].device.type == "mps" else torch.float64
+        here = tensors[0].device
+        known = iter(torch.stack([one.detach().to(here, exact) for one in tensors]).tolist())
+    else:
+        known = iter([one.item() for one in tensors])
+    return [float(next(known) if isinstance(one, Tensor) else one) for one in values]
 
 
 def name_of(function: Any) -> str:

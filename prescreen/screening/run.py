@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from prescreen.captured import Capture
 from prescreen.checks import require_kind
@@ -209,10 +209,10 @@ class Screening:
 _ONLY_CLASS = "only class"
 
 
-def _only_class(capture: Capture) -> float:
-    """The only class predicted; NaN if several are."""
-    predicted = capture.logits.argmax(1).unique()
-    return math.nan if len(predicted) > 1 else predicted.item()
+def _only_class(capture: Capture) -> Tensor:
+    """The only class predicted, shape (); NaN if several are."""
+    low, high = capture.logits.argmax(1).aminmax()
+    return low.to(capture.dtype).masked_fill(low != high, math.nan)
 
 
 def _note(plan: Plan, noted: dict[str, Any], subjects: Mapping[str, Subjects]) -> None:

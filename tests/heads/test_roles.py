@@ -14,7 +14,6 @@ from torch.nn import functional
 from prescreen.heads import capture, capture_heads, capture_roles, find_heads
 from prescreen.heads.execute import call
 from prescreen.heads.roles import ROWS, Role
-from prescreen.readouts.network.features import isotropy
 
 ROLES = get_args(Role)
 READ: dict[str, Any] = {"link": "identity", "batch_statistics": False}
@@ -192,15 +191,6 @@ def test_a_layer_of_several_anchors_that_is_named():
 def test_wide_features_are_of_fewer_predictions(monkeypatch):
     monkeypatch.setattr("prescreen.heads.predicting._MOST", 25 * 4 * 73)
     assert len(capture(build("retinanet"), LIST, role="classes").features) == 25
-
-
-def test_isotropy_of_wide_features(monkeypatch):
-    model = build("retinanet")
-    monkeypatch.setattr("prescreen.readouts.network.features._WIDE", 1)
-    monkeypatch.setattr("prescreen.heads.predicting._MOST", 100 * 4 * 73)
-    few = isotropy(model, LIST)
-    monkeypatch.setattr("prescreen.readouts.network.features._WIDE", 4096)
-    assert few == pytest.approx(isotropy(model, LIST), rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["faster", "mask", "keypoint"])

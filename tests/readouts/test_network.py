@@ -10,7 +10,7 @@ from prescreen.search_spaces import nas_bench_201, vit
 from torch import nn
 
 from benchmarks import baselines
-from prescreen import READOUTS, Candidate, Training, rank, read
+from prescreen import READOUTS, Candidate, Probe, Training, rank, read
 from prescreen.readouts.network import Network, flops, isotropy, structure, synflow
 from prescreen.tasks import ImageTask
 
@@ -173,6 +173,12 @@ def test_isotropy_without_places_is_that_of_the_features():
     assert isotropy(model, PROBE) == pytest.approx(entropy(model[:3](PROBE)), rel=1e-5)
 
 
+def test_isotropy_of_fewer_features_than_directions():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(768, 200), nn.Tanh(), nn.Linear(200, 10))
+    assert isotropy(model, PROBE) == pytest.approx(entropy(model[:3](PROBE)), rel=1e-6)
+
+
 def test_isotropy_has_the_bounds_of_an_entropy():
     directions = nn.Sequential(nn.Identity(), nn.Linear(4, 2))
     assert isotropy(directions, torch.eye(4).repeat(3, 1)) == pytest.approx(math.log(3))
@@ -288,3 +294,43 @@ def test_structure_of_attributes_that_are_a_dropout_or_nothing():
 
     assert structure(Block(nn.Dropout(0.1))) == structure(Block(nn.Identity()))
     assert structure(Block(nn.Dropout(0.1))) != structure(Block(nn.ReLU()))
+
+
+@pytest.mark.parametrize("names", [["isotropy", "flops"], ["flops", "isotropy"], ["flops"]])
+def test_measures_of_one_forward_pass_are_those_of_their_own(names):
+    config = {"depth": 2, "width": 32, "heads": 2, "mlp_ratio": 2}
+    for model in (nas_bench_201.build({"arch": CELL}), vit.build(config, image_size=16)):
+        passes = []
+        handle = model.register_forward_hook(lambda *_, passes=passes: passes.append(1))
+        probe = Probe(PROBE, names)
+        probe.read_untrained(model)
+        handle.remove()
+        assert len(passes) == (1 if names[0] == "isotropy" else len(names))
+        found = probe.before_training.values
+        assert found["flops"] == flops(model, PROBE)
+        if "isotropy" in names:
+            assert found["isotropy"] == pytest.approx(isotropy(model, PROBE), rel=1e-6)
+        assert "forward" not in vars(model)
+        assert torch.backends.mha.get_fastpath_enabled()
+
+
+class Uncountable(nn.Module):
+    """Does not run where operations are counted."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(768, 4)
+
+    def forward(self, x):
+        if torch.utils._python_dispatch._get_current_dispatch_mode() is not None:
+            raise RuntimeError("no modes")
+        return self.head(x.flatten(1))
+
+
+def test_a_network_that_cannot_be_counted_has_its_other_measures():
+    model = Uncountable()
+    probe = Probe(PROBE, ["isotropy", "flops"])
+    probe.read_untrained(model)
+    found = probe.before_training.values
+    assert found["isotropy"] == isotropy(model, PROBE)
+    assert math.isnan(found["flops"])

@@ -11,19 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from prescreen.heads.capturing import capture
+from prescreen.heads.execute import is_out_of_memory
 from prescreen.heads.masks import counted
 from prescreen.heads.positions import draw
 from prescreen.heads.wrappers import unwrap
 from prescreen.random_state import ONE_AT_A_TIME
+from prescreen.readouts.network.operations import counting
+from prescreen.trees import count_samples
 
 # How many outputs are held while the model runs: the features are among the last ones.
 _WINDOW = 32
 
 # Of more places than these, so many are drawn: their covariance is computed in float64.
 _MOST = 1 << 20
-
-# The widest features whose covariance is computed as it is: 128 MiB in float64.
-_WIDE = 4096
 
 
 def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
@@ -37,6 +37,25 @@ def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
     Reference: after the expressivity of Lee & Ham 2024, arXiv 2403.19232, which sums it over blocks
     and feeds noise.
     """
+    return _isotropy(model, inputs, head)
+
+
+def isotropy_and_flops(
+    model: nn.Module, inputs: Any, head: str | None
+) -> tuple[float, float | None]:
+    """Both from one forward pass; None for ``flops`` if they must be counted in one of their own."""
+    operations: list[int] = []
+    try:
+        with counting(unwrap(model), operations):
+            value = _isotropy(model, inputs, head)
+    except Exception as error:
+        if operations or is_out_of_memory(error):  # it is not the counting that fails
+            raise
+        value = _isotropy(model, inputs, head)
+    return value, operations[0] / count_samples(inputs) if operations else None
+
+
+def _isotropy(model: nn.Module, inputs: Any, head: str | None) -> float:
     root = unwrap(model)
     with ONE_AT_A_TIME, _outputs(root) as outputs:
         features = _captured(model, inputs, head)
@@ -58,7 +77,7 @@ def isotropy(model: nn.Module, inputs: Any, head: str | None = None) -> float:
     if len(features) > _MOST:
         features = features[draw(len(features), _MOST).to(features.device)]
     features = features.double()
-    if features.shape[1] > max(_WIDE, len(features)):  # such as those of many anchors
+    if features.shape[1] > len(features):  # such as those of many anchors
         centred = features - features.mean(0)
         covariance = centred @ centred.T / len(features)  # of the same eigenvalues, but for zeros
     else:
@@ -89,7 +108,7 @@ def _outputs(model: nn.Module) -> Iterator[deque[Tensor]]:
     def record(module: nn.Module, args: object, output: object) -> None:
         is_activation = "activation" in type(module).__module__
         if isinstance(output, Tensor) and output.ndim > 2 and not is_activation:
-            outputs.append(output.detach())
+            outputs.append(output.detach() if output.requires_grad else output)
 
     inplace: list[Any] = [m for m in model.modules() if getattr(m, "inplace", False) is True]
     handles = [module.register_forward_hook(record) for module in model.modules()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import torch
@@ -30,11 +31,37 @@ def flops(model: nn.Module, inputs: Any, head: str | None = None) -> float:
     root = unwrap(model)
     # Which statistics normalise does not matter here, but a batch of one may be too few for its own.
     own = preserve(root, batch_statistics=False)
-    with undefined_if_it_fails(), own, _countable(root):
+    counted: list[int] = []
+    with undefined_if_it_fails(), own, counting(root, counted):
         samples = count_samples(inputs)
+        call(root, inputs)
+    return counted[0] / samples
+
+
+@contextmanager
+def counting(root: nn.Module, counted: list[int]) -> Iterator[None]:
+    """Count the operations of the first forward pass inside, and add them to the list."""
+    own, forward = vars(root), root.forward
+    before = own.get("forward")
+
+    @wraps(forward)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if counted:
+            return forward(*args, **kwargs)
         with FlopCounterMode(display=False) as counter:
-            call(root, inputs)
-    return counter.get_total_flops() / samples
+            output = forward(*args, **kwargs)
+        counted.append(counter.get_total_flops())
+        return output
+
+    own["forward"] = run
+    try:
+        with _countable(root):
+            yield
+    finally:
+        if before is None:
+            del own["forward"]
+        else:
+            own["forward"] = before
 
 
 @contextmanager
