@@ -134,10 +134,14 @@ def rank_command(
 
     If the run is killed, rerun the command; it resumes.
     """
-    from prescreen.cli.measure import measured
+    from prescreen.forking import start_early
 
     if as_json and as_csv:
         raise ValueError("`json` must be given without `csv`, got both")
+    if on.partition(",")[0].strip() == "processes":
+        start_early()  # torch takes seconds to import, there and here
+    from prescreen.cli.measure import measured
+
     ranking, folder = measured(context.params)
     if as_json:
         show(ranking.to_json())

@@ -12,7 +12,8 @@ from toy import TRAINING, make_task
 
 from prescreen.ranking.events import STARTED
 from prescreen.ranking.executors import Processes, resolve_executor
-from prescreen.ranking.executors.processes import _Pool, _Worker
+from prescreen.ranking.executors.processes import _Pool
+from prescreen.ranking.executors.started import Worker
 from prescreen.screening import Plan
 from prescreen.spaces import Candidate
 
@@ -70,7 +71,7 @@ def test_workers_are_spread_evenly_and_one_that_ends_leaves_its_gpu(
     assert [*Processes(8, gpus=wanted).measure((), plan_on("cuda"), 1)] == []
     (pool,) = pools
     for _ in range(2 * len(spread)):
-        pool._running.append(_Worker(None, None, pool._free_gpu()))
+        pool._running.append(Worker(None, None, pool._free_gpu()))
     assert Counter(worker.gpu for worker in pool._running) == dict.fromkeys(spread, 2)
     ended = pool._running.pop(len(spread) - 1)
     assert pool._free_gpu() == ended.gpu
@@ -95,6 +96,14 @@ def test_without_several_gpus_nothing_is_set(gpus, monkeypatch):
     for device in ("cpu", "cuda:1"):
         assert [*Processes(2).measure((), plan_on(device), 1)] == []
     assert [pool._free_gpu() for pool in pools] == [None, None]
+
+
+def test_an_only_gpu_is_left_as_it_is(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    pools = []
+    monkeypatch.setattr(_Pool, "events", lambda self: iter(pools.append(self) or ()))
+    assert [*Processes(2, gpus=1).measure((), plan_on("cuda"), 1)] == []
+    assert pools[0]._free_gpu() is None
 
 
 def test_a_text_says_it():

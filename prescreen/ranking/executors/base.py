@@ -57,10 +57,11 @@ def torch_threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class _Pickler(pickle.Pickler):
+class Pickler(pickle.Pickler):
     """Refuses what another process could not import."""
 
     def reducer_override(self, value: Any) -> Any:
+        """How a value is pickled, if otherwise than usual."""
         # A script is imported by its workers; a notebook or an interactive session has no file.
         main = sys.modules.get("__main__")
         if (
@@ -76,7 +77,7 @@ class _Pickler(pickle.Pickler):
 
 def _dumps(value: object) -> bytes:
     buffer = io.BytesIO()
-    _Pickler(buffer).dump(value)
+    Pickler(buffer).dump(value)
     return buffer.getvalue()
 
 
@@ -87,7 +88,7 @@ def pickled(name: str, value: object, dumps: Callable[[object], bytes] = _dumps)
         ValueError: it cannot be pickled; the message calls it by its name.
     """
     # Plain pickle, because torch.multiprocessing would move tensors to /dev/shm. That has 64 MB in many
-    # containers, and a worker that exceeds it dies of a bus error.
+    # containers, and a worker that exceeds it dies of a bus error. See also ``shared``.
     try:
         return dumps(value)
     except Exception as error:  # objects can raise anything while they are pickled

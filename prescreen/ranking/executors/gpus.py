@@ -21,6 +21,8 @@ def visible(device: str, gpus: int | None) -> list[str]:
         return []
     there = torch.cuda.device_count()
     require("gpus", f"at most the {there} that are visible", gpus, gpus is None or gpus <= there)
+    if there == 1:
+        return []
     given = os.environ.get(_GPUS)
     names = [*map(str, range(there))] if given is None else [*map(str.strip, given.split(","))]
     return names[: there if gpus is None else gpus]

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import connection, get_context
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
-from typing import Any
+from multiprocessing import connection
 
 from prescreen.checks import require, require_at_least
 from prescreen.failures import CandidateFailed
+from prescreen.forking import is_gone
 from prescreen.ranking.events import FINISHED, Event
 from prescreen.ranking.executors.base import GRACE, READY, RETRIES, pickled
 from prescreen.ranking.executors.ends import is_from_outside, reason_of
-from prescreen.ranking.executors.gpus import seeing, visible
-from prescreen.ranking.executors.worker import IGNORED, Unready, end_group, worker_main
+from prescreen.ranking.executors.gpus import visible
+from prescreen.ranking.executors.shared import shared
+from prescreen.ranking.executors.started import Worker, end, received, send, start
 from prescreen.screening import Plan
 from prescreen.screening.deadline import timed_out
 from prescreen.spaces.candidate import Candidate
 
 # If a candidate has forked, its processes keep the pipe open when the worker dies: it is looked at.
 _LOOK = 1.0
-
 
 # Windows waits for 63 things at once.
 MOST_WORKERS = 60 if sys.platform == "win32" else 10_000
@@ -80,22 +76,9 @@ class Processes:
     def _events(
         self, candidates: Sequence[Candidate], plan: Plan, threads: int, gpus: Sequence[str]
     ) -> Generator[tuple[int, Event]]:
-        setup = pickled("task", (threads, plan))
         jobs = [pickled(f"candidate {one.name!r}", one) for one in candidates]
-        yield from _Pool(jobs, setup, self.workers, plan.timeout, gpus).events()
-
-
-@dataclass
-class _Worker:
-    process: BaseProcess
-    pipe: Connection
-    gpu: str | None = None
-    job: int | None = None
-    ready: bool = False
-    end: float = math.inf  # when it is killed, on the monotonic clock
-
-    def is_late(self) -> bool:
-        return time.monotonic() >= self.end
+        with shared("task", (threads, plan)) as setup:
+            yield from _Pool(jobs, setup, self.workers, plan.timeout, gpus).events()
 
 
 class _Pool:
@@ -112,19 +95,19 @@ class _Pool:
         self._jobs, self._setup, self._workers, self._timeout = jobs, setup, workers, timeout
         self._gpus = gpus
         self._waiting = list(range(len(jobs)))[::-1]
-        self._running: list[_Worker] = []
+        self._running: list[Worker] = []
         self._lost: Counter[int | None] = Counter()
 
     def events(self) -> Generator[tuple[int, Event]]:
         try:
             while self._waiting or self._running:
                 while len(self._running) < min(self._workers, len(self._waiting) + self._busy()):
-                    self._running.append(_start(self._setup, self._free_gpu()))
+                    self._running.append(start(self._setup, self._free_gpu()))
                 for worker in self._stirred():
                     yield from self._advance(worker)
         finally:
             for worker in self._running:
-                _end(worker, at_once=True)
+                end(worker, at_once=True)
 
     def _free_gpu(self) -> str | None:
         """The GPU that the fewest workers have."""
@@ -134,7 +117,7 @@ class _Pool:
     def _busy(self) -> int:
         return sum(worker.job is not None for worker in self._running)
 
-    def _stirred(self) -> list[_Worker]:
+    def _stirred(self) -> list[Worker]:
         """The workers that have sent something, have ended, or are late."""
         patience = min(worker.end for worker in self._running) - time.monotonic()
         pipes = [worker.pipe for worker in self._running]
@@ -145,8 +128,8 @@ class _Pool:
             if worker.pipe in sent or worker.is_late() or not worker.process.is_alive()
         ]
 
-    def _advance(self, worker: _Worker) -> Iterator[tuple[int, Event]]:
-        event = _received(worker)
+    def _advance(self, worker: Worker) -> Iterator[tuple[int, Event]]:
+        event = received(worker)
         if event is None:
             yield from self._ended(worker)
             return
@@ -156,7 +139,7 @@ class _Pool:
             worker.ready = True
             worker.job = self._waiting.pop() if self._waiting else None
             worker.end = time.monotonic() + GRACE + self._limit(worker.job)
-            _send(worker, b"" if worker.job is None else self._jobs[worker.job])
+            send(worker, b"" if worker.job is None else self._jobs[worker.job])
 
     def _limit(self, job: int | None) -> float:
         """Seconds for a candidate, or for a worker without one to end."""
@@ -164,18 +147,19 @@ class _Pool:
             return 0.0
         return math.inf if self._timeout is None else self._timeout
 
-    def _ended(self, worker: _Worker) -> Iterator[tuple[int, Event]]:
+    def _ended(self, worker: Worker) -> Iterator[tuple[int, Event]]:
         """What the end of a worker means for its candidate."""
         self._running.remove(worker)
         late, job = worker.is_late(), worker.job
-        code = _end(worker, at_once=late)
+        code = end(worker, at_once=late)
         if job is None and worker.ready:
             return
         if job is not None and late and self._timeout is not None:
             yield job, timed_out(self._timeout)
             return
         self._lost[job] += 1
-        if is_from_outside(code) and self._lost[job] <= RETRIES:
+        outside = is_from_outside(code) or is_gone(worker.server)
+        if outside and self._lost[job] <= RETRIES:
             self._waiting += [] if job is None else [job]
         elif job is None:
             raise RuntimeError(
@@ -184,62 +168,3 @@ class _Pool:
             )
         else:
             yield job, CandidateFailed("killed", reason_of(code, self._lost[job]))
-
-
-def _start(setup: bytes, gpu: str | None) -> _Worker:
-    # Spawn, because a forked child can deadlock in torch's thread pools and cannot use CUDA.
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=worker_main, args=(theirs,), daemon=True)
-    with _blocked(IGNORED), seeing(gpu):  # signals until the worker ignores them
-        process.start()
-    theirs.close()  # then the worker's death closes the pipe
-    worker = _Worker(process, ours, gpu)
-    _send(worker, setup)
-    return worker
-
-
-@contextmanager
-def _blocked(signals: Sequence[int]) -> Iterator[None]:
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _send(worker: _Worker, message: bytes) -> None:
-    try:
-        worker.pipe.send_bytes(message)
-    except OSError:
-        pass  # the worker has died, which the next read from its pipe reports
-
-
-def _received(worker: _Worker) -> Any:
-    """The next event of a worker; None if there is none, as it has ended or is late."""
-    try:
-        event = worker.pipe.recv() if worker.pipe.poll() else None
-    except (EOFError, OSError):
-        return None
-    if isinstance(event, Unready):
-        raise ValueError(
-            f"every worker process must be able to import the task, got {event.reason}"
-        )
-    return event
-
-
-def _end(worker: _Worker, *, at_once: bool) -> int:
-    """Wait for the end of a worker, or bring it about; its exit code."""
-    process = worker.process
-    if at_once:
-        process.kill()
-    process.join(GRACE)
-    process.kill()
-    process.join()
-    if process.pid is not None:
-        end_group(process.pid)
-    worker.pipe.close()
-    return process.exitcode or 0

@@ -7,19 +7,17 @@ import os
 import pickle
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
 
 from prescreen.failures import CandidateFailed, failing_as
+from prescreen.forking import IGNORED
 from prescreen.ranking.events import STARTED, events
 from prescreen.ranking.executors.base import READY, torch_threads
+from prescreen.ranking.executors.shared import remove_abandoned
 from prescreen.text import named_line
-
-# Ctrl-C and the end of a terminal reach all processes; the parent ends its workers. Some terminals stop
-# what prints from the background.
-_NAMES = ("SIGINT", "SIGHUP", "SIGTTOU")
-IGNORED = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,36 @@ class Unready:
     reason: str
 
 
-def worker_main(pipe: Connection) -> None:
-    """Receive the plan, then candidates; send their events."""
+@dataclass(frozen=True)
+class Today:
+    """What a worker has of its parent, and not of the server that forks it, which began earlier.
+
+    Args:
+        errors: a copy of the parent's standard error, if it has one.
+        environment: its variables.
+    """
+
+    errors: Connection | None
+    environment: Mapping[str, str]
+
+    def enter(self) -> None:
+        """Take it over."""
+        if self.errors is not None:
+            os.dup2(self.errors.fileno(), 2)
+            self.errors.close()
+        os.environ.clear()
+        os.environ.update(self.environment)
+
+
+def worker_main(pipe: Connection, today: Today | None) -> None:
+    """Receive the plan, then candidates; send their events.
+
+    Args:
+        pipe: to the parent.
+        today: of the parent; None if this process began with it.
+    """
+    if today is not None:
+        today.enter()
     _stand_apart()
     # Not one of Python's own threads: nobody need fear that it draws random numbers.
     _thread.start_new_thread(_exit_with_parent, ())
@@ -66,7 +92,7 @@ def _stand_apart() -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # so that the exit code says what it was
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [*IGNORED, signal.SIGTERM])
         os.setpgid(0, 0)  # so that what candidates start ends with the worker
     # The standard output is for results, also from C and when the process ends.
     os.dup2(2, 1)
@@ -77,5 +103,6 @@ def _exit_with_parent() -> None:
     parent = parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])
+    remove_abandoned()
     end_group(os.getpid())
     os._exit(1)

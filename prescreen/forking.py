@@ -1,0 +1,89 @@
+"""Forking: on Linux workers are copies of a server that has imported what they need, once for all."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context
+from typing import Any
+
+# Ctrl-C and the end of a terminal reach all processes; the parent ends its workers. Some terminals stop
+# what prints from the background.
+_NAMES = ("SIGINT", "SIGHUP", "SIGTTOU")
+IGNORED = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+
+# What workers need, and the optimizers of torch, which import the second when the first one is made.
+_IMPORTED = ["prescreen.ranking.executors.worker", "torch._dynamo"]
+
+
+def can_fork() -> bool:
+    """Whether there can be such a server; elsewhere a copy may not use the system's libraries."""
+    return sys.platform == "linux"
+
+
+def context_of(*, forks: bool) -> Any:
+    """Where processes come from: the server, which has run nothing, or else an interpreter each.
+
+    A process that has run torch is never copied: its pools of threads would be missing in the copy.
+    """
+    if not forks:
+        return get_context("spawn")
+    _start()
+    return get_context("forkserver")
+
+
+def start_early() -> None:
+    """Let the server import while this process does; it ends with this process, whatever it does."""
+    if can_fork():
+        _start()
+        atexit.register(_end)
+
+
+@contextmanager
+def blocked(signals: Sequence[int]) -> Iterator[None]:
+    """Signals wait inside the context; processes that are started there begin so."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start() -> None:
+    from multiprocessing import forkserver, resource_tracker
+
+    if forkserver._forkserver._preload_modules == ["__main__"]:  # type: ignore[attr-defined]
+        forkserver.set_forkserver_preload(_IMPORTED)
+    resource_tracker.ensure_running()  # it lets signals through
+    # The server's copies begin with what it blocks, and only workers know what to ignore.
+    with blocked([*IGNORED, signal.SIGTERM]):
+        forkserver.ensure_running()
+
+
+def server() -> int | None:
+    """The process of the server, None if there is none yet."""
+    from multiprocessing import forkserver
+
+    found: int | None = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    return found
+
+
+def is_gone(earlier: int | None) -> bool:
+    """Whether a server has ended. Its copies have not, but nobody learns how they end."""
+    if earlier is None or earlier != server():
+        return earlier is not None
+    return os.waitid(os.P_PID, earlier, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _end() -> None:
+    """End the server now: it may still be importing, with the streams of this process open."""
+    if (found := server()) is not None:
+        with suppress(OSError):
+            os.kill(found, signal.SIGKILL)
