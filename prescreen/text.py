@@ -65,6 +65,12 @@ def file_name(text: str, longest: int = 60) -> str:
     return f"_{plain}" if re.fullmatch(_DEVICES, plain.partition(".")[0]) or not plain else plain
 
 
+def ordinal(number: int) -> str:
+    """Its place in words: 1st, 2nd, 3rd, 4th."""
+    last = number % 100
+    return f"{number}{'th' if 10 < last < 14 else {1: 'st', 2: 'nd', 3: 'rd'}.get(last % 10, 'th')}"
+
+
 def spreadsheet_cell(text: str) -> str:
     """A text that no spreadsheet takes for a formula: an apostrophe comes before ``=``, ``+`` ..."""
     line = printable(text)

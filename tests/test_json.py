@@ -90,7 +90,7 @@ def test_checkpoints(tmp_path):
 def test_journals_readings_and_records(folder, tmp_path):
     lines = (folder / "journal.jsonl").read_text().splitlines()
     events = [strict(line) for line in lines]
-    assert events[0]["prescreen_journal"] == 4
+    assert events[0]["prescreen_journal"] == 5
     assert '"inf"' in (folder / "journal.jsonl").read_text()
     section = DOCUMENT.split("## Readings and the journal")[1].split("\n## ")[0]
     for event in events[1:]:

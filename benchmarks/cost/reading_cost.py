@@ -30,7 +30,7 @@ from prescreen import Training, load_task
 from prescreen.heads.preserve import preserve
 from prescreen.readouts.parts import replicates
 from prescreen.screening.plan import Plan, build
-from prescreen.screening.run import _probe
+from prescreen.screening.probing import probe_of
 from prescreen.spaces.candidate import Candidate
 from prescreen.spaces.chosen import as_candidates
 from prescreen.tasks.base import Task
@@ -71,7 +71,7 @@ def works(candidate: Candidate, task: Task) -> dict[str, Work]:
     plan = Plan(task, Training(), None, READINGS, None, {})
     model = build(candidate, plan)
     untrained = build(candidate, plan, untrained=True) if candidate.build_untrained else model
-    steps, probe, numbers = BriefTraining(model, task, Training()), _probe(plan), count(1)
+    steps, probe, numbers = BriefTraining(model, task, Training()), probe_of(plan), count(1)
     next(steps)
     view = task.views(task.probe)
     inputs = [task.probe, getattr(view, "inputs", view)]

@@ -22,7 +22,7 @@ from prescreen.text import first_line
 logger = logging.getLogger(__name__)
 
 # Options that are keywords of `rank` as they are.
-_KEYWORDS = ("seed", "seeds", "on", "fresh", "timeout", "memory")
+_KEYWORDS = ("seed", "seeds", "on", "fresh", "timeout", "memory", "halving")
 
 
 def measured(options: Mapping[str, Any]) -> tuple[Ranking, Path]:

@@ -64,7 +64,10 @@ def rank_command(
             autocompletion=known_readouts,
         ),
     ] = None,
-    readings: Annotated[int, Flag(help="Readings per candidate, the last one at the end.")] = 4,
+    readings: Annotated[
+        int | None,
+        Flag(help="Readings per candidate, the last one at the end.  [4, or 8 with --halving]"),
+    ] = None,
     head: Annotated[str | None, HEAD] = None,
     on: Annotated[
         str,
@@ -84,6 +87,13 @@ def rank_command(
             "would probably end later, and the same command goes on with those left."
         ),
     ] = None,
+    halving: Annotated[
+        bool,
+        Flag(
+            "--halving/--no-halving",
+            help="Train all candidates a little, and only the better ones to the end.",
+        ),
+    ] = False,
     memory: Annotated[
         float | None, Flag(help="GiB of main memory that a candidate may take; Linux only.")
     ] = None,

@@ -15,6 +15,7 @@ from prescreen.failures import CandidateFailed
 from prescreen.files import save_state
 from prescreen.ranking.executors.base import torch_threads
 from prescreen.ranking.opened import Run
+from prescreen.ranking.replay import HALVED
 from prescreen.reading import Reading
 from prescreen.screening import Plan
 from prescreen.screening.run import Screening
@@ -65,7 +66,10 @@ def trained_again(one: Candidate, task: Task, opened: Run, folder: Path) -> tupl
             raise ValueError(
                 f"`candidate` must be one that can be trained, got {one.name!r}: {failure}"
             ) from None
-    unlike = next(_unlike(readings, [*opened.trajectories[one.name][0]]), None)
+    measured = [*opened.trajectories[one.name][0]]
+    row = next(row for row in opened.ranking if row.name == one.name)
+    compared = readings[: len(measured)] if row.status == HALVED else readings
+    unlike = next(_unlike(compared, measured), None)
     if unlike is not None:
         logger.warning(
             "These weights are not those that were measured: %s. The run was made with torch %s",

@@ -2,6 +2,7 @@
 
 from prescreen.ranking.executors import Here, Processes, Ray
 from prescreen.ranking.explanation import Explanation
+from prescreen.ranking.halving import Halving
 from prescreen.ranking.opened import Run, open_run
 from prescreen.ranking.progress import Progress
 from prescreen.ranking.report import Ranking
@@ -10,6 +11,7 @@ from prescreen.ranking.run import rank
 
 __all__ = [
     "Explanation",
+    "Halving",
     "Here",
     "Processes",
     "Progress",

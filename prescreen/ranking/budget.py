@@ -8,8 +8,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from prescreen.checks import require
-from prescreen.failures import CandidateFailed
-from prescreen.ranking.events import FINISHED, STARTED, Event
+from prescreen.ranking.events import Event, begins, ends
 from prescreen.ranking.repeats import Repeat, counted
 from prescreen.spaces.candidate import Candidate
 
@@ -47,7 +46,7 @@ class TimeBudget:
         running: dict[int, float] = {}
         left_alone: set[int] = set()
         for index, event in happening:
-            if event == STARTED and index not in running:
+            if begins(event) and index not in running:
                 self.is_over = self.is_over or not self._has_time()
                 if self.is_over:
                     left_alone.add(index)
@@ -56,7 +55,7 @@ class TimeBudget:
                     self._begun += 1
             if index not in left_alone:
                 yield index, event
-            if index in running and (event == FINISHED or isinstance(event, CandidateFailed)):
+            if index in running and ends(event):
                 self._longest = max(self._longest, time.monotonic() - running.pop(index))
             if self.is_over and not running:
                 return

@@ -10,7 +10,7 @@ from prescreen.failures import UNSURE
 from prescreen.ranking.folder import ANEW
 from prescreen.ranking.journal import Journal
 from prescreen.ranking.repeats import Repeat, counted, repeats
-from prescreen.ranking.replay import Record
+from prescreen.ranking.replay import HALVED, Record
 from prescreen.spaces.candidate import Candidate
 from prescreen.spaces.code import Code
 
@@ -26,18 +26,20 @@ def codes_of(candidates: Sequence[Candidate], seeds: int) -> Codes:
     return {one.key: built[one.candidate.key] for one in repeats(candidates, seeds)}
 
 
-def left_to_measure(candidates: Sequence[Repeat], journal: Journal, codes: Codes) -> list[Repeat]:
+def left_to_measure(
+    candidates: Sequence[Repeat], journal: Journal, codes: Codes, *, halving: bool = False
+) -> list[Repeat]:
     """The trainings whose record does not stand; what is taken over of an earlier run is logged.
 
     A failure to build or import is tried again, as what was missing may be there now, and so is one
-    that may be the machine's doing.
+    that may be the machine's doing. What halving ended only stands if it is asked for again.
 
     Raises:
         ValueError: a record that stands is that of other code.
     """
     records = journal.records
     known = [one for one in candidates if one.key in records]
-    standing = [one for one in known if _stands(records[one.key], journal)]
+    standing = [one for one in known if _stands(records[one.key], journal, halving)]
     _require_same_code(standing, journal, codes)
     if journal.unknown and known:
         names = f"{', '.join(journal.unknown)} and candidates' code"
@@ -47,27 +49,45 @@ def left_to_measure(candidates: Sequence[Repeat], journal: Journal, codes: Codes
     if known:
         again = sum(records[one.key].done for one in known) - len(standing)
         # What is above a limit has not failed.
-        failed = sum(records[one.key].status not in ("finished", "limit") for one in standing)
+        fine = ("finished", HALVED, "limit")
+        failed = sum(records[one.key].status not in fine for one in standing)
         _tell(journal, len(standing), candidates, failed, again)
     left = {one.key for one in candidates} - {one.key for one in standing}
     return [one for one in candidates if one.key in left]
 
 
-def _stands(record: Record, journal: Journal) -> bool:
+def _stands(record: Record, journal: Journal, halving: bool) -> bool:
     """Whether a record is taken over."""
-    if record.status == "finished":
+    if record.status == HALVED and not halving:
+        return False
+    if record.status in ("finished", HALVED):
         # Only earlier versions did not note the code; else the line was removed by hand.
         return bool(record.code or journal.unknown)
     missing = record.reason.startswith(("ImportError:", "ModuleNotFoundError:"))
     return record.done and not missing and record.status not in ("build", *UNSURE)
 
 
+def begun_anew(waiting: Sequence[Repeat], journal: Journal, codes: Codes) -> set[str]:
+    """The keys of trainings that were begun, and whose failure or code does not let them go on."""
+    records = journal.records
+    known = [one.key for one in waiting if one.key in records]
+    return {
+        key for key in known if records[key].failed or unlike_code(records[key], codes.get(key, {}))
+    }
+
+
+def unlike_code(record: Record, now: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The parts of its code that are not as they were, and how they were.
+
+    A part that is new beside others that are the same has not been part of what was measured.
+    """
+    return [(part, was) for part, was in record.code.items() if now.get(part) != was]
+
+
 def _require_same_code(standing: Sequence[Repeat], journal: Journal, codes: Codes) -> None:
     for one in standing:
         now = codes.get(one.key, {})
-        # A part that is new beside others that are the same has not been part of what was measured.
-        unlike = [(p, was) for p, was in journal.records[one.key].code.items() if now.get(p) != was]
-        if unlike:
+        if unlike := unlike_code(journal.records[one.key], now):
             got = "; ".join(f"{part} {was} instead of {now.get(part)}" for part, was in unlike)
             raise ValueError(
                 f"`out` must be a folder of the same code, got {journal.folder} ({ANEW}) with {got} "

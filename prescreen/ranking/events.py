@@ -4,25 +4,51 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from prescreen.failures import CandidateFailed
+from prescreen.ranking.jobs import Job, packed_state, unpacked_state
+from prescreen.ranking.repeats import seeded
 from prescreen.reading import Reading
 from prescreen.screening import Plan, Screening
-from prescreen.spaces.candidate import Candidate
 
 STARTED = "started"
+RESUMED = "resumed"
 FINISHED = "finished"
-Event = str | Reading | CandidateFailed
 
 
-def events(candidate: Candidate, plan: Plan) -> Iterator[Event]:
-    """STARTED, the readings of one candidate, and how it ended: FINISHED or a CandidateFailed.
+@dataclass(frozen=True)
+class Paused:
+    """A training has come as far as its job says.
+
+    Args:
+        state: what it goes on from bit for bit; None if that cannot be kept, and it begins again.
+    """
+
+    state: bytes | None = None
+
+
+Event = str | Reading | CandidateFailed | Paused
+
+
+def begins(event: Event) -> bool:
+    """Whether it is the first of a job."""
+    return event in (STARTED, RESUMED)
+
+
+def ends(event: Event) -> bool:
+    """Whether it is the last of a job."""
+    return event == FINISHED or isinstance(event, CandidateFailed | Paused)
+
+
+def events(job: Job, plan: Plan) -> Iterator[Event]:
+    """STARTED or RESUMED, the readings of a job, and how it ended: FINISHED, Paused, CandidateFailed.
 
     If the candidate's code forks, the copy of this process ends at its first event.
     """
     process = os.getpid()
     try:
-        for event in _events(candidate, plan):
+        for event in _events(job, plan):
             _end_copy_of(process)
             yield event
     finally:
@@ -35,11 +61,16 @@ def _end_copy_of(process: int) -> None:
         os._exit(1)
 
 
-def _events(candidate: Candidate, plan: Plan) -> Iterator[Event]:
-    yield STARTED
+def _events(job: Job, plan: Plan) -> Iterator[Event]:
+    screening = Screening(job.candidate, seeded(plan, job.training.number), until=job.until)
+    content = job.state()
+    state = None if content is None else unpacked_state(content)
+    if state is not None:
+        screening.load_state_dict(state)
+    yield STARTED if state is None else RESUMED
     try:
-        yield from Screening(candidate, plan)
+        yield from screening
     except CandidateFailed as failure:
         yield failure
     else:
-        yield FINISHED
+        yield Paused(packed_state(screening.state_dict())) if screening.paused else FINISHED

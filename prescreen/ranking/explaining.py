@@ -17,10 +17,11 @@ import numpy as np
 
 from prescreen.failures import UNSURE
 from prescreen.ranking.compared import Compared
-from prescreen.ranking.explanation import Explanation, Neighbour, ordinal
+from prescreen.ranking.explanation import Explanation, Neighbour
+from prescreen.ranking.replay import HALVED
 from prescreen.ranking.row import Row
 from prescreen.ranks import Floats, ranks
-from prescreen.text import shortened
+from prescreen.text import ordinal, shortened
 
 # Of draws: two neighbours that swap as often are not told apart at the 95 % level.
 _UNTOLD = 0.025
@@ -46,9 +47,10 @@ def explain(
         close = get_close_matches(str(name), [one.name for one in rows])
         hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise ValueError(f"`name` must be that of a candidate, got {name!r:.200}{hint}")
-    good = [one for one in rows if one.rank is not None]
-    if row.rank is None:
-        return _of(row, len(good), changes=tuple(_tried_again(row)))
+    good = [one for one in rows if one.rank is not None and one.status != HALVED]
+    if row.rank is None or row.status == HALVED:
+        ranked = sum(one.rank is not None for one in rows)
+        return _of(row, ranked, changes=tuple(_tried_again(row)))
     if compared is None:
         raise ValueError("the ranking must be one of `rank` to be explained, got one made by hand")
     at = compared.names.index(name)

@@ -7,7 +7,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from prescreen.text import finite, plain_table, printable
+from prescreen.ranking.replay import HALVED
+from prescreen.text import finite, ordinal, plain_table, printable
 
 # Of the JSON. What a field means never changes; fields may join.
 EXPLANATION_SCHEMA = "prescreen.explanation/1"
@@ -77,6 +78,11 @@ class Explanation:
 
     def __str__(self) -> str:
         changes = [f"- {printable(line)}" for line in self.changes]
+        if self.status == HALVED:
+            place = f"{ordinal(self.rank or 0)} of {self.of}"
+            return (
+                f"{printable(self.name)} is {place}, as halving ended it: {printable(self.reason)}"
+            )
         if self.rank is None:
             why = "was not trained" if self.status == "limit" else "failed"
             reason = f"{self.status}: {printable(self.reason)}"
@@ -85,12 +91,6 @@ class Explanation:
             )
         lines = [_head(self, self.rank), _table(self), *_sides(self)]
         return "\n".join([*lines, *(["What would change its place:"] if changes else []), *changes])
-
-
-def ordinal(number: int) -> str:
-    """Its place in words: 1st, 2nd, 3rd, 4th."""
-    last = number % 100
-    return f"{number}{'th' if 10 < last < 14 else {1: 'st', 2: 'nd', 3: 'rd'}.get(last % 10, 'th')}"
 
 
 def _head(found: Explanation, rank: int) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 from prescreen.lines import Damaged, content_of
 
 JOURNAL = "journal.jsonl"
-# 1 had no checksums, 2 no replicates and no repeats, 3 no outlines: they are read, and continued with
-# them.
-SCHEMA_VERSION = 4
+# 1 had no checksums, 2 no replicates and no repeats, 3 no outlines, 4 no halving: they are read, and
+# continued with them.
+SCHEMA_VERSION = 5
 ANEW = "another folder or --fresh, in Python fresh=True, begins anew"
 _MAGIC = "prescreen_journal"
 _EARLIER = "journal-"  # a journal that was put aside

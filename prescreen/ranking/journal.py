@@ -109,6 +109,22 @@ class Journal:
         """
         self._write({"event": "started", "candidate": key, "code": dict(code or {}), **_now()})
 
+    def resumed(self, key: str, readings: int) -> None:
+        """A candidate goes on after so many of its readings; later ones no longer count."""
+        self._write({"event": "resumed", "candidate": key, "readings": readings, **_now()})
+
+    def halved(self, key: str, readings: int, place: int, reason: str) -> None:
+        """Halving ends a candidate.
+
+        Args:
+            key: the candidate's.
+            readings: how many it had where it was compared.
+            place: from 1, among those that it was compared with.
+            reason: for people.
+        """
+        event = {"event": "halved", "candidate": key, "readings": readings, "place": place}
+        self._write({**event, "reason": reason, **_now()})
+
     def reading(self, key: str, reading: Reading) -> None:
         """A candidate was read."""
         record = self.records.get(key, Record())

@@ -1,4 +1,4 @@
-"""Measuring: trainings go to an executor, and what happens to them into the journal."""
+"""Measuring: jobs go to an executor, and what happens to them into the journal."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from dataclasses import dataclass
 
 from prescreen.failures import CandidateFailed
 from prescreen.ranking.budget import TimeBudget
-from prescreen.ranking.events import FINISHED, STARTED, Event
+from prescreen.ranking.events import FINISHED, RESUMED, STARTED, Event, ends
 from prescreen.ranking.executors import Executor
+from prescreen.ranking.jobs import Job
 from prescreen.ranking.journal import Journal
-from prescreen.ranking.repeats import Repeat, seeded
 from prescreen.ranking.replay import Record
 from prescreen.reading import Reading
 from prescreen.screening import Plan
 
-Hear = Callable[[Repeat, Event], None]
+Hear = Callable[[Job, Event], None]
+Following = Callable[[], Sequence[Job]]
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Measuring:
         on: where.
         plan: how candidates are screened.
         threads: torch's CPU threads per candidate.
-        budget: says which trainings may begin.
+        budget: says which jobs may begin.
         hear: gets every event, in order.
     """
 
@@ -37,23 +38,39 @@ class Measuring:
     budget: TimeBudget
     hear: Hear
 
-    def measure(self, waiting: Sequence[Repeat], seeds: int) -> None:
-        """Measure trainings, all those with one seed before those with the next."""
-        for number in range(seeds):
-            self._measure([one for one in waiting if one.number == number], number)
-            if self.budget.is_over:
-                return
+    def measure(self, following: Following) -> None:
+        """Measure until there are no more jobs, or the budget is over.
 
-    def _measure(self, own: Sequence[Repeat], number: int) -> None:
-        built = [one.candidate for one in own]
+        Args:
+            following: gives the next jobs once all that it gave have ended; none at the end.
+        """
+        jobs = [*following()]
+        while jobs and not self.budget.is_over:
+            jobs = self._left_of(jobs, following) or [*following()]
+
+    def _left_of(self, jobs: list[Job], following: Following) -> list[Job]:
+        """Measure jobs, and those that follow; returns what the executor has left."""
+        ended: set[int] = set()
         # On an error, workers end now and not when the traceback is garbage-collected.
-        with closing(self.on.measure(built, seeded(self.plan, number), self.threads)) as happening:
+        with closing(self.on.measure(jobs, self.plan, self.threads)) as happening:
             for index, event in self.budget.within(happening):
-                self.hear(own[index], event)
+                self.hear(jobs[index], event)
+                if ends(event):
+                    ended.add(index)
+                if len(ended) == len(jobs):
+                    jobs += following()
+        return [job for index, job in enumerate(jobs) if index not in ended] if ended else []
 
 
-def note(journal: Journal, key: str, event: Event, codes: Mapping[str, Mapping[str, str]]) -> None:
-    """Write an event of a training into the journal."""
+def once(jobs: Sequence[Job]) -> Following:
+    """All jobs at once, which none follow."""
+    left = iter([jobs])
+    return lambda: next(left, [])
+
+
+def note(journal: Journal, job: Job, event: Event, codes: Mapping[str, Mapping[str, str]]) -> None:
+    """Write an event of a job into the journal."""
+    key = job.training.key
     if isinstance(event, Reading):
         journal.reading(key, event)
     elif isinstance(event, CandidateFailed):
@@ -62,5 +79,7 @@ def note(journal: Journal, key: str, event: Event, codes: Mapping[str, Mapping[s
         journal.failed(key, event.kind, str(event.reason))
     elif event == STARTED:
         journal.started(key, codes.get(key))
+    elif event == RESUMED:
+        journal.resumed(key, job.readings)
     elif event == FINISHED:
         journal.finished(key)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from prescreen.panel import Panel
 from prescreen.ranking.committee import beside_others
 from prescreen.ranking.compared import Compared
+from prescreen.ranking.halved import halved_note, halved_rows
 from prescreen.ranking.notes import notes
 from prescreen.ranking.repeats import Repeat
-from prescreen.ranking.replay import Record
+from prescreen.ranking.replay import HALVED, Record
 from prescreen.ranking.report import Ranking
 from prescreen.ranking.row import Row
 from prescreen.ranking.uncertainty import Uncertainty, uncertainty
@@ -41,6 +43,7 @@ def order(
     architecture get the value of the first of them. A readout that is not defined (NaN) for any
     candidate does not count. A candidate without any value of its trained network is the worst. With
     several seeds a score is the mean over them, and a candidate that failed with one of them has failed.
+    Those that halving ended come after the others, by their place at the last rung that they reached.
 
     Args:
         candidates: in the order that equal scores keep.
@@ -50,7 +53,80 @@ def order(
         samples: how many the probe batch has; 0 if that is not known.
     """
     done = [(one, [records[Repeat(one, n).key] for n in range(seeds)]) for one in candidates]
-    good = [(one, own) for one, own in done if all(r.status == "finished" for r in own)]
+    sorts = [_sort(own) for _, own in done]
+    good, halved, failed = ([*compress(done, [one == sort for one in sorts])] for sort in _SORTS)
+    found = _judge(good, readouts, seeds, samples)
+    comparison = found.compared.comparison()
+    scores = comparison.scores
+    varied = _varied(found.runs, found.readouts)
+    sure = _sure(found.compared, found.runs, found.readouts, varied)
+    places = np.argsort(-scores, kind="stable")
+    ranked = [
+        Row.of(one, own, [run[at] for run in found.runs]).placed(
+            place, float(scores[at]), *_interval(scores, sure, at, places[0])
+        )
+        for place, at in enumerate(places.tolist(), start=1)
+        for one, own in [good[at]]
+    ]
+    ended = halved_rows(halved, len(ranked), tuple(readouts))
+    said = notes(sure, varied, candidates=len(good), seeds=seeds, samples=samples)
+    return Ranking(
+        (*ranked, *ended, *(Row.of(one, own) for one, own in failed)),
+        tuple(readouts),
+        found.compared.left_out,
+        seeds,
+        (*comparison.notes, *said, *halved_note(ended)),
+        compared=found.compared if sure is None else replace(found.compared, ahead=sure.ahead),
+    )
+
+
+def best_first(
+    candidates: Sequence[Candidate],
+    records: Mapping[str, Record],
+    readouts: Readouts,
+    *,
+    seeds: int = 1,
+    samples: int = 0,
+) -> list[int]:
+    """The places in a list of the candidates that ``order`` would put first, second and so on.
+
+    Args:
+        candidates: of which none has failed.
+        records: of all trainings of the candidates, by key.
+        readouts: the panel.
+        seeds: how often each candidate was trained.
+        samples: how many the probe batch has; 0 if that is not known.
+    """
+    done = [(one, [records[Repeat(one, n).key] for n in range(seeds)]) for one in candidates]
+    scores = _judge(done, readouts, seeds, samples).compared.comparison().scores
+    return np.argsort(-scores, kind="stable").tolist()
+
+
+_SORTS = ("good", HALVED, "failed")
+
+
+def _sort(records: Sequence[Record]) -> str:
+    """What has become of a candidate, with all of its seeds."""
+    if any(one.failed for one in records):
+        return "failed"
+    return "good" if all(one.status == "finished" for one in records) else HALVED
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The last readings of each seed, what is compared of them, and the readouts that count."""
+
+    runs: list[list[Reading]]
+    compared: Compared
+    readouts: Readouts
+
+
+def _judge(
+    good: Sequence[tuple[Candidate, Sequence[Record]]],
+    readouts: Readouts,
+    seeds: int,
+    samples: int,
+) -> _Judged:
     runs = [
         beside_others([own[n].trajectory.last for _, own in good], readouts, samples)
         for n in range(seeds)
@@ -58,31 +134,9 @@ def order(
     first = [len(own[0].trajectory) == 1 for _, own in good]
     left_out = _undefined(runs, first, readouts)
     judged = {name: one for name, one in readouts.items() if name not in left_out}
-    failed_ones = _failed(runs, first, readouts)
+    failed = _failed(runs, first, readouts)
     names = [one.name for one, _ in good]
-    compared = Compared.of(names, Panel.of(readouts), runs, failed_ones, left_out)
-    comparison = compared.comparison()
-    scores = comparison.scores
-    varied = _varied(runs, judged)
-    sure = _sure(compared, runs, judged, varied)
-    best_first = np.argsort(-scores, kind="stable")
-    ranked = [
-        Row.of(one, own, [run[at] for run in runs]).placed(
-            place, float(scores[at]), *_interval(scores, sure, at, best_first[0])
-        )
-        for place, at in enumerate(best_first.tolist(), start=1)
-        for one, own in [good[at]]
-    ]
-    failed = [Row.of(one, own) for one, own in done if any(r.status != "finished" for r in own)]
-    said = notes(sure, varied, candidates=len(good), seeds=seeds, samples=samples)
-    return Ranking(
-        (*ranked, *failed),
-        tuple(readouts),
-        tuple(left_out),
-        seeds,
-        (*comparison.notes, *said),
-        compared=compared if sure is None else replace(compared, ahead=sure.ahead),
-    )
+    return _Judged(runs, Compared.of(names, Panel.of(readouts), runs, failed, left_out), judged)
 
 
 def _undefined(

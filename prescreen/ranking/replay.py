@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prescreen.failures import KINDS
@@ -18,12 +18,17 @@ from prescreen.readouts.parts import PARTS
 _EVENTS: dict[str, tuple[set[str], set[str]]] = {
     "started": (set(), {"code", "time"}),
     "reading": ({"reading"}, {"number"}),
+    "resumed": ({"readings"}, {"time"}),
+    "halved": ({"reason", "place", "readings"}, {"time"}),
     "finished": ({"readings"}, {"time"}),
     "failed": ({"kind", "reason"}, {"readings", "time"}),
 }
 _READING = {"step", "values", "seconds", "training_loss", "parameters"}
 _OPTIONAL = {"architecture", "replicates", "predictions"}
 _LARGEST = 2**63
+
+# The status of a candidate that halving ended.
+HALVED = "halved"
 
 
 @dataclass
@@ -32,10 +37,12 @@ class Record:
 
     Args:
         trajectory: the readings of its latest attempt.
-        status: ``"running"``, ``"finished"``, or the kind of its failure.
-        reason: why it failed.
+        status: ``"running"``, ``"finished"``, ``"halved"``, or the kind of its failure.
+        reason: why it failed, or was ended by halving.
         code: what built it: part to digest or version; empty if unknown.
         time: of its latest event that has one, in seconds since 1970; 0 if unknown.
+        rung: how many readings it had where halving ended it; 0 if that did not.
+        place: its place there, from 1.
     """
 
     trajectory: Trajectory = field(default_factory=Trajectory)
@@ -43,11 +50,22 @@ class Record:
     reason: str = ""
     code: Mapping[str, str] = field(default_factory=dict)
     time: int = 0
+    rung: int = 0
+    place: int = 0
 
     @property
     def done(self) -> bool:
-        """Whether it has finished or failed, and is not measured again."""
+        """Whether it has finished, failed or been ended, and is not measured again."""
         return self.status != "running"
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has failed, or is above a limit."""
+        return self.status in KINDS
+
+    def cut(self, readings: int) -> Record:
+        """The record of its first readings, as that of a training that ended there."""
+        return Record(Trajectory(self.trajectory.readings[:readings]), "finished", code=self.code)
 
 
 @dataclass(frozen=True)
@@ -113,6 +131,14 @@ def apply(
     record = records.get(key, Record())
     if kind == "started":
         record = Record(code=_code(event.get("code", {})))
+    elif kind == "resumed":
+        record = replace(record.cut(_readings(event, record)), status="running")
+    elif kind == "halved":
+        _need(not record.failed and record.status != "finished", "halved after the end")
+        place, reason = _integer("place", event["place"]), event["reason"]
+        _need(isinstance(reason, str), f"a reason {reason!r:.40}")
+        rung = _readings(event, record)
+        record = replace(record, status=HALVED, reason=reason, rung=rung, place=place)
     elif kind == "reading":
         reading = _reading(event["reading"])
         # If the line of a later start was removed by hand, its first reading begins the attempt.
@@ -135,6 +161,13 @@ def apply(
             record.status, record.reason = status, reason
     record.time = time or record.time
     records[key] = record
+
+
+def _readings(event: Mapping[str, Any], record: Record) -> int:
+    """How many of its readings stand."""
+    count, there = _integer("readings", event["readings"]), len(record.trajectory)
+    _need(0 < count <= there, f"{event['event']} after {count} of {there} readings")
+    return count
 
 
 def _reading(data: object) -> Reading:

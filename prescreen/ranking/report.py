@@ -28,7 +28,8 @@ class Ranking:
     """Candidates from best to worst.
 
     Args:
-        rows: best first; failed candidates come last, with a reason.
+        rows: best first; those that halving ended come after the others, and failed candidates last,
+            with a reason.
         readouts: the panel.
         left_out: readouts that the scores leave out, as they are not defined for all candidates.
         seeds: how often each candidate was trained.
@@ -107,8 +108,8 @@ class Ranking:
         header = ["rank", "candidate", "score", *["±", "="] * known, *self.readouts, "parameters"]
         good = [row for row in self.rows if row.rank is not None]
         cells = [
-            [str(row.rank), row.name, f"{row.score:.3f}"]
-            + [f"{_half(row):.3f}", "=" if row.tied else ""] * known
+            [str(row.rank), row.name, _shown(row.score)]
+            + [_shown(_half(row)), "=" if row.tied else ""] * known
             + [f"{row.values[name]:.4g}" for name in self.readouts]
             + [f"{row.parameters:,}"]
             for row in good
@@ -150,8 +151,8 @@ class Ranking:
         header = ["rank", "candidate", "score", *sure, *self.readouts, "params", "loss", "sec"]
         good = [row for row in self.rows if row.rank is not None]
         cells = [
-            [str(row.rank), row.name, f"{row.score:.3f}"]
-            + [f"{_half(row):.3f}", "=" if row.tied else ""][: len(sure)]
+            [str(row.rank), row.name, _shown(row.score)]
+            + [_shown(_half(row)), "=" if row.tied else ""][: len(sure)]
             + [f"{row.values[name]:.4g}" for name in self.readouts]
             + [f"{row.parameters:,}", f"{row.training_loss:.3f}", f"{row.seconds:.1f}"]
             for row in good
@@ -166,6 +167,11 @@ class Ranking:
         hidden = [f"No room in {width} columns: {', '.join(unseen[::-1])}"] if unseen else []
         lines = [*failed, *left_out, *map(printable, self.notes), *hidden]
         return "\n".join([table, *(fitted_line(line, width) for line in lines)])
+
+
+def _shown(number: float) -> str:
+    """Of a candidate that halving ended there is no score."""
+    return "" if math.isnan(number) else f"{number:.3f}"
 
 
 def _half(row: Row) -> float:

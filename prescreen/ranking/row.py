@@ -19,12 +19,14 @@ class Row:
     Args:
         rank: 1 is best; None for a candidate that failed.
         name: the candidate's name.
-        score: aggregated over the readouts, from 0 to 1; NaN for a candidate that failed.
+        score: aggregated over the readouts, from 0 to 1; NaN for a candidate that failed, or that
+            halving ended.
         score_low: lower end of its 95 % interval; NaN if it is not known (``Ranking.notes``).
         score_high: its upper end, likewise.
         tied: whether it cannot be told from the first.
-        status: ``"ok"``, or the kind of the failure (see ``CandidateFailed``).
-        reason: why it failed.
+        status: ``"ok"``, ``"halved"`` if halving ended it, or the kind of the failure (see
+            ``CandidateFailed``).
+        reason: why it failed, or where it was ended.
         values: its last readings, the mean over seeds.
         step: optimizer steps it was trained for, with each seed.
         seconds: wall seconds that it took, with all seeds.

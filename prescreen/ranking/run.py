@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,19 +13,22 @@ from prescreen.checks import require_at_least
 from prescreen.files import replace_text
 from prescreen.loggers import PREFIX, Log, guarded, logged
 from prescreen.ranking.budget import TimeBudget, left_note, rankable
-from prescreen.ranking.continued import codes_of, left_to_measure
+from prescreen.ranking.continued import begun_anew, codes_of, left_to_measure
 from prescreen.ranking.events import Event
 from prescreen.ranking.executors import Executor, resolve_executor
+from prescreen.ranking.halving import READINGS, Halving, as_halving
+from prescreen.ranking.jobs import Job
 from prescreen.ranking.journal import Journal
-from prescreen.ranking.measuring import Measuring, note
+from prescreen.ranking.measuring import Measuring, note, once
 from prescreen.ranking.notebook import notebook_progress
 from prescreen.ranking.order import order
 from prescreen.ranking.outline import Outline
-from prescreen.ranking.progress import Progress, reporter
+from prescreen.ranking.progress import Progress, Reporter
 from prescreen.ranking.repeats import Repeat, repeats
 from prescreen.ranking.replay import Complete, Record
 from prescreen.ranking.report import Ranking
 from prescreen.ranking.row import Row
+from prescreen.ranking.rungs import Rungs
 from prescreen.ranking.settings import ADDED, given_of, settings_of
 from prescreen.reading import Reading
 from prescreen.readouts import Readouts
@@ -49,7 +53,7 @@ def rank(
     seeds: int = 1,
     training: Training | None = None,
     readouts: Readouts | None = None,
-    readings: int = 4,
+    readings: int | None = None,
     head: str | None = None,
     extra: Extra | None = None,
     on: str | Executor = "here",
@@ -61,6 +65,7 @@ def rank(
     max_latency: float | None = None,
     latency_batch: int = 1,
     time_budget: float | None = None,
+    halving: bool | Halving = False,
     out: str | Path | None = None,
     fresh: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -81,7 +86,8 @@ def rank(
         training: budget and recipe, the same for all.
         readouts: the panel to aggregate: names or a mapping, as in ``screen``; by default the task's, or
             ``DEFAULT_PANEL``.
-        readings: how often each candidate is read; the last reading counts.
+        readings: how often each candidate is read; the last reading counts. By default 4, or as many as
+            the rungs of halving need, 8.
         head: dotted name of the head, if it is not found.
         extra: your own measurements (see ``screen``); they are journalled but do not rank.
         on: where candidates are screened: ``"here"``, ``"processes"`` or ``"ray"``; with arguments
@@ -98,6 +104,8 @@ def rank(
         latency_batch: samples in that pass.
         time_budget: seconds for all of this call. No candidate is begun that would probably end after
             them; those that are left are said in the notes, and measured when the run is continued.
+        halving: train all candidates a little, and only the better ones to the end: see ``Halving``.
+            Those that are ended are rows with the status ``"halved"``, ranked below the others.
         out: a folder for the journal and the results. If it holds a journal of the same settings and
             the same code of the candidates, the run continues: finished candidates are not measured
             again. What is taken over is logged.
@@ -118,8 +126,11 @@ def rank(
     chosen = as_candidates(candidates, samples, seed, check_task(task).sizes)
     made = training or Training()
     limits = Limits(max_params, max_flops, max_latency, latency_batch)
+    halved = as_halving(halving)
+    readings = (halved.readings if halved else READINGS) if readings is None else readings
+    at = tuple(halved.at(readings)) if halved else ()
     plan = Plan(
-        task, made, readouts, readings, head, extra or {}, timeout, memory, limits, ranking=True
+        task, made, readouts, readings, head, extra or {}, timeout, memory, limits, True, at
     )
     executor = resolve_executor(on)
     require_at_least("threads", threads, 1)
@@ -133,21 +144,26 @@ def rank(
     settings = settings_of(plan, threads)
     complete = Complete.of(settings, plan.needing("others"))
     counted = count_samples(task.probe)
-    given = given_of(executor, plan, seed)
+    given = given_of(executor, plan, seed, halved)
     outline = Outline.of(chosen, plan.table, seeds=seeds, samples=counted, given=given)
     with Journal(folder, settings, added=ADDED, complete=complete, fresh=fresh) as journal:
-        waiting = left_to_measure(trainings, journal, codes)
+        waiting = left_to_measure(trainings, journal, codes, halving=halved is not None)
         journal.asked(outline)
         tell = guarded(log)
-        report = reporter(progress or notebook_progress(), trainings, waiting, readings)
+        reporter = Reporter(progress or notebook_progress(), trainings, waiting, readings)
 
-        def hear(training: Repeat, event: Event) -> None:
-            note(journal, training.key, event, codes)
-            report(training, event)
+        def hear(job: Job, event: Event) -> None:
+            note(journal, job, event, codes)
+            reporter.hear(job, event)
             if isinstance(event, Reading):
-                tell(logged(event), event.step, training.name)
+                tell(logged(event), event.step, job.training.name)
 
-        Measuring(executor, plan, threads, budget, hear).measure(waiting, seeds)
+        measuring = Measuring(executor, plan, threads, budget, hear)
+        if halved is None:
+            measuring.measure(once([Job(one) for one in waiting]))
+        else:
+            anew = begun_anew(waiting, journal, codes)
+            Rungs(halved, plan, chosen, seeds, counted, anew, journal, reporter).measure(measuring)
         ranking = _ranking(trainings, journal.records, outline, plan)
         for row in ranking:
             tell(_place(row), row.step, row.name)
@@ -168,7 +184,8 @@ def _place(row: Row) -> dict[str, float]:
     """What is logged of a candidate at the end; nothing if it failed."""
     if row.rank is None:
         return {}
-    return {f"{PREFIX}/score": row.score, f"{PREFIX}/rank": float(row.rank)}
+    score = {} if math.isnan(row.score) else {f"{PREFIX}/score": row.score}
+    return {**score, f"{PREFIX}/rank": float(row.rank)}
 
 
 def _write(ranking: Ranking, folder: Path) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from prescreen.ranking.executors import Executor
+from prescreen.ranking.halving import Halving
 from prescreen.screening import Plan
 from prescreen.spaces.code import Code
 
@@ -40,7 +41,7 @@ def _measures(plan: Plan) -> dict[str, str]:
     return Code().of_functions({**functions, **plan.extra, **task})
 
 
-def given_of(on: Executor, plan: Plan, seed: int) -> dict[str, Any]:
+def given_of(on: Executor, plan: Plan, seed: int, halving: Halving | None = None) -> dict[str, Any]:
     """For people who look at the run: what no measurement depends on."""
     return {
         "seed": seed,
@@ -49,4 +50,5 @@ def given_of(on: Executor, plan: Plan, seed: int) -> dict[str, Any]:
         "memory": plan.memory,
         "python": platform.python_version(),
         "machine": platform.platform(),
+        **({"halving": halving.to_json()} if halving else {}),
     }

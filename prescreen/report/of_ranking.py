@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from prescreen.ranking import Ranking, Row
-from prescreen.report.data import FLOPS, LATENCY, PARAMETERS, Entry, Findings
+from prescreen.ranking.replay import HALVED
+from prescreen.report.data import FLOPS, LATENCY, PARAMETERS, PRUNED, Entry, Findings
 
 _FEW = 3
 # Of how many candidates, the best ones, it is asked what would change their places: each answer looks at
@@ -30,21 +31,22 @@ def of_ranking(ranking: Ranking, title: str = "Ranking") -> Findings:
 
 
 def _changes(ranking: Ranking, row: Row) -> tuple[str, ...]:
-    known = row.rank is not None and ranking.compared is not None
+    known = row.rank is not None and row.status != HALVED and ranking.compared is not None
     return ranking.explain(row.name).changes if known else ()
 
 
 def _entry(row: Row, changes: tuple[str, ...]) -> Entry:
     read = row.trajectory.readings
     last = read[-1] if read else None
+    halved = row.status == HALVED
     return Entry(
         name=row.name,
-        rank=row.rank,
+        rank=None if halved else row.rank,  # it has no score beside those that went on
         score=row.score,
         low=row.score_low,
         high=row.score_high,
         tied=row.tied,
-        status=row.status,
+        status=PRUNED if halved else row.status,
         reason=row.reason,
         changes=changes,
         values=row.values,
@@ -67,7 +69,7 @@ def costs_in(values: object, parameters: int) -> dict[str, float]:
 
 
 def _why(ranking: Ranking, name: str) -> str:
-    good = [row for row in ranking if row.rank is not None]
+    good = [row for row in ranking if row.rank is not None and row.status != HALVED]
     lacking = [row.name for row in good if math.isnan(row.values.get(name, math.nan))]
     if not lacking:
         return "not defined for all candidates with every seed"

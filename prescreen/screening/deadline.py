@@ -29,9 +29,11 @@ class Deadline:
 
     Args:
         seconds: from the first entry; None for no limit.
+        spent: of them, before this process went on.
     """
 
-    def __init__(self, seconds: float | None) -> None:
+    def __init__(self, seconds: float | None, spent: float = 0.0) -> None:
+        self._spent = spent
         self._seconds = math.inf if seconds is None else seconds
         self._end = math.inf
         self._armed = False
@@ -47,7 +49,7 @@ class Deadline:
             raise timed_out(self._seconds)
 
     def __enter__(self) -> None:
-        self._end = min(self._end, time.monotonic() + self._seconds)
+        self._end = min(self._end, time.monotonic() + self._seconds - self._spent)
         in_main_thread = threading.current_thread() is threading.main_thread()
         if self._end == math.inf or not in_main_thread or not hasattr(signal, "setitimer"):
             return

@@ -44,6 +44,7 @@ class Plan:
         limits: how large and slow a candidate may be; looked at before it is trained.
         ranking: whether candidates are compared with one another: the last reading then says how it
             varies with the samples of the probe, and readouts may need the other candidates.
+        rungs: numbers of further readings at which they are compared.
 
     Raises:
         ValueError: an argument is not allowed.
@@ -59,6 +60,7 @@ class Plan:
     memory: float | None = None
     limits: Limits = field(default_factory=Limits)
     ranking: bool = False
+    rungs: tuple[int, ...] = ()
     table: dict[str, Readout] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

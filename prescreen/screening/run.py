@@ -9,24 +9,23 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from prescreen.captured import Capture
 from prescreen.checks import require_kind
 from prescreen.failures import CandidateFailed, failing_as
 from prescreen.heads.preserve import preserve
 from prescreen.part import Subjects
-from prescreen.probe import Probe
 from prescreen.reading import Reading
-from prescreen.readouts import Readout, Readouts
+from prescreen.readouts import Readouts
 from prescreen.readouts.committee import packed
 from prescreen.readouts.parts import replicates
 from prescreen.screening.deadline import Deadline
 from prescreen.screening.memory import MemoryLimit
 from prescreen.screening.plan import Extra, Plan, build
-from prescreen.screening.surroundings import Surroundings
+from prescreen.screening.probing import ONLY_CLASS, probe_of
+from prescreen.screening.surroundings import Surroundings, set_random_state
 from prescreen.spaces.candidate import Candidate
-from prescreen.tasks.base import Task, parts_of, seen_inputs
+from prescreen.tasks.base import Task, parts_of
 from prescreen.text import showing
 from prescreen.training.loop import BriefTraining
 from prescreen.training.recipe import Training
@@ -78,6 +77,11 @@ class Screening:
         plan: how it is screened.
         begins_untrained: whether a reading at step 0 comes first, if the panel has measures of the
             untrained network; all else is NaN then. It cannot be saved there.
+        until: the number of the reading after which it pauses, if that is not the last one. It can be
+            saved then, and resumed with a later one.
+
+    Attributes:
+        paused: whether it has ended there.
 
     Raises:
         CandidateFailed: as ``screen`` does.
@@ -86,10 +90,17 @@ class Screening:
 
     __repr__ = showing(candidate="_candidate")
 
-    def __init__(self, candidate: Candidate, plan: Plan, *, begins_untrained: bool = False) -> None:
+    def __init__(
+        self,
+        candidate: Candidate,
+        plan: Plan,
+        *,
+        begins_untrained: bool = False,
+        until: int | None = None,
+    ) -> None:
         require_kind("candidate", candidate, Candidate)
         self._candidate, self._plan = candidate, plan
-        self._begins_untrained = begins_untrained
+        self._begins_untrained, self._until = begins_untrained, until
         self._seconds = 0.0
         self._begin(None)
 
@@ -115,6 +126,7 @@ class Screening:
             "done": self._done,
             "seconds": self._seconds,
             "losses": self._losses,
+            "random": self._surroundings.random_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -130,11 +142,12 @@ class Screening:
         self._begin(state)
 
     def _begin(self, state: Mapping[str, Any] | None) -> None:
-        self._probe, self._done = _probe(self._plan), 0  # its errors are not the candidate's
+        self._probe, self._done = probe_of(self._plan), 0  # its errors are not the candidate's
         self._losses: list[float] = []  # of all steps, if a readout needs them
         self._surroundings = Surroundings(self._plan.training.seed)
         self._memory = MemoryLimit(self._plan.memory)
-        self._deadline = Deadline(self._plan.timeout)
+        self._deadline = Deadline(self._plan.timeout, state["seconds"] if state else 0.0)
+        self.paused = False
         self._run = self._run_from(state)
 
     def _run_from(self, state: Mapping[str, Any] | None) -> Iterator[Reading]:
@@ -156,6 +169,7 @@ class Screening:
             self._probe.load_state_dict(state["probe"])
             self._done = state["done"]
             self._losses = [*state.get("losses", [])]
+            set_random_state(state.get("random", {}))
         keep = bool(plan.needing("losses"))
         losses: list[float] = []
         predicted: float | None = None
@@ -170,12 +184,15 @@ class Screening:
             if due == self._done:
                 continue
             self._done = due
-            last = plan.ranking and due >= plan.readings
-            reading, predicted = self._read(model, step.number, last)
+            compared = plan.ranking and (due >= plan.readings or due in plan.rungs)
+            reading, predicted = self._read(model, step.number, compared)
             self._seconds = time.perf_counter() - start
             loss = math.fsum(losses) / len(losses)
             yield replace(reading, seconds=self._seconds, training_loss=loss, parameters=parameters)
             losses.clear()
+            if self._until is not None and self._until <= due and step.share < 1:
+                self.paused = True
+                return
         if predicted is None:  # resumed after the last reading
             _, predicted = self._read(model, training.steps)
         if not math.isnan(predicted) and getattr(plan.task, "collapses", True):
@@ -195,7 +212,7 @@ class Screening:
         noted: dict[str, Any] = {}
         look = partial(_note, self._plan, noted) if compared else None
         reading = replace(self._probe.read(model, step, look), **noted)
-        predicted = reading.values.get(_ONLY_CLASS, math.nan)
+        predicted = reading.values.get(ONLY_CLASS, math.nan)
         late = {n: one(self._losses) for n, one in self._plan.needing("losses").items()}
         made = {**reading.values, **late}
         values = {name: made[name] for name in self._plan.table if name in made}
@@ -203,16 +220,6 @@ class Screening:
             with preserve(model, batch_statistics=False):
                 values[name] = float(function(model))
         return replace(reading, values=values), predicted
-
-
-# Read with the panel; no readout's name has a space.
-_ONLY_CLASS = "only class"
-
-
-def _only_class(capture: Capture) -> Tensor:
-    """The only class predicted, shape (); NaN if several are."""
-    low, high = capture.logits.argmax(1).aminmax()
-    return low.to(capture.dtype).masked_fill(low != high, math.nan)
 
 
 def _note(plan: Plan, noted: dict[str, Any], subjects: Mapping[str, Subjects]) -> None:
@@ -226,22 +233,3 @@ def _note(plan: Plan, noted: dict[str, Any], subjects: Mapping[str, Subjects]) -
         noted["replicates"] |= replicates(table, own, max(1, round((stop - start) * samples)))
     if plan.needing("others"):
         noted["predictions"] = packed(subjects[""]["head"])
-
-
-def _probe(plan: Plan) -> Probe:
-    task = plan.task
-    apart = {**plan.needing("losses"), **plan.needing("others")}
-    table = {name: one for name, one in plan.table.items() if name not in apart}
-    # Where other candidates are compared with, the predictions of the model's own head are read.
-    if task.link == "softmax" and (getattr(task, "collapses", True) or plan.needing("others")):
-        table[_ONLY_CLASS] = Readout(_only_class)
-    needs = {need for readout in table.values() for need in readout.needs}
-    return Probe(
-        task.probe,
-        table,
-        seen=seen_inputs(task) if "seen" in needs else None,
-        view=task.views,
-        head=plan.head,
-        link=task.link,
-        parts=getattr(task, "parts", None),
-    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
+import torch
 
 from prescreen.random_state import ONE_AT_A_TIME
 from prescreen.screening.global_state import State, global_state, set_global_state
@@ -41,3 +43,30 @@ class Surroundings:
             finally:
                 self._inside = global_state()
                 set_global_state(self._inside, outside)
+
+    def random_state(self) -> dict[str, Any]:
+        """The candidate's global generators as it left them, in plain values and tensors."""
+        if self._inside is None:
+            return {}
+        version, state, gauss = self._inside["random"]
+        name, keys, *rest = self._inside["NumPy's random state"]
+        return {
+            "random": [version, list(state), gauss],
+            "numpy": [name, _tensor(keys), *rest],
+            "torch": _tensor(self._inside["torch's random state"]),
+        }
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Set what ``random_state`` gave, inside the surroundings of the candidate that goes on."""
+    if not state:
+        return
+    version, own, gauss = state["random"]
+    random.setstate((version, tuple(own), gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.cpu().numpy().view(np.uint32), *rest))
+    torch.set_rng_state(state["torch"].cpu())
+
+
+def _tensor(value: bytes) -> torch.Tensor:
+    return torch.frombuffer(bytearray(value), dtype=torch.uint8)

@@ -14,6 +14,8 @@ from prescreen.ranking.events import STARTED
 from prescreen.ranking.executors import Processes, resolve_executor
 from prescreen.ranking.executors.processes import _Pool
 from prescreen.ranking.executors.started import Worker
+from prescreen.ranking.jobs import Job
+from prescreen.ranking.repeats import Repeat
 from prescreen.screening import Plan
 from prescreen.spaces import Candidate
 
@@ -45,7 +47,8 @@ def seen(folder):
 def test_each_worker_sees_its_own_gpu(gpus, monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, 7,GPU-1b")
     candidates = [Candidate(str(i), {}, partial(seen, str(tmp_path))) for i in range(4)]
-    events = [*Processes(2, gpus=2).measure(candidates, plan_on("cuda"), 1)]
+    jobs = [Job(Repeat(one)) for one in candidates]
+    events = [*Processes(2, gpus=2).measure(jobs, plan_on("cuda"), 1)]
     reasons = {index: event.reason for index, event in events if event != STARTED}
     assert set(reasons.values()) == {"RuntimeError: GPU 5", "RuntimeError: GPU 7"}
     assert len(reasons) == 4

@@ -134,7 +134,7 @@ def test_other_schema_is_refused(tmp_path):
     path = write_example(tmp_path)
     path.write_bytes(line_of({"prescreen_journal": 99, "settings": SETTINGS}))
     with pytest.raises(
-        ValueError, match=r"^`out` must hold a journal of schema 1 to 4, got 99 in "
+        ValueError, match=r"^`out` must hold a journal of schema 1 to 5, got 99 in "
     ):
         Journal(tmp_path, SETTINGS)
 

@@ -236,7 +236,7 @@ def test_what_is_no_run_is_refused_in_one_line(tmp_path):
         "no journal.jsonl": None,
         "a journal with a first line": b"",
         "a journal of prescreen, got another file": b"a,b\n",
-        "schema 1 to 4, got 9": line_of({**header, "prescreen_journal": 9}),
+        "schema 1 to 5, got 9": line_of({**header, "prescreen_journal": 9}),
         "a journal of `rank`, got": line_of(header),
         "events of 'x'": line_of(header) + line_of({"event": "started", "candidate": "x"}),
     }

@@ -150,6 +150,8 @@ import ray
 from test_ray_nodes import candidates
 from toy import TRAINING, make_task
 from prescreen.ranking.executors import Ray
+from prescreen.ranking.jobs import Job
+from prescreen.ranking.repeats import Repeat
 from prescreen.screening import Plan
 from prescreen.spaces.chosen import as_candidates
 from prescreen.reading import Reading
@@ -160,7 +162,7 @@ plan = Plan(make_task(), TRAINING, extra={"gpu": lambda model: ray.get_gpu_ids()
 Ray.resources = lambda self, device, threads: {"CPU": 1, "GPU": 0.5}  # the CPU stands for a GPU
 ray.init("local", num_cpus=4, num_gpus=1, include_dashboard=False)
 read = set()
-for index, event in Ray().measure(gated, plan, 1):
+for index, event in Ray().measure([Job(Repeat(one)) for one in gated], plan, 1):
     if isinstance(event, Reading):
         assert event.values["gpu"] == 0
         read.add(index)

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import torch
 
 from prescreen.ranking.events import Event
+from prescreen.ranking.jobs import Job
 from prescreen.screening import Plan
-from prescreen.spaces.candidate import Candidate
 from prescreen.text import first_line
 
 READY = "ready"  # a worker, before its first candidate
@@ -30,17 +30,19 @@ class Executor(Protocol):
     """Screens candidates somewhere: in this process, in others, on a cluster."""
 
     def measure(
-        self, candidates: Sequence[Candidate], plan: Plan, threads: int
+        self, jobs: Sequence[Job], plan: Plan, threads: int
     ) -> Generator[tuple[int, Event]]:
-        """Screen candidates and yield events as ``(index of the candidate, event)``.
+        """Screen candidates and yield events as ``(index of the job, event)``.
 
-        The events of a candidate are STARTED, then Readings, then FINISHED or a CandidateFailed. A
-        candidate that is lost with its worker may begin again, with STARTED. After ``plan.timeout``
+        The events of a job are STARTED, or RESUMED if it goes on from a state, then Readings, then
+        FINISHED, a CandidateFailed, or Paused if it came as far as it should. A job that is lost with
+        its worker may begin again. Jobs may be added while an event is looked at; those that are left
+        when the generator ends are given to another call. After ``plan.timeout``
         seconds its code is interrupted; where it has a process of its own, that is ended if this is in
         vain. Closing the generator ends all workers.
 
         Args:
-            candidates: the candidates to screen.
+            jobs: the candidates to screen, and how far.
             plan: how they are screened.
             threads: torch's CPU threads per candidate; results on a CPU depend on it.
         """
@@ -75,13 +77,14 @@ class Pickler(pickle.Pickler):
         return NotImplemented
 
 
-def _dumps(value: object) -> bytes:
+def dumps(value: object) -> bytes:
+    """A value pickled, unless another process could not import it."""
     buffer = io.BytesIO()
     Pickler(buffer).dump(value)
     return buffer.getvalue()
 
 
-def pickled(name: str, value: object, dumps: Callable[[object], bytes] = _dumps) -> bytes:
+def pickled(name: str, value: object, dumps: Callable[[object], bytes] = dumps) -> bytes:
     """A value as bytes to send to workers.
 
     Raises:

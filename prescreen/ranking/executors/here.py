@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from prescreen.ranking.events import Event, events
 from prescreen.ranking.executors.base import torch_threads
+from prescreen.ranking.jobs import Job
 from prescreen.screening import Plan
-from prescreen.spaces.candidate import Candidate
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class Here:
     """This process. A candidate that exhausts memory can end it."""
 
     def measure(
-        self, candidates: Sequence[Candidate], plan: Plan, threads: int
+        self, jobs: Sequence[Job], plan: Plan, threads: int
     ) -> Generator[tuple[int, Event]]:
         """See ``Executor``."""
-        for index, candidate in enumerate(candidates):
+        for index, job in enumerate(jobs):  # also over those that are added meanwhile
             with torch_threads(threads):
-                yield from ((index, event) for event in events(candidate, plan))
+                yield from ((index, event) for event in events(job, plan))

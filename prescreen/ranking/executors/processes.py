@@ -14,15 +14,16 @@ from multiprocessing import connection
 from prescreen.checks import require, require_at_least
 from prescreen.failures import CandidateFailed
 from prescreen.forking import is_gone
-from prescreen.ranking.events import FINISHED, Event
-from prescreen.ranking.executors.base import GRACE, READY, RETRIES, pickled
+from prescreen.ranking.events import Event, ends
+from prescreen.ranking.executors.base import GRACE, READY, RETRIES
 from prescreen.ranking.executors.ends import is_from_outside, reason_of
 from prescreen.ranking.executors.gpus import visible
+from prescreen.ranking.executors.queue import Queue
 from prescreen.ranking.executors.shared import shared
 from prescreen.ranking.executors.started import Worker, end, received, send, start
+from prescreen.ranking.jobs import Job
 from prescreen.screening import Plan
 from prescreen.screening.deadline import timed_out
-from prescreen.spaces.candidate import Candidate
 
 # If a candidate has forked, its processes keep the pipe open when the worker dies: it is looked at.
 _LOOK = 1.0
@@ -67,18 +68,18 @@ class Processes:
         require("workers", f"at most {MOST_WORKERS} on this platform", self.workers, fits)
 
     def measure(
-        self, candidates: Sequence[Candidate], plan: Plan, threads: int
+        self, jobs: Sequence[Job], plan: Plan, threads: int
     ) -> Generator[tuple[int, Event]]:
         """See ``Executor``."""
         gpus = visible(plan.training.device, self.gpus)  # an error comes now
-        return self._events(candidates, plan, threads, gpus)
+        return self._events(jobs, plan, threads, gpus)
 
     def _events(
-        self, candidates: Sequence[Candidate], plan: Plan, threads: int, gpus: Sequence[str]
+        self, jobs: Sequence[Job], plan: Plan, threads: int, gpus: Sequence[str]
     ) -> Generator[tuple[int, Event]]:
-        jobs = [pickled(f"candidate {one.name!r}", one) for one in candidates]
+        queue = Queue(jobs)
         with shared("task", (threads, plan)) as setup:
-            yield from _Pool(jobs, setup, self.workers, plan.timeout, gpus).events()
+            yield from _Pool(queue, setup, self.workers, plan.timeout, gpus).events()
 
 
 class _Pool:
@@ -86,22 +87,23 @@ class _Pool:
 
     def __init__(
         self,
-        jobs: Sequence[bytes],
+        queue: Queue,
         setup: bytes,
         workers: int,
         timeout: float | None,
         gpus: Sequence[str] = (),
     ) -> None:
-        self._jobs, self._setup, self._workers, self._timeout = jobs, setup, workers, timeout
+        self._queue, self._setup, self._workers, self._timeout = queue, setup, workers, timeout
         self._gpus = gpus
-        self._waiting = list(range(len(jobs)))[::-1]
         self._running: list[Worker] = []
         self._lost: Counter[int | None] = Counter()
 
     def events(self) -> Generator[tuple[int, Event]]:
         try:
-            while self._waiting or self._running:
-                while len(self._running) < min(self._workers, len(self._waiting) + self._busy()):
+            while self._queue or self._running:
+                for worker in [one for one in self._running if one.idle]:
+                    self._give(worker)
+                while len(self._running) < min(self._workers, self._wanted()):
                     self._running.append(start(self._setup, self._free_gpu()))
                 for worker in self._stirred():
                     yield from self._advance(worker)
@@ -114,8 +116,8 @@ class _Pool:
         taken = Counter(worker.gpu for worker in self._running)
         return min(self._gpus, key=lambda gpu: taken[gpu], default=None)
 
-    def _busy(self) -> int:
-        return sum(worker.job is not None for worker in self._running)
+    def _wanted(self) -> int:
+        return len(self._queue) + sum(worker.job is not None for worker in self._running)
 
     def _stirred(self) -> list[Worker]:
         """The workers that have sent something, have ended, or are late."""
@@ -135,17 +137,21 @@ class _Pool:
             return
         if worker.job is not None:
             yield worker.job, event
-        if event in (READY, FINISHED) or isinstance(event, CandidateFailed):
-            worker.ready = True
-            worker.job = self._waiting.pop() if self._waiting else None
-            worker.end = time.monotonic() + GRACE + self._limit(worker.job)
-            send(worker, b"" if worker.job is None else self._jobs[worker.job])
+        if event == READY or ends(event):
+            worker.ready, worker.job = True, None
+            self._give(worker)
 
-    def _limit(self, job: int | None) -> float:
-        """Seconds for a candidate, or for a worker without one to end."""
-        if job is None:
-            return 0.0
-        return math.inf if self._timeout is None else self._timeout
+    def _give(self, worker: Worker) -> None:
+        """Give a worker without a job the next one, let it wait for what others may add, or end it."""
+        worker.job = self._queue.next()
+        worker.idle = worker.job is None and self._queue.may_grow
+        if worker.idle and any(one.job is not None for one in self._running):
+            worker.end = math.inf
+            return
+        worker.idle = False
+        limit = math.inf if self._timeout is None else self._timeout
+        worker.end = time.monotonic() + GRACE + (0.0 if worker.job is None else limit)
+        send(worker, b"" if worker.job is None else self._queue.message(worker.job))
 
     def _ended(self, worker: Worker) -> Iterator[tuple[int, Event]]:
         """What the end of a worker means for its candidate."""
@@ -160,7 +166,7 @@ class _Pool:
         self._lost[job] += 1
         outside = is_from_outside(code) or is_gone(worker.server)
         if outside and self._lost[job] <= RETRIES:
-            self._waiting += [] if job is None else [job]
+            self._queue.give_back(job)
         elif job is None:
             raise RuntimeError(
                 f"a worker process could not start (exit code {code}); a script that ranks with "

@@ -7,7 +7,7 @@ import pickle
 import signal
 import time
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,14 @@ import torch
 
 from prescreen.checks import require, require_at_least
 from prescreen.failures import CandidateFailed
-from prescreen.ranking.events import STARTED, Event, events
+from prescreen.ranking.events import Event, begins, events
 from prescreen.ranking.executors.base import GRACE, READY, RETRIES, pickled
+from prescreen.ranking.executors.queue import Queue
 from prescreen.ranking.executors.ray_connection import connected, host_and_port, import_ray
+from prescreen.ranking.jobs import Job
 from prescreen.reading import Reading
 from prescreen.screening import Plan
 from prescreen.screening.deadline import timed_out
-from prescreen.spaces.candidate import Candidate
 from prescreen.text import named_line
 
 # What ends an actor's process, a candidate's crash or the loss of a node, looks the same from here: the
@@ -62,23 +63,23 @@ class Ray:
         require("gpus", "above 0 and at most 1, or None", self.gpus, fits)
 
     def measure(
-        self, candidates: Sequence[Candidate], plan: Plan, threads: int
+        self, jobs: Sequence[Job], plan: Plan, threads: int
     ) -> Generator[tuple[int, Event]]:
         """See ``Executor``."""
         each = self.resources(plan.training.device, threads)  # checked now, not at the first event
-        return self._events(candidates, plan, threads, each)
+        return self._events(jobs, plan, threads, each)
 
     def _events(
-        self, candidates: Sequence[Candidate], plan: Plan, threads: int, each: dict[str, float]
+        self, jobs: Sequence[Job], plan: Plan, threads: int, each: dict[str, float]
     ) -> Generator[tuple[int, Event]]:
-        if not candidates:
+        if not jobs:
             return
         ray = import_ray()
         dumps = ray.cloudpickle.dumps  # unlike pickle, it includes definitions of a script
         setup = pickled("task", (threads, plan), dumps)
-        jobs = [pickled(f"candidate {one.name!r}", one, dumps) for one in candidates]
+        queue = Queue(jobs, dumps)
         with connected(ray, self.address):
-            yield from _measure(ray, jobs, setup, self.workers, each, plan.timeout)
+            yield from _measure(ray, queue, setup, self.workers, each, plan.timeout)
 
     def resources(self, device: str, threads: int) -> dict[str, float]:
         """The resources of a candidate, by Ray's names.
@@ -111,7 +112,7 @@ class _Worker:
     def next(self, job: bytes | None = None) -> Event:
         """The next event, of a new candidate if one is given."""
         if job is not None:
-            self.events = events(_unpickled("the candidates", job), self.plan)
+            self.events = events(_unpickled("the candidates", job, Job.unpacked), self.plan)
         return next(self.events)
 
 
@@ -127,7 +128,7 @@ class _Slot:
 
 def _measure(
     ray: Any,
-    jobs: list[bytes],
+    queue: Queue,
     setup: bytes,
     workers: int,
     each: dict[str, float],
@@ -135,13 +136,12 @@ def _measure(
 ) -> Generator[tuple[int, Event]]:
     worker = ray.remote(num_cpus=each["CPU"], num_gpus=each["GPU"])(_Worker)
     shipped = ray.put(setup)
-    waiting = list(range(len(jobs)))[::-1]
     lost: Counter[int | None] = Counter()
     slots: dict[Any, _Slot] = {}  # by the reference to the awaited answer
     try:
-        while waiting or _busy(slots):
+        while queue or _busy(slots):
             room = _room(ray, each)
-            while len(slots) < min(workers or room, room, len(waiting) + _busy(slots)):
+            while len(slots) < min(workers or room, room, len(queue) + _busy(slots)):
                 actor = worker.remote()
                 slots[actor.prepare.remote(shipped)] = _Slot(actor)
             slot, answer = _answered(ray, slots, timeout)
@@ -150,17 +150,17 @@ def _measure(
                 ray.kill(actor)  # it may still live if only the network is broken
                 lost[job] += 1
                 if lost[job] <= RETRIES:
-                    waiting += [] if job is None else [job]
+                    queue.give_back(job)
                 else:
                     yield _given_up(job, answer)
                 continue
             # The next event is requested before this one is journalled: workers do not wait.
-            if isinstance(answer, Reading) or answer == STARTED:
+            if isinstance(answer, Reading) or begins(answer):
                 slots[actor.next.remote()] = slot
-            elif waiting and not slot.is_late():
-                following = waiting.pop()
+            elif not slot.is_late() and (following := queue.next()) is not None:
                 end = math.inf if timeout is None else time.monotonic() + timeout + GRACE
-                slots[actor.next.remote(jobs[following])] = _Slot(actor, following, end)
+                message = queue.message(following)
+                slots[actor.next.remote(message)] = _Slot(actor, following, end)
             else:
                 ray.kill(actor)
             if job is None:
@@ -225,9 +225,9 @@ def _given_up(job: int | None, error: Exception) -> tuple[int, CandidateFailed]:
     return job, CandidateFailed("killed", reason)
 
 
-def _unpickled(what: str, value: bytes) -> Any:
+def _unpickled(what: str, value: bytes, loads: Callable[[bytes], Any] = pickle.loads) -> Any:
     try:
-        return pickle.loads(value)
+        return loads(value)
     except BaseException as error:  # importing a module can raise anything
         raise ValueError(
             f"every node must be able to import {what}, got {named_line(error)}"

@@ -25,6 +25,7 @@ class Worker:
     gpu: str | None = None
     job: int | None = None
     ready: bool = False
+    idle: bool = False  # waits for jobs that may be added
     end: float = math.inf  # when it is killed, on the monotonic clock
     server: int | None = None  # that has forked it
 

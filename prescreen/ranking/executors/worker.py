@@ -17,6 +17,7 @@ from prescreen.forking import IGNORED
 from prescreen.ranking.events import STARTED, events
 from prescreen.ranking.executors.base import READY, torch_threads
 from prescreen.ranking.executors.shared import remove_abandoned
+from prescreen.ranking.jobs import Job
 from prescreen.text import named_line
 
 
@@ -66,16 +67,16 @@ def worker_main(pipe: Connection, today: Today | None) -> None:
         pipe.send(Unready(named_line(error)))
         return
     pipe.send(READY)
-    while job := pipe.recv_bytes():
+    while message := pipe.recv_bytes():
         with torch_threads(threads):
             try:
                 with failing_as("build"):
-                    candidate = pickle.loads(job)
+                    job = Job.unpacked(message)
             except CandidateFailed as failure:
                 pipe.send(STARTED)
                 pipe.send(failure)
                 continue
-            for event in events(candidate, plan):
+            for event in events(job, plan):
                 pipe.send(event)
 
 

@@ -1,0 +1,1 @@
+"""Halving: what successive halving inside of a ranking keeps and saves."""
