@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from prescreen.panel import DEFAULT_PANEL
@@ -27,6 +28,9 @@ class Task(Protocol):
     ``checkpoint_panel``, those that choose checkpoints. If it knows without annotation what should be
     predicted for the probe, it may have ``targets``, one for each row of the model's logits, classes
     (R,) for a softmax link and (R, K) for others: then ``"held_out_loss"`` is a readout.
+
+    It may have ``on(device)``: the same task with its data kept on a ``torch.device``, or itself where
+    they do not fit. Its batches are the same, and made there.
     """
 
     @property
@@ -102,6 +106,12 @@ def parts_of(task: Task) -> dict[str, Part]:
         ValueError: a part is not allowed.
     """
     return with_own(getattr(task, "parts", None), task.link)
+
+
+def task_on(task: Checked, device: torch.device) -> Checked:
+    """The task with its data kept on a device, if it can be; else the task itself."""
+    on: Callable[[torch.device], Checked] | None = getattr(task, "on", None)
+    return task if on is None else on(device)
 
 
 def panel_of(task: Task) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from prescreen.checks import require_kind
 from prescreen.random_state import forked
-from prescreen.tasks.base import Task, check_task
+from prescreen.tasks.base import Task, check_task, task_on
 from prescreen.training.recipe import Training, peak_lr, schedule_factor
 from prescreen.trees import to_device
 
@@ -73,7 +73,7 @@ class BriefTraining:
         self._model = model.to(self._device).train()
         self._optimizer = _optimizer(model, training)
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=training.amp == "fp16")
-        self._batches = task.batches(training.batch_size, training.seed)
+        self._batches = task_on(task, self._device).batches(training.batch_size, training.seed)
         self._rng = _RandomState(training.seed, self._device)
         self._spent = 0.0
         self._last = TrainingStep(0, 0.0, 0.0)

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from prescreen.random_state import forked
 from prescreen.tasks.images.dataset import InMemory, OnDemand
+from prescreen.tasks.resident import sent
 from prescreen.tasks.rows import shuffled_rows
 
 # How many images give the mean and the standard deviation, if they are read on demand.
@@ -28,8 +29,8 @@ class Moments(NamedTuple):
 
     def normalize(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) of any dtype to float32, less the mean, over the deviation."""
-        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in self)
-        return (images.float() - mean) / std
+        mean, std = (torch.tensor(values, device=images.device).view(-1, 1, 1) for values in self)
+        return images.to(torch.float32, copy=True).sub_(mean).div_(std)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,14 @@ class DatasetBatches:
     def unaugmented(self) -> DatasetBatches:
         """The same batches without augmentation."""
         return replace(self, crop=False, flip=False)
+
+    def on(self, device: torch.device) -> DatasetBatches:
+        """The same batches, made on a device if the images can be kept there, as ``InMemory.on`` says.
+
+        What is random is drawn on the CPU, so that a seed gives the same batches everywhere.
+        """
+        samples = self.samples.on(device) if isinstance(self.samples, InMemory) else self.samples
+        return self if samples is self.samples else replace(self, samples=samples)
 
     def digest(self) -> str:
         """A string that is equal if the training data and the way of reading them are the same."""
@@ -127,19 +136,26 @@ def measure(samples: InMemory | OnDemand, generator: Generator) -> Moments:
 
 def pad_crop(images: Tensor, generator: Generator) -> Tensor:
     """Pad images (B, C, H, W) with zeros by an eighth of their size and crop each at random."""
-    count, _, height, width = images.shape
+    count, channels, height, width = images.shape
     down, right = height // 8, width // 8
     top = torch.randint(2 * down + 1, (count,), generator=generator)
     left = torch.randint(2 * right + 1, (count,), generator=generator)
-    padded = functional.pad(images, (right, right, down, down))
-    windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-    return windows[torch.arange(count), :, top, left]
+    padded = functional.pad(images, (right, right, down, down)).contiguous()
+    # A window of this form begins at every value; selecting those of the crops copies row by row.
+    rows = width + 2 * right
+    area = rows * (height + 2 * down)
+    steps = (1, area, rows, 1)
+    last = (channels - 1) * area + (height - 1) * rows + width
+    windows = padded.as_strided((padded.numel() - last + 1, channels, height, width), steps)
+    starts = torch.arange(count) * (channels * area) + top * rows + left
+    return windows.index_select(0, sent(starts, images.device))
 
 
 def flip_half(images: Tensor, generator: Generator) -> Tensor:
     """Flip each of the images (B, C, H, W) from left to right with probability one half."""
-    flipped = torch.rand(len(images), generator=generator) < 0.5
-    return torch.where(flipped.view(-1, 1, 1, 1), images.flip(3), images)
+    (flipped,) = (torch.rand(len(images), generator=generator) < 0.5).nonzero(as_tuple=True)
+    flipped = sent(flipped, images.device)
+    return images.index_copy(0, flipped, images.index_select(0, flipped).flip(3))
 
 
 def _pair(batch: object) -> tuple[Tensor, Tensor]:

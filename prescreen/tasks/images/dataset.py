@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from statistics import median_low
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset, TensorDataset
 from prescreen.tasks.images.labels import as_array, number_classes
 from prescreen.tasks.images.layouts import Layout, fit, held_dtype, is_channels_last
 from prescreen.tasks.images.walk import short
+from prescreen.tasks.resident import free_memory, sent
 from prescreen.tasks.rows import digest
 
 # Training images that take more bytes than this (4 GiB, as uint8 or float32) are not kept in memory but
@@ -22,6 +24,10 @@ from prescreen.tasks.rows import digest
 MEMORY_LIMIT = 4 << 30
 
 _LOOKED_AT = 64  # how many images, evenly spaced, decide the common layout
+
+
+# Images to those of them that are on other devices, while the images are in use.
+_COPIES: WeakKeyDictionary[InMemory, dict[torch.device, InMemory]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +48,21 @@ class InMemory:
         return Layout(channels, height, width, self.dtype or self.images.dtype)
 
     def read(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """The images and labels of some rows."""
-        return self.images[rows], self.labels[rows]
+        """The images and labels of some rows, in memory of their own."""
+        rows = sent(rows, self.images.device)
+        return self.images.index_select(0, rows), self.labels.index_select(0, rows)
+
+    def on(self, device: torch.device) -> InMemory:
+        """The same on a device, if the images take at most a quarter of its free memory; else itself.
+
+        There is one copy on a device, however often it is asked for.
+        """
+        if device == self.images.device:
+            return self
+        copies = _COPIES.setdefault(self, {})
+        if device not in copies and self.images.nbytes <= free_memory(device) // 4:
+            copies[device] = InMemory(self.images.to(device), self.labels.to(device), self.dtype)
+        return copies.get(device, self)
 
     def digest(self) -> str:
         """A hash of all images and labels."""

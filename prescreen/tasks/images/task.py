@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -106,6 +106,12 @@ class ImageTask:
             of_batches() if of_batches is not None else "",
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    def on(self, device: torch.device) -> ImageTask:
+        """The same task whose batches are made on a device, if its images fit there."""
+        batches = self.batches
+        placed = batches.on(device) if isinstance(batches, DatasetBatches) else batches
+        return self if placed is batches else replace(self, batches=placed)
 
     def inputs(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """The images (B, C, H, W) of a batch."""
