@@ -46,7 +46,7 @@ def cache_folder(kind: str) -> Path | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / _TAG).exists():
-            (folder / _TAG).write_text(_SIGNATURE)
+            (folder / _TAG).write_text(_SIGNATURE, "utf-8")
     except OSError:
         return folder if folder.is_dir() else None  # what is there can be read
     return folder

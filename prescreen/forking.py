@@ -22,7 +22,8 @@ _IMPORTED = ["prescreen.ranking.executors.worker", "torch._dynamo"]
 
 def can_fork() -> bool:
     """Whether there can be such a server; elsewhere a copy may not use the system's libraries."""
-    return sys.platform == "linux"
+    has_calls = hasattr(os, "killpg") and hasattr(os, "WNOHANG")  # unlike Windows
+    return has_calls and sys.platform == "linux"
 
 
 def context_of(*, forks: bool) -> Any:
