@@ -29,6 +29,8 @@ class Reading:
             measures, readings, writing them and deciding on them.
         replicates: readouts of the head on the probe batch without each of its parts, where asked for.
         predictions: those of the probe batch, packed, where other candidates are compared with them.
+        execution: how the candidate was trained on its device, such as ``"channels_last,fused"`` or
+            ``"plain"``; empty if it is not known.
     """
 
     step: int
@@ -40,6 +42,7 @@ class Reading:
     overhead: float = math.nan
     replicates: Mapping[str, tuple[float, ...]] = field(default_factory=dict, repr=False)
     predictions: str = field(default="", repr=False)
+    execution: str = field(default="", repr=False)
 
     def __repr__(self) -> str:
         """What is known; fields without a value are left out."""
@@ -79,6 +82,7 @@ class Reading:
             "architecture": self.architecture,
             "replicates": {name: [*map(_plain, own)] for name, own in self.replicates.items()},
             "predictions": self.predictions,
+            "execution": self.execution,
         }
         return {
             "step": self.step,
@@ -110,6 +114,7 @@ class Reading:
                 for name, own in data.get("replicates", {}).items()
             },
             predictions=str(data.get("predictions", "")),
+            execution=str(data.get("execution", "")),
         )
 
 

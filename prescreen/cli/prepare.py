@@ -22,7 +22,9 @@ from prescreen.text import file_name
 from prescreen.training.recipe import Training
 
 _SAMPLES = 12  # of a space
-_OF_TRAINING = ("steps", "seconds", "batch_size", "optimizer", "lr", "seed", "device", "amp")
+_OF_TRAINING = (
+    *("steps", "seconds", "batch_size", "optimizer", "lr", "seed", "device", "amp", "execution"),
+)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,9 @@ def rank_command(
     lr: Annotated[float | None, Flag(help="Peak learning rate.  [0.1 sgd, 0.002 adamw]")] = None,
     device: Annotated[str, Flag(help="cpu, cuda, cuda:1 ...")] = "cpu",
     amp: Annotated[str | None, Flag(help="bf16 or fp16.")] = None,
+    execution: Annotated[
+        str, Flag(help="auto, or plain: without what makes training faster (docs/speed.md).")
+    ] = "auto",
     image_size: Annotated[
         int | None, Flag(help="Side of all images in pixels.  [the data's own]")
     ] = None,

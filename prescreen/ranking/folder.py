@@ -15,6 +15,8 @@ JOURNAL = "journal.jsonl"
 # continued with them.
 SCHEMA_VERSION = 5
 ANEW = "another folder or --fresh, in Python fresh=True, begins anew"
+# What earlier versions did not note, since they did nothing else.
+_OF_EARLIER = {"execution": "plain"}
 _MAGIC = "prescreen_journal"
 _EARLIER = "journal-"  # a journal that was put aside
 
@@ -113,6 +115,7 @@ def require_same(
     Raises:
         ValueError: the others are not equal.
     """
+    found = {**{key: value for key, value in _OF_EARLIER.items() if key in wanted}, **found}
     unknown = [key for key in added if key in wanted and key not in found]
     keys = {**wanted, **found}.keys() - unknown
     unlike = [key for key in keys if wanted.get(key) != found.get(key)]

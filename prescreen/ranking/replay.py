@@ -24,7 +24,7 @@ _EVENTS: dict[str, tuple[set[str], set[str]]] = {
     "failed": ({"kind", "reason"}, {"readings", "time"}),
 }
 _READING = {"step", "values", "seconds", "training_loss", "parameters"}
-_OPTIONAL = {"architecture", "replicates", "predictions"}
+_OPTIONAL = {"architecture", "replicates", "predictions", "execution"}
 _LARGEST = 2**63
 
 # The status of a candidate that halving ended.
@@ -174,7 +174,8 @@ def _reading(data: object) -> Reading:
     if not isinstance(data, dict) or set(data) - _OPTIONAL != _READING:
         raise Damaged("a reading with other parts")
     values, architecture = data["values"], data.get("architecture", "")
-    if not isinstance(values, dict) or not isinstance(architecture, str):
+    texts = architecture, data.get("execution", "")
+    if not isinstance(values, dict) or not all(isinstance(text, str) for text in texts):
         raise Damaged("a reading with parts of other types")
     for name, number in values.items():
         _number(name, number)

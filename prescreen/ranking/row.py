@@ -34,6 +34,7 @@ class Row:
         parameters: number of trainable parameters.
         config: the candidate's config.
         trajectory: all its readings with the first seed; in the journal, but not in JSON and CSV.
+        execution: how it was trained on its device (`Reading.execution`); empty if it was not.
     """
 
     rank: int | None
@@ -51,6 +52,7 @@ class Row:
     parameters: int
     config: Mapping[str, Any]
     trajectory: Trajectory = field(repr=False, compare=False)
+    execution: str = ""
 
     @classmethod
     def of(
@@ -86,6 +88,7 @@ class Row:
             parameters=readings[0].parameters,
             config=candidate.config,
             trajectory=record.trajectory,
+            execution=readings[0].execution,
         )
 
     def placed(self, rank: int, score: float, low: float, high: float, tied: bool) -> Row:

@@ -66,6 +66,7 @@ def spent_lines(findings: Findings) -> list[str]:
         lines.append(f"Reading took {duration(found.overhead)} of it ({share:.1%}).")
     if found.steps:
         lines.append(f"They were trained for {found.steps:,} optimizer steps.")
+    lines += _execution(findings)
     if found.pruned:
         lines.append(
             f"{found.pruned:,} were pruned, which saved about {found.saved:,} steps "
@@ -74,6 +75,15 @@ def spent_lines(findings: Findings) -> list[str]:
     else:
         lines.append("None was pruned.")
     return lines
+
+
+def _execution(findings: Findings) -> list[str]:
+    """How candidates were trained on their device, the most frequent way first."""
+    lasts = [one.trajectory.last for one in findings.entries if len(one.trajectory)]
+    ways = Counter(last.execution for last in lasts if last.execution).most_common()
+    return (
+        [f"Execution: {', '.join(f'{text(n)} ({count:,})' for n, count in ways)}."] if ways else []
+    )
 
 
 def results(findings: Findings) -> str:

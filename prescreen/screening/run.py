@@ -20,6 +20,7 @@ from prescreen.readouts import Readouts
 from prescreen.readouts.committee import packed
 from prescreen.readouts.parts import replicates
 from prescreen.screening.deadline import Deadline
+from prescreen.screening.losses import Losses
 from prescreen.screening.memory import MemoryLimit
 from prescreen.screening.plan import Extra, Plan, build
 from prescreen.screening.probing import ONLY_CLASS, probe_of
@@ -171,25 +172,24 @@ class Screening:
             self._losses = [*state.get("losses", [])]
             set_random_state(state.get("random", {}))
         keep = bool(plan.needing("losses"))
-        losses: list[float] = []
+        losses = Losses(wait=not self._steps.is_asynchronous)
         predicted: float | None = None
         for step in self._steps:
-            losses.append(step.loss)
-            self._losses += [step.loss] if keep else []
+            losses.add(step)
             self._deadline.check()
-            if step.diverged:
-                raise CandidateFailed("diverged", f"loss {step.loss} at step {step.number}")
             # Without the small term, rounding of the share could move a reading by one step.
             due = math.floor(step.share * plan.readings + 1e-9)
             if due == self._done:
                 continue
+            since = losses.take()
+            self._losses += since if keep else []
             self._done = due
             compared = plan.ranking and (due >= plan.readings or due in plan.rungs)
             reading, predicted = self._read(model, step.number, compared)
             self._seconds = time.perf_counter() - start
-            loss = math.fsum(losses) / len(losses)
-            yield replace(reading, seconds=self._seconds, training_loss=loss, parameters=parameters)
-            losses.clear()
+            loss = math.fsum(since) / len(since)
+            reading = replace(reading, training_loss=loss, execution=str(self._steps.execution))
+            yield replace(reading, seconds=self._seconds, parameters=parameters)
             if self._until is not None and self._until <= due and step.share < 1:
                 self.paused = True
                 return

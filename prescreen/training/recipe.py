@@ -14,6 +14,7 @@ from prescreen.text import first_line
 Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["cosine", "linear", "constant"]
 Amp = Literal["bf16", "fp16"]
+Choice = Literal["auto", "plain"]
 
 _DEFAULT_LR = {"sgd": 0.1, "adamw": 2e-3}
 
@@ -37,6 +38,8 @@ class Training:
         seed: of initial weights, batches and dropout; the same for all candidates.
         device: where to train, such as ``"cpu"`` or ``"cuda:0"``.
         amp: autocast precision, ``"bf16"`` or ``"fp16"`` (with loss scaling), or None.
+        execution: ``"auto"``: memory layout and optimizer as they are fastest for the network, which
+            changes results by rounding only; ``"plain"``: as torch does without being told.
 
     Raises:
         ValueError: an argument is out of its range; the message names it.
@@ -55,6 +58,7 @@ class Training:
     seed: int = 0
     device: str = "cpu"
     amp: Amp | None = None
+    execution: Choice = "auto"
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 1), ("batch_size", 1), ("seed", 0)):
@@ -68,6 +72,7 @@ class Training:
             require(name, "above 0, or None", value, value is None or 0 < value < math.inf)
         require_one_of("optimizer", self.optimizer, get_args(Optimizer))
         require_one_of("schedule", self.schedule, get_args(Schedule))
+        require_one_of("execution", self.execution, get_args(Choice))
         if self.amp is not None:
             require_one_of("amp", self.amp, get_args(Amp))
         _require_device(self.device)

@@ -2,6 +2,7 @@ import json
 import math
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -211,14 +212,17 @@ def test_a_run_folder_of_the_earlier_layout_opens(tmp_path, caplog):
     shutil.copytree(Path(__file__).parent / "runs" / "before_0.1", tmp_path / "run")
     before = (tmp_path / "run" / "journal.jsonl").read_bytes()
     seen = []
-    ranking = rank(
-        {**GOOD, **BAD},
-        make_task(),
-        training=TRAINING,
-        readouts=["sample_gradient", "isotropy", "synflow"],
-        out=tmp_path / "run",
-        progress=seen.append,
-    )
+    wanted = {
+        "candidates": {**GOOD, **BAD},
+        "task": make_task(),
+        "readouts": ["sample_gradient", "isotropy", "synflow"],
+        "out": tmp_path / "run",
+        "progress": seen.append,
+    }
+    with pytest.raises(ValueError, match=r"^`out` .* with execution plain instead of auto$"):
+        rank(**wanted, training=TRAINING)
+    assert (tmp_path / "run" / "journal.jsonl").read_bytes() == before
+    ranking = rank(**wanted, training=replace(TRAINING, execution="plain"))
     assert {progress.name for progress in seen} == {"broken"}
     unknown, continued = (record.getMessage() for record in caplog.records)
     assert unknown.endswith(

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -183,7 +184,8 @@ def test_another_version_continues_a_journal_without_an_outline(tmp_path):
     run = tmp_path / "run"
     shutil.copytree(Path(__file__).parent / "runs" / "before_0.1", run)
     panel = ["sample_gradient", "isotropy", "synflow"]
-    ranking = rank({**GOOD, **BAD}, make_task(), training=TRAINING, readouts=panel, out=run)
+    plain = replace(TRAINING, execution="plain")
+    ranking = rank({**GOOD, **BAD}, make_task(), training=plain, readouts=panel, out=run)
     assert repr(open_run(run).ranking) == repr(ranking)
     assert open_run(run).given["on"] == "Here"
 

@@ -182,6 +182,7 @@ def test_a_model_without_parameters_is_refused():
         ("optimizer", "adam"),
         ("schedule", "step"),
         ("amp", "int8"),
+        ("execution", "fast"),
         ("device", "cuda:99"),
     ],
 )

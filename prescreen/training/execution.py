@@ -1,0 +1,130 @@
+"""Execution: how a network is trained on its device; what is computed changes by rounding only.
+
+The rule looks at the network alone, never at a clock: all workers, and a resumed run, choose alike.
+docs/speed.md has what it is worth.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from prescreen.random_state import forked
+
+# Convolutions are worth another layout if they hold this share of the weights, and the widest of them
+# so many channels: `python -m benchmarks.throughput.layouts`.
+SHARE, CHANNELS = 1 / 3, 192
+
+# Losses in both layouts differ by rounding. What reads memory in a fixed order is much further off.
+_ROUNDING = 1e-3
+
+_FUSED = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+_PLAIN = "plain"
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a network is trained.
+
+    Args:
+        channels_last: the weights of convolutions, and so what they return, hold the channels of a pixel
+            side by side.
+        fused: the optimizer updates all weights in one call.
+    """
+
+    channels_last: bool = False
+    fused: bool = False
+
+    def __str__(self) -> str:
+        """Such as ``"channels_last,fused"``; ``"plain"`` if nothing is on."""
+        return ",".join(name for name, on in vars(self).items() if on) or _PLAIN
+
+    @classmethod
+    def named(cls, text: str) -> Execution:
+        """The one that ``str`` calls so."""
+        return cls(**dict.fromkeys(text.split(","), True)) if text != _PLAIN else cls()
+
+
+def execution_of(model: nn.Module, device: torch.device, *, scaled: bool = False) -> Execution:
+    """What pays for a network; only on a CPU has it been measured.
+
+    Args:
+        model: the network, with its weights.
+        device: where it is trained.
+        scaled: whether gradients are scaled, as for float16.
+    """
+    if device.type != "cpu":
+        return Execution()
+    return Execution(channels_last=_is_wide(model), fused=not scaled and _can_fuse(model))
+
+
+def lay_out(model: nn.Module, channels_last: bool) -> None:
+    """Bring the weights of all convolutions over images into a layout."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    for convolution in _convolutions(model):
+        # Not `contiguous`: for kernels of one pixel, or one channel, either layout passes for both.
+        convolution.to(memory_format=layout)
+
+
+def keeping_results(
+    chosen: Execution,
+    model: nn.Module,
+    loss: Callable[[nn.Module], Tensor],
+    devices: Sequence[torch.device],
+    seed: int,
+) -> Execution:
+    """What was chosen, without the layout if it changes the loss, or if the network cannot take it.
+
+    ``view`` refuses what is not contiguous, custom operations may take for granted that it is, and
+    dropout draws the masks of other pixels.
+
+    Args:
+        chosen: by the rule.
+        model: the network before its first step; copies of it are run.
+        loss: of a network on the first batch.
+        devices: whose random state is kept as well.
+        seed: of what the copies draw.
+    """
+    if not chosen.channels_last:
+        return chosen
+    try:
+        with forked(devices, seed), torch.no_grad():
+            before = loss(copy.deepcopy(model)).item()
+        other = copy.deepcopy(model)
+        lay_out(other, channels_last=True)
+        with forked(devices, seed), torch.enable_grad():
+            after = loss(other)
+            after.backward()
+        same = math.isclose(before, after.item(), rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+    except (
+        Exception
+    ):  # a candidate's own code; what it would raise in any case, its training raises
+        same = False
+    return replace(chosen, channels_last=same)
+
+
+def _is_wide(model: nn.Module) -> bool:
+    convolutions = _convolutions(model)
+    channels = (max(one.in_channels, one.out_channels) for one in convolutions)
+    weights = sum(one.weight.numel() for one in convolutions)
+    whole = sum(weight.numel() for weight in model.parameters() if weight.ndim > 1)
+    return max(channels, default=0) >= CHANNELS and weights >= SHARE * whole
+
+
+def _convolutions(model: nn.Module) -> list[nn.Conv2d]:
+    return [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+
+
+def _can_fuse(model: nn.Module) -> bool:
+    """Whether torch's fused optimizers take all weights, and read them in the order of the memory."""
+    sparse = any(getattr(module, "sparse", False) for module in model.modules())
+    return not sparse and all(
+        type(weight) is nn.Parameter and weight.dtype in _FUSED and weight.is_contiguous()
+        for weight in model.parameters()
+        if weight.requires_grad
+    )

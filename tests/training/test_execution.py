@@ -1,0 +1,265 @@
+import io
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from prescreen import Candidate, capture, screen
+from prescreen.failures import CandidateFailed
+from prescreen.tasks import ImageTask
+from prescreen.training.execution import Execution, execution_of, lay_out
+from prescreen.training.loop import BriefTraining, brief_training
+from prescreen.training.recipe import Training
+
+CPU = torch.device("cpu")
+TRAINING = Training(steps=6, batch_size=16)
+
+
+def batches(batch_size, seed):
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        y = torch.randint(3, (batch_size,), generator=generator)
+        yield torch.randn(batch_size, 3, 6, 6, generator=generator) + y.view(-1, 1, 1, 1) - 1, y
+
+
+def make_task(**changes):
+    task = ImageTask("noise", next(batches(32, 1))[0], 3, 3, (6, 6), batches)
+    return replace(task, **changes)
+
+
+class Flat(nn.Module):
+    """Flattens with a `view`, which only takes what is contiguous."""
+
+    def forward(self, x):
+        return x.view(len(x), -1)
+
+
+class Raw(nn.Module):
+    """Reads memory in its own order: another layout gives other numbers, and no error."""
+
+    def forward(self, x):
+        return torch.as_strided(x, (len(x), x[0].numel()), (x[0].numel(), 1))
+
+
+class Counted(nn.Module):
+    """Has a buffer, which trying a layout must not be seen in."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        return x
+
+
+def wide(flatten=nn.Flatten, width=192, dropout=0.0):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), Counted(),
+        nn.Conv2d(16, width, 1), nn.Dropout(dropout), nn.ReLU(), nn.AvgPool2d(3), flatten(),
+        nn.Dropout(0.1), nn.Linear(4 * width, 3),
+    )  # fmt: skip
+
+
+def linear():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(108, 3))
+
+
+def mostly_linear():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 192, 1), nn.Flatten(), nn.Linear(6912, 3))
+
+
+def narrow():
+    return wide(width=16)
+
+
+def trained(model, training=TRAINING):
+    steps = BriefTraining(model, make_task(), training)
+    losses = [step.loss for step in steps]
+    return steps.execution, losses
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (wide, "channels_last,fused"),
+        (narrow, "fused"),
+        (lambda: wide(Flat), "fused"),
+        (lambda: wide(Raw), "fused"),
+        # Masks would be drawn for other pixels.
+        (lambda: wide(dropout=0.1), "fused"),
+        (linear, "fused"),
+        (mostly_linear, "fused"),
+    ],
+)
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_an_execution_changes_results_by_rounding_only(build, expected, optimizer):
+    training = replace(TRAINING, optimizer=optimizer)
+    fast, plain = build(), build()
+    execution, losses = trained(fast, training)
+    assert str(execution) == expected
+    assert Execution.named(expected) == execution
+    without, reference = trained(plain, replace(training, execution="plain"))
+    assert str(without) == "plain"
+    assert losses == pytest.approx(reference, rel=1e-3)
+    for (name, ours), theirs in zip(
+        fast.state_dict().items(), plain.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=0.02, atol=2e-3, msg=name)
+
+
+def test_the_rule_is_for_processors_and_for_what_torch_can_fuse():
+    assert execution_of(wide(), torch.device("meta")) == Execution()
+    assert execution_of(narrow(), CPU, scaled=True) == Execution()
+    embedding = nn.EmbeddingBag(8, 4, sparse=True)
+    assert execution_of(embedding, CPU) == Execution()
+    strided = nn.Linear(4, 4)
+    strided.weight = nn.Parameter(strided.weight.detach().T)
+    assert execution_of(strided, CPU) == Execution()
+    assert execution_of(wide().double(), CPU) == Execution(channels_last=True, fused=True)
+
+
+def test_layouts_keep_all_numbers_and_can_be_set_back():
+    model = wide()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    lay_out(model, channels_last=True)
+    assert model[4].weight.stride() == (16, 1, 16, 16)  # a kernel of one pixel
+    outputs = model.eval()(make_task().probe)
+    lay_out(model, channels_last=False)
+    assert model[4].weight.stride() == (16, 1, 1, 1)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]) or name.endswith("calls"), name
+    assert outputs.isfinite().all()
+
+
+def test_a_capture_is_the_same_in_both_layouts():
+    model = wide().eval()
+    model[3] = nn.Identity()
+    one = capture(model, make_task().probe)
+    lay_out(model, channels_last=True)
+    other = capture(model, make_task().probe)
+    torch.testing.assert_close(one.features, other.features)
+    torch.testing.assert_close(one.logits, other.logits)
+    assert torch.equal(one.weight, other.weight)
+
+
+@pytest.mark.parametrize("stop", [0, 1, 4])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_training_in_another_layout_resumes_bit_for_bit(stop, optimizer):
+    training = replace(TRAINING, optimizer=optimizer)
+    whole = wide()
+    steps = list(brief_training(whole, make_task(), training))
+    first = BriefTraining(wide(), make_task(), training)
+    begun = [next(first) for _ in range(stop)]
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    model = wide()
+    resumed = BriefTraining(model, make_task(), training)
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    assert [*begun, *resumed] == steps
+    assert str(resumed.execution) == "channels_last,fused"
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name
+
+
+def test_a_state_of_an_earlier_version_goes_on_plain():
+    plain = replace(TRAINING, execution="plain")
+    whole = wide()
+    losses = trained(whole, plain)[1]
+    first = BriefTraining(wide(), make_task(), plain)
+    begun = [next(first).loss for _ in range(3)]
+    state = first.state_dict()
+    del state["execution"]
+    resumed = BriefTraining(wide(), make_task(), TRAINING)
+    resumed.load_state_dict(state)
+    assert [*begun, *(step.loss for step in resumed)] == losses
+    assert str(resumed.execution) == "plain"
+
+
+def test_every_reading_says_how_its_candidate_was_trained():
+    for build, expected in ((wide, "channels_last,fused"), (narrow, "fused")):
+        readings = list(screen(Candidate("one", {}, build), make_task(), TRAINING))
+        assert [reading.execution for reading in readings] == [expected] * 4
+        assert type(readings[0]).from_json(readings[0].to_json()) == readings[0]
+
+
+def test_no_step_waits_for_its_device(monkeypatch):
+    """On the meta device, which has no numbers, whoever asks for one is refused."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    for optimizer in ("sgd", "adamw"):
+        training = replace(TRAINING, device="meta", optimizer=optimizer)
+        with torch.device("meta"):
+            model = wide()
+        steps = list(brief_training(model, make_task(), training))
+        assert [step.number for step in steps] == list(range(1, 7))
+        with pytest.raises((RuntimeError, NotImplementedError)):
+            float(steps[-1].loss)
+
+
+def test_screening_waits_for_an_accelerator_only_at_readings(monkeypatch):
+    waits = []
+    monkeypatch.setattr(BriefTraining, "is_asynchronous", True)
+    for name in ("item", "tolist", "__float__", "__bool__"):
+        original = getattr(Tensor, name)
+
+        def counted(self, *args, original=original):
+            waits.append(original)
+            return original(self, *args)
+
+        monkeypatch.setattr(Tensor, name, counted)
+    step = BriefTraining.__next__
+    inside = []
+
+    def watched(self):
+        before = len(waits)
+        taken = step(self)
+        inside.append(len(waits) - before)
+        return taken
+
+    monkeypatch.setattr(BriefTraining, "__next__", watched)
+    training = replace(TRAINING, steps=12)
+    found = list(screen(Candidate("one", {}, narrow), make_task(), training, readings=2))
+    assert len(inside) == 12
+    assert sum(inside) == 0
+    monkeypatch.undo()
+    expected = list(screen(Candidate("one", {}, narrow), make_task(), training, readings=2))
+    assert [one.training_loss for one in found] == [one.training_loss for one in expected]
+    assert [one.values for one in found] == [one.values for one in expected]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_divergence_is_reported_with_its_step(monkeypatch, asynchronous):
+    if asynchronous:
+        monkeypatch.setattr(BriefTraining, "is_asynchronous", True)
+
+    counted = iter(range(100))
+
+    def exploding(logits, targets):
+        loss = nn.functional.cross_entropy(logits, targets)
+        return loss * (torch.inf if next(counted) == 7 else 1)
+
+    task = make_task(criterion=exploding)
+    training = replace(TRAINING, steps=20)
+    readings = screen(Candidate("one", {}, narrow), task, training, readings=2)
+    with pytest.raises(CandidateFailed, match=r"^diverged: loss inf at step 8$"):
+        list(readings)
+
+
+def test_losses_on_an_accelerator_end_training_once_they_are_asked_for(monkeypatch):
+    monkeypatch.setattr(BriefTraining, "is_asynchronous", True)
+    training = Training(steps=50, lr=1e30, clip=None, warmup=0, batch_size=16)
+    unasked = list(islice(brief_training(narrow(), make_task(), training), 50))
+    assert len(unasked) == 50
+    asked = []
+    for step in brief_training(narrow(), make_task(), training):
+        asked.append(step)
+        step.loss  # noqa: B018
+    assert asked[-1].diverged
+    assert len(asked) < 50
