@@ -32,6 +32,7 @@ PLACES = {
     "Readout": "readouts",
     "Task": "tasks",
     "Training": "training",
+    "TrainingProbe": "training_probe",
     "capture": "heads",
     "load_task": "tasks",
     "rank": "ranking",

@@ -21,6 +21,7 @@ from prescreen.spaces import Candidate as Candidate
 from prescreen.tasks import Task as Task
 from prescreen.tasks import load_task as load_task
 from prescreen.training import Training as Training
+from prescreen.training_probe import TrainingProbe as TrainingProbe
 
 __version__: str
 PLACES: dict[str, str]

@@ -21,7 +21,7 @@ LAYERS = (
     "ranks reading tables text trees",
     "heads pruning spaces tasks",
     "readouts training views",
-    "failures probe",
+    "failures probe training_probe",
     "screening",
     "checkpoints ranking",
     "integrations",

@@ -7,7 +7,7 @@ Training is steps of 128 images, a reading the default panel on 256, of which th
 the untrained network and replicates are taken once. "Forward" are the two forward passes of a reading
 as a loop without prescreen would make them, "around" is all that a reading takes beside them and its
 readouts. "Arithmetic" is the share if there were nothing but the eight forward passes. "Shared" is a
-head-only panel read from the training batch's own forward pass.
+panel of the head alone, read from the training batch's own forward pass.
 
 All are measured in turn, round after round, in CPU seconds of one thread; medians. Digits are enlarged
 to the sizes; numbers in --spaces choose candidates.
@@ -26,7 +26,7 @@ from typing import Any
 import torch
 
 from benchmarks.common.options import command
-from prescreen import Training, load_task
+from prescreen import Training, TrainingProbe, load_task
 from prescreen.heads.preserve import preserve
 from prescreen.readouts.parts import replicates
 from prescreen.screening.plan import Plan, build
@@ -39,6 +39,8 @@ from prescreen.training.loop import BriefTraining
 
 SPACES = "nas_bench_201:1,nas_bench_201:5,nas_bench_101:1,timm_models:1,vit:0"
 READINGS = 4
+# A panel of the head alone, which training's own forward pass has.
+SHARED = ["confidence", "mutual_information", "separation"]
 Work = Callable[[], Any]
 
 
@@ -61,7 +63,7 @@ def measure(args: Namespace, size: int) -> None:
         candidate = as_candidates(space, int(number) + 1, seed=0)[int(number)]
         rows.append([candidate.name[:24], *row_of(timed(works(candidate, task), args.rounds))])
     header = ["", "step ms", "forward ms", "reading ms", "forward", "around", "readouts"]
-    header += ["untrained", "replicates", "all", "arithmetic", "at 400", "at 600"]
+    header += ["untrained", "replicates", "all", "arithmetic", "at 400", "at 600", "shared"]
     print(f"\n{size} x {size} pixels")
     print(plain_table(header, rows), flush=True)
 
@@ -102,6 +104,25 @@ def works(candidate: Candidate, task: Task) -> dict[str, Work]:
             if next(steps, None) is None:
                 steps = next(steps_of_training)
 
+    own, few = TrainingProbe(SHARED), task.probe[:2].requires_grad_()
+
+    def watching() -> float:
+        """Seconds before and after the block."""
+        spent = -time.process_time()
+        with own.watching(model, 1):
+            spent += time.process_time()
+            model(task.probe[:128])
+            spent -= time.process_time()
+        return spent + time.process_time()
+
+    def hooks(due: bool) -> float:
+        """Seconds of a small forward pass, of which hooks are a large part."""
+        with own.watching(model, 1, due=due):
+            start = time.process_time()
+            for _ in range(3):
+                model(few)
+            return (time.process_time() - start) / 3
+
     subjects = {need: taken[need] for need in ("head", "view")}
     return {
         "train": train,
@@ -109,6 +130,9 @@ def works(candidate: Candidate, task: Task) -> dict[str, Work]:
         "forward": forward,
         "readouts": readouts,
         "untrained": partial(probe.read_untrained, untrained),
+        "watching": watching,
+        "watched": partial(hooks, True),
+        "unwatched": partial(hooks, False),
         "replicates": partial(replicates, plan.table, subjects, len(task.probe)),
     }
 
@@ -140,7 +164,9 @@ def row_of(ms: dict[str, float]) -> list[str]:
     shares = [100 * part / whole for part in parts.values()]
     arithmetic = 100 * parts["forward"] / (100 * step + parts["forward"])
     longer = [100 * reading / (steps * step + reading) for steps in (400, 600)]
+    shared = READINGS * (ms["watching"] + ms["watched"] - ms["unwatched"])
     figures = [*shares, 100 * reading / whole, arithmetic, *longer]
+    figures.append(100 * shared / (100 * step + shared))
     times = [f"{value:.1f}" for value in (step, ms["forward"], ms["reading"])]
     return [*times, *(f"{value:.2f}" for value in figures)]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -65,6 +66,14 @@ def execute(
     Raises:
         ValueError: the model cannot take the inputs.
     """
+    with recording(layers, window) as executions:
+        output = call(model, inputs)
+    return Run(list(executions), output)
+
+
+@contextmanager
+def recording(layers: Iterable[Head], window: int | None) -> Iterator[deque[Execution]]:
+    """The last ``window`` executions of some layers inside; None for all."""
     executions: deque[Execution] = deque(maxlen=window)
 
     def record(head: Head, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
@@ -85,11 +94,10 @@ def execute(
         for head in layers
     ]
     try:
-        output = call(model, inputs)
+        yield executions
     finally:
         for handle in handles:
             handle.remove()
-    return Run(list(executions), output)
 
 
 def version_of(tensor: Tensor) -> int:
