@@ -29,12 +29,15 @@ class Values:
 
     def restore(self) -> None:
         """Write back what changed; what did not is left alone, else a backward pass would break."""
+        equal = [(_joined(tensors) == before).all() for tensors, _, before in self._kept]
+        # One look at all of them, as each would wait for an accelerator.
+        if not equal or all(torch.stack([one.to(equal[0].device) for one in equal]).tolist()):
+            return
         for tensors, sizes, before in self._kept:
-            if len(tensors) == 1:
-                _restore(tensors[0], before)
-            elif not torch.equal(_joined(tensors), before):
-                for tensor, copy in zip(tensors, before.split(sizes), strict=True):
-                    _restore(tensor, copy.view(tensor.shape))
+            for tensor, copy in zip(tensors, before.flatten().split(sizes), strict=True):
+                copy = copy.view(tensor.shape)
+                if not torch.equal(tensor, copy):
+                    tensor.copy_(copy)
 
 
 def _joins(tensor: Tensor) -> bool:
@@ -46,8 +49,3 @@ def _joined(tensors: Sequence[Tensor]) -> Tensor:
     if len(tensors) == 1:
         return tensors[0].clone()
     return torch.cat([one.flatten() for one in tensors])
-
-
-def _restore(tensor: Tensor, copy: Tensor) -> None:
-    if not torch.equal(tensor, copy):
-        tensor.copy_(copy)
