@@ -12,7 +12,6 @@ import torch
 
 from prescreen.cli.options import count, duration, names, pairs
 from prescreen.cli.streams import candidates_on_stderr
-from prescreen.ranking.halving import READINGS, Halving
 from prescreen.spaces.code import Code
 from prescreen.spaces.listed import is_listed, listed
 from prescreen.spaces.space import Space, resolve_space
@@ -69,8 +68,7 @@ def prepared(options: Mapping[str, Any]) -> Prepared:
     settings: dict[str, Any] = {
         "training": training,
         "readouts": [*panel_of(task)] if readouts is None else names(readouts),
-        "readings": _readings(options["readings"], options["halving"]),
-        **{name: options[name] for name in ("head", "threads")},
+        **{name: options[name] for name in ("readings", "head", "threads")},
     }
     limits = {
         "max_params": count("max_params", options["max_params"]),
@@ -84,12 +82,6 @@ def prepared(options: Mapping[str, Any]) -> Prepared:
     made = _run_folder(options["space"], options["data"], " ".join(map(str, same)))
     folder = Path(options["out"] or made)  # of Typer 0.15 it is a str
     return Prepared(space, samples, task, settings, folder)
-
-
-def _readings(given: int | None, halving: bool) -> int:
-    if given is not None:
-        return given
-    return Halving().readings if halving else READINGS
 
 
 def _code(space: Space | str, task: Task) -> dict[str, str]:

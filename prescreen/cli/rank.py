@@ -67,10 +67,7 @@ def rank_command(
             autocompletion=known_readouts,
         ),
     ] = None,
-    readings: Annotated[
-        int | None,
-        Flag(help="Readings per candidate, the last one at the end.  [4, or 8 with --halving]"),
-    ] = None,
+    readings: Annotated[int, Flag(help="Readings per candidate, the last one at the end.")] = 4,
     head: Annotated[str | None, HEAD] = None,
     on: Annotated[
         str,

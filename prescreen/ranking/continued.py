@@ -47,11 +47,13 @@ def left_to_measure(
             "%s does not say of which %s it is: taken as the same", journal.folder, names
         )
     if known:
-        again = sum(records[one.key].done for one in known) - len(standing)
+        halved = sum(records[one.key].status == HALVED for one in known)
+        ended = 0 if halving else halved
+        again = sum(records[one.key].done for one in known) - len(standing) - ended
         # What is above a limit has not failed.
         fine = ("finished", HALVED, "limit")
         failed = sum(records[one.key].status not in fine for one in standing)
-        _tell(journal, len(standing), candidates, failed, again)
+        _tell(journal, len(standing), candidates, failed, again, ended)
     left = {one.key for one in candidates} - {one.key for one in standing}
     return [one for one in candidates if one.key in left]
 
@@ -96,13 +98,18 @@ def _require_same_code(standing: Sequence[Repeat], journal: Journal, codes: Code
 
 
 def _tell(
-    journal: Journal, standing: int, candidates: Sequence[Repeat], failed: int, again: int
+    journal: Journal,
+    standing: int,
+    candidates: Sequence[Repeat],
+    failed: int,
+    again: int,
+    ended: int,
 ) -> None:
     times = [record.time for record in journal.records.values() if record.time]
     ends = dict.fromkeys(_minute(time) for time in (min(times), max(times))) if times else {}
     when = " to ".join(ends) if ends else f"before {_minute(journal.written)}"
     logger.warning(
-        "Continues %s: %s of %s %s were measured before (%s)%s%s; --fresh measures all anew",
+        "Continues %s: %s of %s %s were measured before (%s)%s%s%s; --fresh measures all anew",
         journal.folder,
         standing,
         len(candidates),
@@ -110,6 +117,7 @@ def _tell(
         when,
         f", {failed} of them failed" if failed else "",
         f", {again} more failed and {'is' if again == 1 else 'are'} tried again" if again else "",
+        f", {ended} more had been ended by halving" if ended else "",
     )
 
 

@@ -87,7 +87,7 @@ def rank(
         readouts: the panel to aggregate: names or a mapping, as in ``screen``; by default the task's, or
             ``DEFAULT_PANEL``.
         readings: how often each candidate is read; the last reading counts. By default 4, or as many as
-            the rungs of halving need, 8.
+            other rungs of halving need.
         head: dotted name of the head, if it is not found.
         extra: your own measurements (see ``screen``); they are journalled but do not rank.
         on: where candidates are screened: ``"here"``, ``"processes"`` or ``"ray"``; with arguments
