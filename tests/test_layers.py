@@ -19,7 +19,7 @@ LAYERS = (
     "caching captured checks comparison deprecation documents earlier extrapolation files forking "
     "frames importing inert interrupts lines loggers panel part predictions processes random_state "
     "ranks reading tables text trees",
-    "heads pruning spaces tasks",
+    "forms heads pruning spaces tasks",
     "readouts training views",
     "failures probe training_probe",
     "screening",

@@ -22,7 +22,7 @@ from prescreen.text import first_line
 logger = logging.getLogger(__name__)
 
 # Options that are keywords of `rank` as they are.
-_KEYWORDS = ("seed", "seeds", "on", "fresh", "timeout", "memory", "halving")
+_KEYWORDS = ("seed", "seeds", "on", "fresh", "timeout", "memory", "halving", "merge")
 
 
 def measured(options: Mapping[str, Any]) -> tuple[Ranking, Path]:
@@ -57,6 +57,7 @@ def _ranked(made: Prepared, options: Mapping[str, Any], log: Log | None) -> Rank
             out=made.folder,
             progress=update,
             log=log,
+            cache=options["reuse"],
             time_budget=duration("time_budget", options["time_budget"], "s"),
             **{name: options[name] for name in _KEYWORDS},
             **made.settings,

@@ -24,7 +24,8 @@ def name_of(candidate: str, ranking: Ranking, unfinished: tuple[str, ...] = ()) 
     names = [row.name for row in ranking]
     if candidate in names:
         return candidate
-    by_rank = {f"#{row.rank}": row.name for row in ranking if row.rank is not None}
+    ranked = [row for row in ranking if row.rank is not None and not row.measured_as]
+    by_rank = {f"#{row.rank}": row.name for row in ranked}
     if candidate in by_rank:
         return by_rank[candidate]
     begins = [name for name in names if candidate and name.startswith(candidate)]

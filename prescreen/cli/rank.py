@@ -111,6 +111,17 @@ def rank_command(
         Flag(help="Milliseconds of a forward pass on --device, such as 5ms or 0.1s; likewise."),
     ] = None,
     latency_batch: Annotated[int, Flag(help="Samples in the pass of --max-latency.")] = 1,
+    merge: Annotated[
+        bool,
+        Flag("--merge/--no-merge", help="Measure candidates that compute the same only once."),
+    ] = False,
+    reuse: Annotated[
+        bool,
+        Flag(
+            "--reuse/--no-reuse",
+            help="Take measurements of the same candidates from other runs, and keep these for them.",
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         Flag(help="Folder of the run, which can be resumed.  [one under prescreen-runs/]"),

@@ -60,6 +60,10 @@ class TimeBudget:
             if self.is_over and not running:
                 return
 
+    def has_time(self) -> bool:
+        """Whether there is any left."""
+        return time.monotonic() < self._end
+
     def _has_time(self) -> bool:
         return not self._begun or time.monotonic() + self._longest < self._end
 

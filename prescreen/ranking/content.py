@@ -9,6 +9,7 @@ from typing import Any
 
 from prescreen.lines import Damaged, content_of
 from prescreen.ranking.folder import begins_like_one, header_of
+from prescreen.ranking.formed import Formed, is_formed
 from prescreen.ranking.outline import Outline, is_outline
 from prescreen.ranking.replay import Complete, Record, apply
 
@@ -51,8 +52,10 @@ class Content:
             )
         return cls(path, argument, len(whole))
 
-    def replay(self, complete: Complete | None) -> tuple[dict[str, Record], Outline | None]:
-        """The state of every candidate by its key, and what the latest run was asked for.
+    def replay(
+        self, complete: Complete | None
+    ) -> tuple[dict[str, Record], Outline | None, dict[str, Formed]]:
+        """The state of every candidate by its key, what the latest run was asked for, and forms.
 
         Args:
             complete: what is known about the readings of finished candidates.
@@ -61,12 +64,16 @@ class Content:
             ValueError: a line is damaged.
         """
         records: dict[str, Record] = {}
+        forms: dict[str, Formed] = {}
         outline = None
         for number, line in enumerate(self.lines, start=2):
             try:
                 event = content_of(line, checked=self.version > 1)
                 if is_outline(event):
                     outline = Outline.from_event(event)
+                elif is_formed(event):
+                    key, formed = Formed.from_event(event)
+                    forms[key] = formed
                 else:
                     apply(records, event, complete)
             except Damaged as error:
@@ -75,4 +82,4 @@ class Content:
                     f"{number} of {self.path}; remove the line to measure its candidate again, or "
                     "choose another folder"
                 ) from None
-        return records, outline
+        return records, outline, forms

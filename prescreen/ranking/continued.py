@@ -65,6 +65,11 @@ def _stands(record: Record, journal: Journal, halving: bool) -> bool:
     if record.status in ("finished", HALVED):
         # Only earlier versions did not note the code; else the line was removed by hand.
         return bool(record.code or journal.unknown)
+    return failure_stands(record)
+
+
+def failure_stands(record: Record) -> bool:
+    """Whether a failure would not be tried again."""
     missing = record.reason.startswith(("ImportError:", "ModuleNotFoundError:"))
     return record.done and not missing and record.status not in ("build", *UNSURE)
 

@@ -11,8 +11,10 @@ from prescreen.ranking.jobs import Job, packed_state, unpacked_state
 from prescreen.ranking.repeats import seeded
 from prescreen.reading import Reading
 from prescreen.screening import Plan, Screening
+from prescreen.screening.form import Form, Forms
 
 STARTED = "started"
+CACHED = "cached"  # in place of STARTED: what follows was measured by another run
 RESUMED = "resumed"
 FINISHED = "finished"
 
@@ -28,12 +30,12 @@ class Paused:
     state: bytes | None = None
 
 
-Event = str | Reading | CandidateFailed | Paused
+Event = str | Reading | Form | CandidateFailed | Paused
 
 
 def begins(event: Event) -> bool:
     """Whether it is the first of a job."""
-    return event in (STARTED, RESUMED)
+    return event in (STARTED, RESUMED, CACHED)
 
 
 def ends(event: Event) -> bool:
@@ -41,9 +43,10 @@ def ends(event: Event) -> bool:
     return event == FINISHED or isinstance(event, CandidateFailed | Paused)
 
 
-def events(job: Job, plan: Plan) -> Iterator[Event]:
+def events(job: Job, plan: Plan | Forms) -> Iterator[Event]:
     """STARTED or RESUMED, the readings of a job, and how it ended: FINISHED, Paused, CandidateFailed.
 
+    If only forms are asked for, its form is in place of the readings.
     If the candidate's code forks, the copy of this process ends at its first event.
     """
     process = os.getpid()
@@ -61,7 +64,12 @@ def _end_copy_of(process: int) -> None:
         os._exit(1)
 
 
-def _events(job: Job, plan: Plan) -> Iterator[Event]:
+def _events(job: Job, plan: Plan | Forms) -> Iterator[Event]:
+    if isinstance(plan, Forms):
+        yield STARTED
+        yield plan.of(job.candidate)
+        yield FINISHED
+        return
     screening = Screening(job.candidate, seeded(plan, job.training.number), until=job.until)
     content = job.state()
     state = None if content is None else unpacked_state(content)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
@@ -47,6 +47,10 @@ def explain(
         close = get_close_matches(str(name), [one.name for one in rows])
         hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise ValueError(f"`name` must be that of a candidate, got {name!r:.200}{hint}")
+    if row.measured_as:
+        found = explain(rows, compared, row.measured_as, seeds)
+        return replace(found, name=row.name, measured_as=row.measured_as)
+    rows = [one for one in rows if not one.measured_as]
     good = [one for one in rows if one.rank is not None and one.status != HALVED]
     if row.rank is None or row.status == HALVED:
         ranked = sum(one.rank is not None for one in rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from prescreen.ranking.replay import HALVED
 from prescreen.text import finite, ordinal, plain_table, printable
@@ -51,6 +51,8 @@ class Explanation:
         left_out: readouts that do not count, as they are not defined for all candidates.
         above, below: the neighbours; None at the ends.
         changes: what would change its place, a line each.
+        measured_as: the candidate that computes the same, was measured in its place, and that all this
+            is of; empty if it was measured itself.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Explanation:
     above: Neighbour | None = None
     below: Neighbour | None = None
     changes: tuple[str, ...] = ()
+    measured_as: str = ""
 
     def to_json(self) -> str:
         """Strict JSON (docs/json.md); values that are not finite become null."""
@@ -77,6 +80,10 @@ class Explanation:
         return json.dumps(finite(content), indent=2, allow_nan=False)
 
     def __str__(self) -> str:
+        if self.measured_as:
+            same = f"{printable(self.name)} computes the same as {printable(self.measured_as)}"
+            own = replace(self, name=self.measured_as, measured_as="")
+            return f"{same}, which was measured.\n{own}"
         changes = [f"- {printable(line)}" for line in self.changes]
         if self.status == HALVED:
             place = f"{ordinal(self.rank or 0)} of {self.of}"

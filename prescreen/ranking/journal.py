@@ -27,6 +27,7 @@ from prescreen.ranking.folder import (
     require_same,
     unusable,
 )
+from prescreen.ranking.formed import Formed
 from prescreen.ranking.outline import Outline
 from prescreen.ranking.replay import Complete, Record, apply
 from prescreen.reading import Reading
@@ -45,6 +46,7 @@ class Journal:
 
     Attributes:
         records: the state of every candidate, by its key.
+        forms: what candidates compute, by their keys.
         unknown: settings in ``added`` that the journal does not hold.
         written: when it was last written to before it was opened, in seconds since 1970; 0 if never.
 
@@ -63,6 +65,7 @@ class Journal:
         fresh: bool = False,
     ) -> None:
         self.records: dict[str, Record] = {}
+        self.forms: dict[str, Formed] = {}
         self.unknown: list[str] = []
         self.written = 0.0
         self.folder = folder
@@ -100,14 +103,25 @@ class Journal:
             self._append(event)
         self._outline = outline
 
-    def started(self, key: str, code: Mapping[str, str] | None = None) -> None:
+    def formed(self, key: str, formed: Formed) -> None:
+        """It has been found out what a candidate computes."""
+        self.forms[key] = formed
+        if self.folder is not None:
+            self._append(formed.to_event(key))
+
+    def started(
+        self, key: str, code: Mapping[str, str] | None = None, *, cached: bool = False
+    ) -> None:
         """A candidate begins; readings of earlier attempts no longer count.
 
         Args:
             key: the candidate's.
             code: what builds it: part to digest or version.
+            cached: whether another run has measured what follows.
         """
-        self._write({"event": "started", "candidate": key, "code": dict(code or {}), **_now()})
+        more = {"cached": True} if cached else {}
+        event = {"event": "started", "candidate": key, "code": dict(code or {}), **more, **_now()}
+        self._write(event)
 
     def resumed(self, key: str, readings: int) -> None:
         """A candidate goes on after so many of its readings; later ones no longer count."""
@@ -169,7 +183,7 @@ class Journal:
             # Settings are compared as they come back from JSON.
             wanted = json.loads(json.dumps(settings))
             self.unknown = require_same(path, found.settings, wanted, added)
-        self.records, self._outline = found.replay(self._complete)
+        self.records, self._outline, self.forms = found.replay(self._complete)
         binary = getattr(os, "O_BINARY", 0)  # else Windows writes other ends of lines
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | binary, 0o644)
         os.ftruncate(self._file, found.whole)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from prescreen.failures import CandidateFailed
 from prescreen.ranking.budget import TimeBudget
-from prescreen.ranking.events import FINISHED, RESUMED, STARTED, Event, ends
+from prescreen.ranking.events import CACHED, FINISHED, RESUMED, STARTED, Event, ends
 from prescreen.ranking.executors import Executor
 from prescreen.ranking.jobs import Job
 from prescreen.ranking.journal import Journal
@@ -79,6 +79,8 @@ def note(journal: Journal, job: Job, event: Event, codes: Mapping[str, Mapping[s
         journal.failed(key, event.kind, str(event.reason))
     elif event == STARTED:
         journal.started(key, codes.get(key))
+    elif event == CACHED:
+        journal.started(key, codes.get(key), cached=True)
     elif event == RESUMED:
         journal.resumed(key, job.readings)
     elif event == FINISHED:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from prescreen.ranking.replay import Record
 from prescreen.ranking.uncertainty import Uncertainty
 
 # Above these, a number is no advice any more.
@@ -42,6 +43,14 @@ def notes(
         advice = f" {_advice(sure, seeds, samples)}" if sure.probe != 1 else ""
         lines.append(f"=  not told from the first by it.{advice}")
     return tuple(lines)
+
+
+def cached_note(records: Sequence[Record]) -> tuple[str, ...]:
+    """How many trainings were taken from the cache; nothing if none was."""
+    count = sum(one.cached for one in records)
+    if not count:
+        return ()
+    return (f"{count} of {len(records)} trainings were measured by other runs (cache).",)
 
 
 def _advice(sure: Uncertainty, seeds: int, samples: int) -> str:

@@ -13,6 +13,7 @@ from torch import nn
 from prescreen.lines import Damaged
 from prescreen.ranking.budget import rankable
 from prescreen.ranking.content import Content
+from prescreen.ranking.equal import listed, stand_ins, with_those
 from prescreen.ranking.folder import JOURNAL
 from prescreen.ranking.order import order
 from prescreen.ranking.outline import Outline, outline_of, panel_of
@@ -80,15 +81,19 @@ def open_run(folder: Path | str) -> Run:
     folder = Path(folder)
     content = _content(folder / JOURNAL)
     settings = content.settings
-    records, noted = content.replay(None)
+    records, noted, forms = content.replay(None)
     outline = noted or outline_of(records, settings)
     _check(content, records, outline)
     readouts = panel_of(outline)
     candidates = [Candidate(one["name"], one["config"], _built) for one in outline.candidates]
+    instead = stand_ins(candidates, forms, records, outline.seeds, _most(settings))
+    times = [one.time for one in records.values() if one.done and one.time]
+    records = with_those(records, instead, outline.seeds)
     trainings = {one: _begun(one, records, outline.seeds) for one in candidates}
     ranked, seeds = rankable(candidates, records, outline.seeds)
-    ranking = order(ranked, records, readouts, seeds=seeds, samples=outline.samples)
-    times = [one.time for one in records.values() if one.done and one.time]
+    measured = [one for one in ranked if one.key not in instead]
+    ranking = order(measured, records, readouts, seeds=seeds, samples=outline.samples)
+    ranking = listed(ranking, instead, candidates, forms)
     return Run(
         folder=folder,
         ranking=replace(ranking, notes=(*ranking.notes, *_notes(settings, readouts))),
@@ -103,7 +108,11 @@ def open_run(folder: Path | str) -> Run:
             for one, own in trainings.items()
             if own
         },
-        codes={one.name: own[0].code for one, own in trainings.items() if own},
+        codes={
+            one.name: forms[one.key].code if one.key in instead else own[0].code
+            for one, own in trainings.items()
+            if own
+        },
         samples=outline.samples,
         seeds=outline.seeds,
         given=outline.given,
@@ -150,6 +159,13 @@ def _begun(candidate: Candidate, records: Records, seeds: int) -> list[Record]:
     """Of its trainings, from the first seed on."""
     keys = [Repeat(candidate, number).key for number in range(seeds)]
     return [records[key] for key in takewhile(records.__contains__, keys)]
+
+
+def _most(settings: Mapping[str, Any]) -> float | None:
+    """The parameters above which a candidate was not to be trained."""
+    limits = settings.get("limits")
+    most = limits.get("max_params") if isinstance(limits, dict) else None
+    return most if isinstance(most, int | float) else None
 
 
 def _notes(settings: Mapping[str, Any], readouts: Mapping[str, Readout]) -> tuple[str, ...]:

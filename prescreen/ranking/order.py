@@ -14,7 +14,7 @@ from prescreen.panel import Panel
 from prescreen.ranking.committee import beside_others
 from prescreen.ranking.compared import Compared
 from prescreen.ranking.halved import halved_note, halved_rows
-from prescreen.ranking.notes import notes
+from prescreen.ranking.notes import cached_note, notes
 from prescreen.ranking.repeats import Repeat
 from prescreen.ranking.replay import HALVED, Record
 from prescreen.ranking.report import Ranking
@@ -70,6 +70,7 @@ def order(
     ]
     ended = halved_rows(halved, len(ranked), tuple(readouts))
     said = notes(sure, varied, candidates=len(good), seeds=seeds, samples=samples)
+    said += cached_note([record for _, own in (*good, *halved, *failed) for record in own])
     return Ranking(
         (*ranked, *ended, *(Row.of(one, own) for one, own in failed)),
         tuple(readouts),

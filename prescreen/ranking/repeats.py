@@ -30,9 +30,14 @@ class Repeat:
     @property
     def key(self) -> str:
         """Identity in a journal; that of the first training is the candidate's own."""
-        if not self.number:
-            return self.candidate.key
-        parts = {**json.loads(self.candidate.key), "repeat": self.number}
+        return self.key_of(self.candidate.key, self.number)
+
+    @staticmethod
+    def key_of(candidate: str, number: int) -> str:
+        """The identity of a training of the candidate with this key."""
+        if not number:
+            return candidate
+        parts = {**json.loads(candidate), "repeat": number}
         return json.dumps(parts, sort_keys=True, separators=(",", ":"))
 
 

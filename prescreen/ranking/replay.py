@@ -16,7 +16,7 @@ from prescreen.readouts.parts import PARTS
 
 # What an event must hold, and what it may hold, beside its own name and its candidate's.
 _EVENTS: dict[str, tuple[set[str], set[str]]] = {
-    "started": (set(), {"code", "time"}),
+    "started": (set(), {"code", "time", "cached"}),
     "reading": ({"reading"}, {"number"}),
     "resumed": ({"readings"}, {"time"}),
     "halved": ({"reason", "place", "readings"}, {"time"}),
@@ -43,6 +43,7 @@ class Record:
         time: of its latest event that has one, in seconds since 1970; 0 if unknown.
         rung: how many readings it had where halving ended it; 0 if that did not.
         place: its place there, from 1.
+        cached: whether another run has measured it.
     """
 
     trajectory: Trajectory = field(default_factory=Trajectory)
@@ -52,6 +53,7 @@ class Record:
     time: int = 0
     rung: int = 0
     place: int = 0
+    cached: bool = False
 
     @property
     def done(self) -> bool:
@@ -130,7 +132,9 @@ def apply(
     time = _integer("time", event.get("time", 0))
     record = records.get(key, Record())
     if kind == "started":
-        record = Record(code=_code(event.get("code", {})))
+        cached = event.get("cached", False)
+        _need(isinstance(cached, bool), f"cached {cached!r:.40}")
+        record = Record(code=_code(event.get("code", {})), cached=cached)
     elif kind == "resumed":
         record = replace(record.cut(_readings(event, record)), status="running")
     elif kind == "halved":

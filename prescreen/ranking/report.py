@@ -54,6 +54,10 @@ class Ranking:
         return len(self.rows)
 
     @property
+    def _measured(self) -> list[Row]:
+        return [row for row in self.rows if not row.measured_as]
+
+    @property
     def best(self) -> Row:
         """The first row.
 
@@ -87,7 +91,7 @@ class Ranking:
         Raises:
             ImportError: pandas is missing.
         """
-        apart = ("values", "config", "trajectory")
+        apart = ("values", "config", "trajectory", "also")
         names = [field.name for field in fields(Row) if field.name not in apart]
         fixed = {name: [getattr(row, name) for row in self.rows] for name in names}
         configs = [json.dumps(dict(row.config)) for row in self.rows]
@@ -106,15 +110,17 @@ class Ranking:
     def _repr_html_(self) -> str:
         known = any(not math.isnan(row.score_low) for row in self.rows)
         header = ["rank", "candidate", "score", *["±", "="] * known, *self.readouts, "parameters"]
-        good = [row for row in self.rows if row.rank is not None]
+        good = [row for row in self._measured if row.rank is not None]
         cells = [
-            [str(row.rank), row.name, _shown(row.score)]
+            [str(row.rank), _names(row), _shown(row.score)]
             + [_shown(_half(row)), "=" if row.tied else ""] * known
             + [f"{row.values[name]:.4g}" for name in self.readouts]
             + [f"{row.parameters:,}"]
             for row in good
         ]
-        failed = [f"{row.name}: {row.status}: {row.reason}" for row in self.rows[len(good) :]]
+        failed = [
+            f"{_names(row)}: {row.status}: {row.reason}" for row in self._measured[len(good) :]
+        ]
         apart = [f"Not in the score, as not defined for all: {', '.join(self.left_out)}"]
         return html_table(
             header, cells, [*failed, *apart[: len(self.left_out)], *self.notes], left=2
@@ -125,7 +131,7 @@ class Ranking:
 
         Texts are escaped where a terminal or spreadsheet would act on them.
         """
-        apart = ("values", "config", "trajectory")
+        apart = ("values", "config", "trajectory", "also")
         fixed = [field.name for field in fields(Row) if field.name not in apart]
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -149,15 +155,15 @@ class Ranking:
         known = any(not math.isnan(row.score_low) for row in self.rows)
         sure = ["±", "="] if known else []
         header = ["rank", "candidate", "score", *sure, *self.readouts, "params", "loss", "sec"]
-        good = [row for row in self.rows if row.rank is not None]
+        good = [row for row in self._measured if row.rank is not None]
         cells = [
-            [str(row.rank), row.name, _shown(row.score)]
+            [str(row.rank), _names(row), _shown(row.score)]
             + [_shown(_half(row)), "=" if row.tied else ""][: len(sure)]
             + [f"{row.values[name]:.4g}" for name in self.readouts]
             + [f"{row.parameters:,}", f"{row.training_loss:.3f}", f"{row.seconds:.1f}"]
             for row in good
         ]
-        bad = [f"{row.name}  {row.status}: {row.reason}" for row in self.rows[len(good) :]]
+        bad = [f"{_names(row)}  {row.status}: {row.reason}" for row in self._measured[len(good) :]]
         failed = [f"   -  {printable(line)}" for line in bad]
         names = printable(", ".join(self.left_out))
         left_out = [f"Not in the score, as not defined for all: {names}"] if names else []
@@ -172,6 +178,11 @@ class Ranking:
 def _shown(number: float) -> str:
     """Of a candidate that halving ended there is no score."""
     return "" if math.isnan(number) else f"{number:.3f}"
+
+
+def _names(row: Row) -> str:
+    """A candidate, and those that compute the same."""
+    return f"{row.name}, also: {', '.join(row.also)}" if row.also else row.name
 
 
 def _half(row: Row) -> float:

@@ -35,6 +35,10 @@ class Row:
         config: the candidate's config.
         trajectory: all its readings with the first seed; in the journal, but not in JSON and CSV.
         execution: how it was trained on its device (`Reading.execution`); empty if it was not.
+        measured_as: the candidate that computes the same and was measured in its place; empty if it was
+            measured itself. Values are those of that one, and so are score and rank.
+        cached: whether another run has measured it, with any seed; its seconds are those of then.
+        also: names of the candidates that it was measured for beside itself.
     """
 
     rank: int | None
@@ -53,6 +57,9 @@ class Row:
     config: Mapping[str, Any]
     trajectory: Trajectory = field(repr=False, compare=False)
     execution: str = ""
+    measured_as: str = ""
+    cached: bool = False
+    also: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -89,6 +96,7 @@ class Row:
             config=candidate.config,
             trajectory=record.trajectory,
             execution=readings[0].execution,
+            cached=any(one.cached for one in records),
         )
 
     def placed(self, rank: int, score: float, low: float, high: float, tied: bool) -> Row:

@@ -14,16 +14,19 @@ from prescreen.files import replace_text
 from prescreen.loggers import PREFIX, Log, guarded, logged
 from prescreen.ranking.budget import TimeBudget, left_note, rankable
 from prescreen.ranking.continued import begun_anew, codes_of, left_to_measure
-from prescreen.ranking.events import Event
+from prescreen.ranking.equal import listed, stand_ins, with_those
+from prescreen.ranking.events import Event, ends
 from prescreen.ranking.executors import Executor, resolve_executor
 from prescreen.ranking.halving import READINGS, Halving, as_halving
 from prescreen.ranking.jobs import Job
 from prescreen.ranking.journal import Journal
+from prescreen.ranking.measured import measurements, taken
 from prescreen.ranking.measuring import Measuring, note, once
 from prescreen.ranking.notebook import notebook_progress
 from prescreen.ranking.order import order
 from prescreen.ranking.outline import Outline
 from prescreen.ranking.progress import Progress, Reporter
+from prescreen.ranking.recognising import recognise
 from prescreen.ranking.repeats import Repeat, repeats
 from prescreen.ranking.replay import Complete, Record
 from prescreen.ranking.report import Ranking
@@ -34,6 +37,7 @@ from prescreen.reading import Reading
 from prescreen.readouts import Readouts
 from prescreen.screening import Extra, Plan, require_head
 from prescreen.screening.limits import Limits
+from prescreen.spaces.candidate import Candidate
 from prescreen.spaces.chosen import as_candidates
 from prescreen.tasks import Task
 from prescreen.tasks.base import check_task
@@ -66,6 +70,8 @@ def rank(
     latency_batch: int = 1,
     time_budget: float | None = None,
     halving: bool | Halving = False,
+    merge: bool = False,
+    cache: bool | str | Path = False,
     out: str | Path | None = None,
     fresh: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -106,6 +112,11 @@ def rank(
             them; those that are left are said in the notes, and measured when the run is continued.
         halving: train all candidates a little, and only the better ones to the end: see ``Halving``.
             Those that are ended are rows with the status ``"halved"``, ranked below the others.
+        merge: measure candidates that compute the same once, and list them together. To find out costs
+            two builds and a few passes without values for each candidate (docs/speed.md).
+        cache: take measurements from a folder that all runs share, and add to it: True for the user's
+            own, or a path. What is the same is decided as for ``out``: data files that a candidate's
+            code reads are not seen (docs/speed.md).
         out: a folder for the journal and the results. If it holds a journal of the same settings and
             the same code of the candidates, the run continues: finished candidates are not measured
             again. What is taken over is logged.
@@ -139,16 +150,22 @@ def rank(
         require_head(chosen, plan)
     executor.measure((), plan, threads)  # an error comes now, before there is a journal
     folder = None if out is None else Path(out)
-    codes = codes_of(chosen, seeds) if folder is not None else {}
+    codes = {} if folder is None and cache is False else codes_of(chosen, seeds)
     trainings = repeats(chosen, seeds)
     settings = settings_of(plan, threads)
     complete = Complete.of(settings, plan.needing("others"))
+    measured = measurements(cache, settings, codes, complete)
     counted = count_samples(task.probe)
     given = given_of(executor, plan, seed, halved)
     outline = Outline.of(chosen, plan.table, seeds=seeds, samples=counted, given=given)
     with Journal(folder, settings, added=ADDED, complete=complete, fresh=fresh) as journal:
         waiting = left_to_measure(trainings, journal, codes, halving=halved is not None)
         journal.asked(outline)
+        if merge and len(chosen) > 1 and waiting:
+            recognise(chosen, journal, codes, executor, plan, threads, budget.has_time)
+        forms = journal.forms if merge else {}
+        instead = stand_ins(chosen, forms, journal.records, seeds, max_params)
+        waiting = [one for one in waiting if one.candidate.key not in instead]
         tell = guarded(log)
         reporter = Reporter(progress or notebook_progress(), trainings, waiting, readings)
 
@@ -157,25 +174,36 @@ def rank(
             reporter.hear(job, event)
             if isinstance(event, Reading):
                 tell(logged(event), event.step, job.training.name)
+            if measured is not None and ends(event):
+                measured.keep(job.training, journal.records[job.training.key])
 
+        own = [one for one in chosen if one.key not in instead]
         measuring = Measuring(executor, plan, threads, budget, hear)
         if halved is None:
+            waiting = taken(measured, waiting, hear)
             measuring.measure(once([Job(one) for one in waiting]))
         else:
             anew = begun_anew(waiting, journal, codes)
-            Rungs(halved, plan, chosen, seeds, counted, anew, journal, reporter).measure(measuring)
-        ranking = _ranking(trainings, journal.records, outline, plan)
+            Rungs(halved, plan, own, seeds, counted, anew, journal, reporter).measure(measuring)
+        records = with_those(journal.records, instead, seeds)
+        ranking = _ranking(trainings, records, outline, plan, instead)
+        ranking = listed(ranking, instead, chosen, journal.forms)
         for row in ranking:
             tell(_place(row), row.step, row.name)
         return ranking if folder is None else replace(ranking, unwritten=_write(ranking, folder))
 
 
 def _ranking(
-    trainings: Sequence[Repeat], records: Mapping[str, Record], outline: Outline, plan: Plan
+    trainings: Sequence[Repeat],
+    records: Mapping[str, Record],
+    outline: Outline,
+    plan: Plan,
+    instead: Mapping[str, Candidate],
 ) -> Ranking:
     """Order what was measured, as far as the run came."""
     chosen = [one.candidate for one in trainings if not one.number]
     measured, seeds = rankable(chosen, records, outline.seeds)
+    measured = [one for one in measured if one.key not in instead]
     ranking = order(measured, records, plan.table, seeds=seeds, samples=outline.samples)
     return replace(ranking, notes=(*ranking.notes, *left_note(trainings, records)))
 

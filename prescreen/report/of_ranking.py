@@ -21,7 +21,7 @@ def of_ranking(ranking: Ranking, title: str = "Ranking") -> Findings:
         title=title,
         entries=tuple(
             _entry(row, _changes(ranking, row) if at < min(asked, _MOST) else ())
-            for at, row in enumerate(ranking)
+            for at, row in enumerate(row for row in ranking if not row.measured_as)
         ),
         measures=ranking.readouts,
         left_out={name: _why(ranking, name) for name in ranking.left_out},

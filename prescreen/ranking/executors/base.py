@@ -15,6 +15,7 @@ import torch
 from prescreen.ranking.events import Event
 from prescreen.ranking.jobs import Job
 from prescreen.screening import Plan
+from prescreen.screening.form import Forms
 from prescreen.text import first_line
 
 READY = "ready"  # a worker, before its first candidate
@@ -30,7 +31,7 @@ class Executor(Protocol):
     """Screens candidates somewhere: in this process, in others, on a cluster."""
 
     def measure(
-        self, jobs: Sequence[Job], plan: Plan, threads: int
+        self, jobs: Sequence[Job], plan: Plan | Forms, threads: int
     ) -> Generator[tuple[int, Event]]:
         """Screen candidates and yield events as ``(index of the job, event)``.
 

@@ -9,6 +9,7 @@ from prescreen.ranking.events import Event, events
 from prescreen.ranking.executors.base import torch_threads
 from prescreen.ranking.jobs import Job
 from prescreen.screening import Plan
+from prescreen.screening.form import Forms
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Here:
     """This process. A candidate that exhausts memory can end it."""
 
     def measure(
-        self, jobs: Sequence[Job], plan: Plan, threads: int
+        self, jobs: Sequence[Job], plan: Plan | Forms, threads: int
     ) -> Generator[tuple[int, Event]]:
         """See ``Executor``."""
         for index, job in enumerate(jobs):  # also over those that are added meanwhile

@@ -24,6 +24,7 @@ from prescreen.ranking.executors.started import Worker, end, received, send, sta
 from prescreen.ranking.jobs import Job
 from prescreen.screening import Plan
 from prescreen.screening.deadline import timed_out
+from prescreen.screening.form import Forms
 
 # If a candidate has forked, its processes keep the pipe open when the worker dies: it is looked at.
 _LOOK = 1.0
@@ -68,14 +69,14 @@ class Processes:
         require("workers", f"at most {MOST_WORKERS} on this platform", self.workers, fits)
 
     def measure(
-        self, jobs: Sequence[Job], plan: Plan, threads: int
+        self, jobs: Sequence[Job], plan: Plan | Forms, threads: int
     ) -> Generator[tuple[int, Event]]:
         """See ``Executor``."""
         gpus = visible(plan.training.device, self.gpus)  # an error comes now
         return self._events(jobs, plan, threads, gpus)
 
     def _events(
-        self, jobs: Sequence[Job], plan: Plan, threads: int, gpus: Sequence[str]
+        self, jobs: Sequence[Job], plan: Plan | Forms, threads: int, gpus: Sequence[str]
     ) -> Generator[tuple[int, Event]]:
         queue = Queue(jobs)
         with shared("task", (threads, plan)) as setup:

@@ -15,14 +15,14 @@ import torch
 
 from prescreen.checks import require, require_at_least
 from prescreen.failures import CandidateFailed
-from prescreen.ranking.events import Event, begins, events
+from prescreen.ranking.events import Event, ends, events
 from prescreen.ranking.executors.base import GRACE, READY, RETRIES, pickled
 from prescreen.ranking.executors.queue import Queue
 from prescreen.ranking.executors.ray_connection import connected, host_and_port, import_ray
 from prescreen.ranking.jobs import Job
-from prescreen.reading import Reading
 from prescreen.screening import Plan
 from prescreen.screening.deadline import timed_out
+from prescreen.screening.form import Forms
 from prescreen.text import named_line
 
 # What ends an actor's process, a candidate's crash or the loss of a node, looks the same from here: the
@@ -63,14 +63,14 @@ class Ray:
         require("gpus", "above 0 and at most 1, or None", self.gpus, fits)
 
     def measure(
-        self, jobs: Sequence[Job], plan: Plan, threads: int
+        self, jobs: Sequence[Job], plan: Plan | Forms, threads: int
     ) -> Generator[tuple[int, Event]]:
         """See ``Executor``."""
         each = self.resources(plan.training.device, threads)  # checked now, not at the first event
         return self._events(jobs, plan, threads, each)
 
     def _events(
-        self, jobs: Sequence[Job], plan: Plan, threads: int, each: dict[str, float]
+        self, jobs: Sequence[Job], plan: Plan | Forms, threads: int, each: dict[str, float]
     ) -> Generator[tuple[int, Event]]:
         if not jobs:
             return
@@ -155,7 +155,7 @@ def _measure(
                     yield _given_up(job, answer)
                 continue
             # The next event is requested before this one is journalled: workers do not wait.
-            if isinstance(answer, Reading) or begins(answer):
+            if not ends(answer):
                 slots[actor.next.remote()] = slot
             elif not slot.is_late() and (following := queue.next()) is not None:
                 end = math.inf if timeout is None else time.monotonic() + timeout + GRACE

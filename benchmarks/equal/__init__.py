@@ -1,0 +1,1 @@
+"""Which candidates compute the same, and what it saves to know."""
