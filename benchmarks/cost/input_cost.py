@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from prescreen.search_spaces import nas_bench_201
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
@@ -34,7 +35,6 @@ from prescreen import Training, load_task
 from prescreen.forking import context_of
 from prescreen.ranking.executors.base import pickled
 from prescreen.ranking.executors.shared import shared
-from prescreen.search_spaces import nas_bench_201
 from prescreen.tasks.images import dataset
 from prescreen.text import plain_table
 from prescreen.training import brief_training

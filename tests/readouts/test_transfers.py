@@ -1,4 +1,4 @@
-"""How often a reading waits for an accelerator: once for each capture's checks, and once for all values."""
+"""How often a reading waits for an accelerator: for the checks of each capture, and once for all values."""
 
 import sys
 from collections import Counter
@@ -73,7 +73,7 @@ def test_a_reading_waits_for_each_capture_and_for_the_values(monkeypatch, panel,
 
 
 def test_replicates_leave_together(monkeypatch):
-    probe, taken = Probe(IMAGES, CHECKPOINT_PANEL + ("entropy", "expected_agreement")), {}
+    probe, taken = Probe(IMAGES, (*CHECKPOINT_PANEL, "entropy", "expected_agreement")), {}
     for step in (1, 2):
         probe.read(network(), step, lambda subjects: taken.update(subjects[""]))
     found = looks_of(monkeypatch, lambda: replicates(probe.readouts, taken, len(IMAGES)))
