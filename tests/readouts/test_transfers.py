@@ -1,4 +1,4 @@
-"""How often a reading waits for an accelerator: for the checks of each capture, and once for all values."""
+"""How often a reading waits for an accelerator: for checks of each capture, and once for all values."""
 
 import sys
 from collections import Counter
