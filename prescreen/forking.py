@@ -16,8 +16,13 @@ from typing import Any
 _NAMES = ("SIGINT", "SIGHUP", "SIGTTOU")
 IGNORED = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 
-# What workers need, and the optimizers of torch, which import the second when the first one is made.
-_IMPORTED = ["prescreen.ranking.executors.worker", "torch._dynamo"]
+# What workers need. Torch imports its compiler when the first optimizer is made.
+_IMPORTED = [
+    "prescreen.ranking.executors.worker",
+    "prescreen.tasks",
+    "torch._dynamo",
+    "torch.utils.flop_counter",
+]
 
 
 def can_fork() -> bool:

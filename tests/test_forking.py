@@ -10,12 +10,9 @@ import pytest
 from patience import PATIENCE, wait_until
 from toy import GOOD, TRAINING, make_task, mlp, without_seconds
 
-from prescreen.failures import CandidateFailed
 from prescreen.forking import can_fork
 from prescreen.ranking.executors import Processes, started
 from prescreen.ranking.run import rank
-from prescreen.screening import Plan
-from prescreen.spaces import Candidate
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="only Linux forks workers")
 
@@ -27,11 +24,8 @@ def says_who_it_is():
 
 
 def reason():
-    candidates = [Candidate("one", {}, says_who_it_is)]
-    plan = Plan(make_task(), TRAINING)
-    happened = [event for _, event in Processes(1).measure(candidates, plan, 1)]
-    (failure,) = (event for event in happened if isinstance(event, CandidateFailed))
-    return failure.reason
+    (row,) = rank({"one": says_who_it_is}, make_task(), training=TRAINING, on=Processes(1))
+    return row.reason
 
 
 def test_workers_have_todays_variables_folder_and_streams(monkeypatch, tmp_path, capfd):

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from prescreen.heads.execute import call
 from prescreen.heads.preserve import preserve
@@ -41,6 +40,9 @@ def flops(model: nn.Module, inputs: Any, head: str | None = None) -> float:
 @contextmanager
 def counting(root: nn.Module, counted: list[int]) -> Iterator[None]:
     """Count the operations of the first forward pass inside, and add them to the list."""
+    # It imports triton where that is installed, which takes a while and only workers need.
+    from torch.utils.flop_counter import FlopCounterMode
+
     own, forward = vars(root), root.forward
     before = own.get("forward")
 
