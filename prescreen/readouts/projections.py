@@ -95,7 +95,8 @@ def _from_logits(capture: Capture, other: Predictions, rows: slice) -> Tensor:
     p, ours = capture.predictions(rows), capture.logit_block(rows)
     theirs = other.logits[rows].to(ours)
     if capture.link == "softmax":
-        return (p * (ours - theirs)).sum(1) - capture.log_partition[rows] + theirs.logsumexp(1)
+        apart = other.log_partition[rows].to(ours) - capture.log_partition[rows]
+        return (p * (ours - theirs)).sum(1) + apart  # exactly 0 for equal predictions
     yes = p * (logsigmoid(ours) - logsigmoid(theirs))
     no = (1 - p) * (logsigmoid(-ours) - logsigmoid(-theirs))
     return (yes + no).sum(1)

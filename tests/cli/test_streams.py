@@ -38,8 +38,10 @@ def test_what_candidates_print_goes_to_stderr(tmp_path, monkeypatch, capfd):
         assert printed.err.count(f"{part} at build") == 3
 
 
+# The mark and the end of its line in one: a signal may come in between.
 WAITING = SPACE.replace(
-    "    width =", "    import time; print('BUILDS'); time.sleep(10_000)\n    width ="
+    "    width =",
+    "    import time; print('BUILDS' + chr(10), end=''); time.sleep(10_000)\n    width =",
 )
 
 

@@ -322,7 +322,9 @@ class Uncountable(nn.Module):
         self.head = nn.Linear(768, 4)
 
     def forward(self, x):
-        if torch.utils._python_dispatch._get_current_dispatch_mode() is not None:
+        # Beside other threads, readings have a mode of their own for what is random.
+        mode = torch.utils._python_dispatch._get_current_dispatch_mode()
+        if mode is not None and type(mode).__module__ != "prescreen.random_state":
             raise RuntimeError("no modes")
         return self.head(x.flatten(1))
 
