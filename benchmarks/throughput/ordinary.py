@@ -15,6 +15,7 @@ from torchvision import transforms
 
 from prescreen import Candidate, Training
 from prescreen.predictions import model_logits
+from prescreen.training.execution import lay_out
 from prescreen.training.recipe import peak_lr
 
 
@@ -53,7 +54,9 @@ class Loop:
         torch.manual_seed(training.seed)
         image, _ = data[0]
         model = candidate.model(num_classes=10, in_channels=3, image_size=tuple(image.shape[1:]))
+        # Some of our builders choose another layout already.
         self.model: nn.Module = model.to(training.device).train()
+        lay_out(self.model, channels_last=False)
         self._training = training
         self._loader = DataLoader(
             data,

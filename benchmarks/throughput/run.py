@@ -64,15 +64,14 @@ def main() -> None:
 def measure(args: Namespace) -> None:
     """All rounds of all families; the file of results is written after each round."""
     workers = Workers(args.workers)
-    rows: list[Row] = []
-    for family in args.families:
+    images = {family: Images(*FAMILIES[family].images()) for family in args.families}
+    for family in images:
         workers.prepare(family)
-        images = Images(*FAMILIES[family].images())
-        for number in range(args.rounds):
+    rows: list[Row] = []
+    for number in range(args.rounds):
+        for family, own in images.items():
             training = recipe(args, family)
-            row = round_of(args, workers, family, number % 5, training, images)
-            rows.append(row)
-            print({key: f"{v:.3g}" if isinstance(v, float) else v for key, v in row.items()})
+            rows.append(round_of(args, workers, family, number % 5, training, own))
         write(Path(args.out), rows)
     table(args)
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from benchmarks.common.results import write
 from benchmarks.throughput.families import FAMILIES
+from benchmarks.throughput.layouts import candidates_of, is_laid_out, measured
 from benchmarks.throughput.machine import demand
 from benchmarks.throughput.ordinary import Images, Loop
 from benchmarks.throughput.parts import PARTS, parts_of
@@ -68,3 +69,13 @@ def test_ratios_are_medians_over_rounds(tmp_path, capsys):
     assert "1.50 [1.50, 1.50]" in printed
     assert "25 %" in printed
     assert "50 %" in printed
+
+
+def test_layouts_are_measured_of_copies():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 10))
+    assert not is_laid_out(model)
+    seconds = measured(model, torch.randn(4, 3, 8, 8), rounds=2)
+    assert set(seconds) == {"plain", "layout", "fused"}
+    assert is_laid_out(candidates_of("nas_bench_201", 1)[0].model(num_classes=10, in_channels=3))
+    assert len(candidates_of("timm", 1)) == 14

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from prescreen.random_state import forked
 
-# Convolutions are worth another layout if they hold this share of the weights, and the widest of them
-# so many channels: `python -m benchmarks.throughput.layouts`.
-SHARE, CHANNELS = 1 / 3, 192
+# Convolutions are worth another layout if they hold this share of the weights:
+# `python -m benchmarks.throughput.layouts`.
+SHARE = 1 / 5
 
 # Losses in both layouts differ by rounding. What reads memory in a fixed order is much further off.
 _ROUNDING = 1e-3
@@ -60,7 +60,7 @@ def execution_of(model: nn.Module, device: torch.device, *, scaled: bool = False
     """
     if device.type != "cpu":
         return Execution()
-    return Execution(channels_last=_is_wide(model), fused=not scaled and _can_fuse(model))
+    return Execution(channels_last=_convolves(model), fused=not scaled and _can_fuse(model))
 
 
 def lay_out(model: nn.Module, channels_last: bool) -> None:
@@ -101,19 +101,18 @@ def keeping_results(
             after = loss(other)
             after.backward()
         same = math.isclose(before, after.item(), rel_tol=_ROUNDING, abs_tol=_ROUNDING)
-    except (
-        Exception
-    ):  # a candidate's own code; what it would raise in any case, its training raises
+    except Exception:  # whatever a candidate's code raises in any layout, its training raises
         same = False
     return replace(chosen, channels_last=same)
 
 
-def _is_wide(model: nn.Module) -> bool:
+def _convolves(model: nn.Module) -> bool:
+    """Whether most of the work is in convolutions, whose layout nobody has chosen yet."""
     convolutions = _convolutions(model)
-    channels = (max(one.in_channels, one.out_channels) for one in convolutions)
     weights = sum(one.weight.numel() for one in convolutions)
     whole = sum(weight.numel() for weight in model.parameters() if weight.ndim > 1)
-    return max(channels, default=0) >= CHANNELS and weights >= SHARE * whole
+    is_chosen = any(not one.weight.is_contiguous() for one in convolutions)
+    return not is_chosen and 0 < SHARE * whole <= weights
 
 
 def _convolutions(model: nn.Module) -> list[nn.Conv2d]:
@@ -124,7 +123,12 @@ def _can_fuse(model: nn.Module) -> bool:
     """Whether torch's fused optimizers take all weights, and read them in the order of the memory."""
     sparse = any(getattr(module, "sparse", False) for module in model.modules())
     return not sparse and all(
-        type(weight) is nn.Parameter and weight.dtype in _FUSED and weight.is_contiguous()
+        type(weight) is nn.Parameter and weight.dtype in _FUSED and _is_dense(weight)
         for weight in model.parameters()
         if weight.requires_grad
     )
+
+
+def _is_dense(weight: Tensor) -> bool:
+    in_channels_last = weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last)
+    return in_channels_last or weight.is_contiguous()

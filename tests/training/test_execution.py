@@ -56,7 +56,7 @@ class Counted(nn.Module):
         return x
 
 
-def wide(flatten=nn.Flatten, width=192, dropout=0.0):
+def convolutional(flatten=nn.Flatten, width=32, dropout=0.0):
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), Counted(),
@@ -75,10 +75,6 @@ def mostly_linear():
     return nn.Sequential(nn.Conv2d(3, 192, 1), nn.Flatten(), nn.Linear(6912, 3))
 
 
-def narrow():
-    return wide(width=16)
-
-
 def trained(model, training=TRAINING):
     steps = BriefTraining(model, make_task(), training)
     losses = [step.loss for step in steps]
@@ -88,12 +84,11 @@ def trained(model, training=TRAINING):
 @pytest.mark.parametrize(
     ("build", "expected"),
     [
-        (wide, "channels_last,fused"),
-        (narrow, "fused"),
-        (lambda: wide(Flat), "fused"),
-        (lambda: wide(Raw), "fused"),
+        (convolutional, "channels_last,fused"),
+        (lambda: convolutional(Flat), "fused"),
+        (lambda: convolutional(Raw), "fused"),
         # Masks would be drawn for other pixels.
-        (lambda: wide(dropout=0.1), "fused"),
+        (lambda: convolutional(dropout=0.1), "fused"),
         (linear, "fused"),
         (mostly_linear, "fused"),
     ],
@@ -115,18 +110,20 @@ def test_an_execution_changes_results_by_rounding_only(build, expected, optimize
 
 
 def test_the_rule_is_for_processors_and_for_what_torch_can_fuse():
-    assert execution_of(wide(), torch.device("meta")) == Execution()
-    assert execution_of(narrow(), CPU, scaled=True) == Execution()
+    assert execution_of(convolutional(), torch.device("meta")) == Execution()
+    assert execution_of(linear(), CPU, scaled=True) == Execution()
     embedding = nn.EmbeddingBag(8, 4, sparse=True)
     assert execution_of(embedding, CPU) == Execution()
     strided = nn.Linear(4, 4)
     strided.weight = nn.Parameter(strided.weight.detach().T)
     assert execution_of(strided, CPU) == Execution()
-    assert execution_of(wide().double(), CPU) == Execution(channels_last=True, fused=True)
+    already = convolutional().to(memory_format=torch.channels_last)
+    assert execution_of(already, CPU) == Execution(fused=True)
+    assert execution_of(convolutional().double(), CPU) == Execution(channels_last=True, fused=True)
 
 
 def test_layouts_keep_all_numbers_and_can_be_set_back():
-    model = wide()
+    model = convolutional()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     lay_out(model, channels_last=True)
     assert model[4].weight.stride() == (16, 1, 16, 16)  # a kernel of one pixel
@@ -139,7 +136,7 @@ def test_layouts_keep_all_numbers_and_can_be_set_back():
 
 
 def test_a_capture_is_the_same_in_both_layouts():
-    model = wide().eval()
+    model = convolutional().eval()
     model[3] = nn.Identity()
     one = capture(model, make_task().probe)
     lay_out(model, channels_last=True)
@@ -153,14 +150,14 @@ def test_a_capture_is_the_same_in_both_layouts():
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_training_in_another_layout_resumes_bit_for_bit(stop, optimizer):
     training = replace(TRAINING, optimizer=optimizer)
-    whole = wide()
+    whole = convolutional()
     steps = list(brief_training(whole, make_task(), training))
-    first = BriefTraining(wide(), make_task(), training)
+    first = BriefTraining(convolutional(), make_task(), training)
     begun = [next(first) for _ in range(stop)]
     file = io.BytesIO()
     torch.save(first.state_dict(), file)
     file.seek(0)
-    model = wide()
+    model = convolutional()
     resumed = BriefTraining(model, make_task(), training)
     resumed.load_state_dict(torch.load(file, weights_only=True))
     assert [*begun, *resumed] == steps
@@ -171,20 +168,20 @@ def test_training_in_another_layout_resumes_bit_for_bit(stop, optimizer):
 
 def test_a_state_of_an_earlier_version_goes_on_plain():
     plain = replace(TRAINING, execution="plain")
-    whole = wide()
+    whole = convolutional()
     losses = trained(whole, plain)[1]
-    first = BriefTraining(wide(), make_task(), plain)
+    first = BriefTraining(convolutional(), make_task(), plain)
     begun = [next(first).loss for _ in range(3)]
     state = first.state_dict()
     del state["execution"]
-    resumed = BriefTraining(wide(), make_task(), TRAINING)
+    resumed = BriefTraining(convolutional(), make_task(), TRAINING)
     resumed.load_state_dict(state)
     assert [*begun, *(step.loss for step in resumed)] == losses
     assert str(resumed.execution) == "plain"
 
 
 def test_every_reading_says_how_its_candidate_was_trained():
-    for build, expected in ((wide, "channels_last,fused"), (narrow, "fused")):
+    for build, expected in ((convolutional, "channels_last,fused"), (linear, "fused")):
         readings = list(screen(Candidate("one", {}, build), make_task(), TRAINING))
         assert [reading.execution for reading in readings] == [expected] * 4
         assert type(readings[0]).from_json(readings[0].to_json()) == readings[0]
@@ -196,7 +193,7 @@ def test_no_step_waits_for_its_device(monkeypatch):
     for optimizer in ("sgd", "adamw"):
         training = replace(TRAINING, device="meta", optimizer=optimizer)
         with torch.device("meta"):
-            model = wide()
+            model = convolutional()
         steps = list(brief_training(model, make_task(), training))
         assert [step.number for step in steps] == list(range(1, 7))
         with pytest.raises((RuntimeError, NotImplementedError)):
@@ -225,11 +222,11 @@ def test_screening_waits_for_an_accelerator_only_at_readings(monkeypatch):
 
     monkeypatch.setattr(BriefTraining, "__next__", watched)
     training = replace(TRAINING, steps=12)
-    found = list(screen(Candidate("one", {}, narrow), make_task(), training, readings=2))
+    found = list(screen(Candidate("one", {}, linear), make_task(), training, readings=2))
     assert len(inside) == 12
     assert sum(inside) == 0
     monkeypatch.undo()
-    expected = list(screen(Candidate("one", {}, narrow), make_task(), training, readings=2))
+    expected = list(screen(Candidate("one", {}, linear), make_task(), training, readings=2))
     assert [one.training_loss for one in found] == [one.training_loss for one in expected]
     assert [one.values for one in found] == [one.values for one in expected]
 
@@ -247,7 +244,7 @@ def test_a_divergence_is_reported_with_its_step(monkeypatch, asynchronous):
 
     task = make_task(criterion=exploding)
     training = replace(TRAINING, steps=20)
-    readings = screen(Candidate("one", {}, narrow), task, training, readings=2)
+    readings = screen(Candidate("one", {}, linear), task, training, readings=2)
     with pytest.raises(CandidateFailed, match=r"^diverged: loss inf at step 8$"):
         list(readings)
 
@@ -255,10 +252,10 @@ def test_a_divergence_is_reported_with_its_step(monkeypatch, asynchronous):
 def test_losses_on_an_accelerator_end_training_once_they_are_asked_for(monkeypatch):
     monkeypatch.setattr(BriefTraining, "is_asynchronous", True)
     training = Training(steps=50, lr=1e30, clip=None, warmup=0, batch_size=16)
-    unasked = list(islice(brief_training(narrow(), make_task(), training), 50))
+    unasked = list(islice(brief_training(linear(), make_task(), training), 50))
     assert len(unasked) == 50
     asked = []
-    for step in brief_training(narrow(), make_task(), training):
+    for step in brief_training(linear(), make_task(), training):
         asked.append(step)
         step.loss  # noqa: B018
     assert asked[-1].diverged
