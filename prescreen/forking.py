@@ -45,8 +45,8 @@ def context_of(*, forks: bool) -> Any:
 def start_early() -> None:
     """Let the server import while this process does; it ends with this process, whatever it does."""
     if can_fork():
-        _start()
         atexit.register(_end)
+        _start()
 
 
 @contextmanager
