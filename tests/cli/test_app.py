@@ -95,6 +95,12 @@ def test_limits_leave_out_and_a_time_budget_leaves(space, capsys):
     assert data["notes"][-1].startswith("2 of 3 candidates are left, as the time budget is over: ")
 
 
+def test_halving_ends_most_candidates_early(space, capsys):
+    assert run(["rank", space, *QUICK, "--halving", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [(row["status"], row["step"]) for row in rows] == [("ok", 4)] + [("halved", 1)] * 2
+
+
 def test_a_ranking_of_failures_only_ends_with_1(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     broken = SPACE.replace(

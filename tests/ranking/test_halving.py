@@ -4,7 +4,7 @@ import os
 import random
 import signal
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from toy import BAD, PYTHONPATH, TRAINING, broken, make_task, mlp, suicidal, wit
 from prescreen.ranking import Halving, Processes, open_run
 from prescreen.ranking.run import rank
 from prescreen.readouts import READOUTS
+from prescreen.report import collect, write_report
 
 PANEL = ["confidence"]
 STEPS = TRAINING.steps  # 8: a reading at each
@@ -67,6 +68,16 @@ def ranked(candidates=MANY, halving=HALVING, **changes):
     return rank(candidates, make_task(), halving=halving, **given)
 
 
+@cache
+def whole():
+    return ranked(halving=False)
+
+
+@cache
+def halved():
+    return ranked()
+
+
 def curve(row):
     return [(one.step, one.values, one.training_loss) for one in row.trajectory]
 
@@ -103,12 +114,11 @@ def expected(wholes, rungs, least=1):
     ("rungs", "least"), [(HALVING.rungs, 1), ({1 / 4: 1 / 4}, 1), ({1 / 8: 0.1, 1 / 2: 0.1}, 3)]
 )
 def test_the_better_ones_go_on_and_their_trainings_are_those_without_halving(rungs, least):
-    whole = ranked(halving=False)
-    halved = ranked(halving=Halving(rungs, least))
-    assert [(row.name, row.step) for row in halved] == expected([whole], rungs, least)
-    assert [row.rank for row in halved] == [*range(1, len(MANY) + 1)]
-    curves = {row.name: curve(row) for row in whole}
-    for row in halved:
+    ranking = ranked(halving=Halving(rungs, least))
+    assert [(row.name, row.step) for row in ranking] == expected([whole()], rungs, least)
+    assert [row.rank for row in ranking] == [*range(1, len(MANY) + 1)]
+    curves = {row.name: curve(row) for row in whole()}
+    for row in ranking:
         assert curve(row) == curves[row.name][: row.step]
         assert (row.status == "ok") == (row.step == STEPS)
         assert math.isnan(row.score) == (row.status == "halved")
@@ -116,7 +126,7 @@ def test_the_better_ones_go_on_and_their_trainings_are_those_without_halving(run
 
 
 def test_a_row_says_where_its_candidate_was_ended():
-    ranking = ranked()
+    ranking = halved()
     ended = [row for row in ranking if row.status == "halved"]
     assert [row.reason for row in ended] == [
         *(f"ended at step 4 of 8: {place} of 4 there" for place in ("3rd", "4th")),
@@ -128,6 +138,20 @@ def test_a_row_says_where_its_candidate_was_ended():
     rows = json.loads(ranking.to_json())["rows"]
     assert [row["status"] for row in rows] == ["ok"] * 2 + ["halved"] * 6
     assert (rows[-1]["score"], rows[-1]["rank"]) == (None, 8)
+
+
+def test_explanations_and_reports_tell_who_was_ended(tmp_path):
+    ranking = halved()
+    name = ranking.rows[4].name
+    assert str(ranking.explain(name)) == (
+        f"{name} is 5th of 8, as halving ended it: ended at step 1 of 8: 5th of 8 there"
+    )
+    assert "is 1st of 2: score" in str(ranking.explain(ranking.best.name))
+    entries = collect(ranking).entries
+    assert [one.status for one in entries] == ["ok"] * 2 + ["pruned"] * 6
+    assert [len(one.trajectory) for one in entries] == [row.step for row in ranking]
+    write_report(ranking, tmp_path / "report.html")
+    assert ranking.rows[-1].name in (tmp_path / "report.html").read_text()
 
 
 def test_by_default_a_third_of_the_steps_is_taken():
@@ -173,7 +197,6 @@ class Stop(Exception):
 
 @pytest.mark.parametrize("after", [1, 9, 12, 20])
 def test_a_run_that_is_interrupted_anywhere_ends_as_if_it_had_not_been(tmp_path, after):
-    whole = ranked(out=tmp_path / "whole")
     events = 0
 
     def stop(progress):
@@ -184,7 +207,7 @@ def test_a_run_that_is_interrupted_anywhere_ends_as_if_it_had_not_been(tmp_path,
 
     with pytest.raises(Stop):
         ranked(out=tmp_path / "cut", progress=stop)
-    assert without_seconds(ranked(out=tmp_path / "cut")) == without_seconds(whole)
+    assert without_seconds(ranked(out=tmp_path / "cut")) == without_seconds(halved())
     assert not (tmp_path / "cut" / "paused").exists()
 
 
@@ -200,7 +223,6 @@ def _killed(out, after):
 
 @pytest.mark.parametrize("lost", [False, True])
 def test_a_killed_run_goes_on_with_its_states_and_without(tmp_path, lost):
-    whole = ranked()
     with pytest.raises(Died):
         call(_killed, tmp_path / "run", 30)
     kept = [*(tmp_path / "run" / "paused").iterdir()]
@@ -208,9 +230,9 @@ def test_a_killed_run_goes_on_with_its_states_and_without(tmp_path, lost):
     for number, path in enumerate(kept if lost else ()):
         path.write_bytes(path.read_bytes()[: -1 if number % 2 else 0])
     again = ranked(out=tmp_path / "run")
-    assert without_seconds(again) == without_seconds(whole)
+    assert without_seconds(again) == without_seconds(halved())
     opened = open_run(tmp_path / "run")
-    assert without_seconds(opened.ranking) == without_seconds(whole)
+    assert without_seconds(opened.ranking) == without_seconds(halved())
     assert opened.unfinished == ()
 
 
@@ -222,28 +244,27 @@ def test_states_are_in_the_run_s_folder_only_until_the_end(tmp_path):
 
 
 def test_with_several_seeds_the_mean_decides(tmp_path):
-    wholes = [ranked(halving=False, training=replace(TRAINING, seed=seed)) for seed in (0, 1)]
-    halved = ranked(seeds=2, out=tmp_path)
-    assert [(row.name, row.step) for row in halved] == expected(wholes, HALVING.rungs)
-    assert without_seconds(open_run(tmp_path).ranking) == without_seconds(halved)
+    wholes = [whole(), ranked(halving=False, training=replace(TRAINING, seed=1))]
+    ranking = ranked(seeds=2, out=tmp_path)
+    assert [(row.name, row.step) for row in ranking] == expected(wholes, HALVING.rungs)
+    assert without_seconds(open_run(tmp_path).ranking) == without_seconds(ranking)
 
 
 def test_a_run_of_all_can_go_on_with_halving_and_the_other_way_round(tmp_path, caplog):
-    whole = ranked(halving=False)
     ranked(out=tmp_path)
-    assert without_seconds(ranked(halving=False, out=tmp_path)) == without_seconds(whole)
+    assert without_seconds(ranked(halving=False, out=tmp_path)) == without_seconds(whole())
     assert "2 of 8 candidates were measured before" in caplog.text
     assert ", 6 more had been ended by halving; --fresh" in caplog.text
-    assert without_seconds(ranked(out=tmp_path)) == without_seconds(whole)  # all that is known
+    assert without_seconds(ranked(out=tmp_path)) == without_seconds(whole())  # all that is known
 
 
 def test_more_candidates_are_compared_with_the_earlier_ones(tmp_path):
     few = dict([*MANY.items()][2:6])
-    first, whole = ranked(few, out=tmp_path), ranked()
-    more = ranked(out=tmp_path)
-    good = [{row.name for row in ranking if row.status == "ok"} for ranking in (first, whole, more)]
+    first, more = ranked(few, out=tmp_path), ranked(out=tmp_path)
+    rankings = (first, halved(), more)
+    good = [{row.name for row in ranking if row.status == "ok"} for ranking in rankings]
     assert good[2] == good[0] | good[1]  # what has been measured to the end is ranked as such
-    curves = {row.name: curve(row) for row in whole}
+    curves = {row.name: curve(row) for row in halved()}
     assert all(curve(row)[: len(curves[row.name])] == curves[row.name] for row in more)
 
 
@@ -254,7 +275,7 @@ def test_time_budget_leaves_the_rest_to_the_same_command(tmp_path):
         ranking = ranked(out=tmp_path, time_budget=1e-6)
         if not any("are left" in note for note in ranking.notes):
             break
-    assert without_seconds(ranking) == without_seconds(ranked())
+    assert without_seconds(ranking) == without_seconds(halved())
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -279,9 +300,9 @@ def test_readouts_that_need_the_others_are_compared_at_the_rungs():
 def test_own_measurements_and_what_is_logged():
     logged = []
     extra = {"size": lambda model: float(torch.rand(()))}
-    whole = ranked(halving=False, extra=extra)
+    every = ranked(halving=False, extra=extra)
     ranking = ranked(extra=extra, log=lambda values, step, name: logged.append((name, step)))
-    curves = {row.name: curve(row) for row in whole}
+    curves = {row.name: curve(row) for row in every}
     assert all(curve(row) == curves[row.name][: row.step] for row in ranking)
     assert len(logged) == sum(row.step for row in ranking) + len(MANY)
 
