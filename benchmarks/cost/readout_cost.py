@@ -23,7 +23,7 @@ from torch import Tensor
 
 from benchmarks.common.options import command
 from benchmarks.common.readouts import HEAD, HEAD_PANEL
-from prescreen import Training, capture, load_task
+from prescreen import READOUTS, Training, capture, load_task
 from prescreen.captured import Capture
 from prescreen.spaces.chosen import as_candidates
 from prescreen.text import plain_table
@@ -55,6 +55,7 @@ def measure_head(args: Namespace, d: int, k: int) -> None:
     works: dict[str, Work] = {
         "features @ weight.T": lambda: z @ weight.T,
         "autograd": autograd(z, weight),
+        "default panel": lambda: agreement(z, logits, weight),
         "panel of three": lambda: read(z, logits, weight, HEAD_PANEL),
         "checks of Capture": lambda: Capture(z, logits, weight),
     }
@@ -74,10 +75,21 @@ def measure_head(args: Namespace, d: int, k: int) -> None:
 
 def read(z: Tensor, logits: Tensor, weight: Tensor, names: tuple[str, ...]) -> list[float]:
     """Readouts on a fresh capture, whose checks are measured separately."""
+    taken = unchecked(z, logits, weight)
+    return [HEAD[name](taken) for name in names]
+
+
+def agreement(z: Tensor, logits: Tensor, weight: Tensor) -> float:
+    """What the default panel reads of the head, on fresh captures of two views."""
+    return READOUTS["expected_agreement"](*(unchecked(z, logits, weight) for _ in range(2)))
+
+
+def unchecked(z: Tensor, logits: Tensor, weight: Tensor) -> Capture:
+    """A capture without its checks."""
     taken = Capture.__new__(Capture)
     fields = {"features": z, "logits": logits, "weight": weight, "bias": None, "link": "softmax"}
     vars(taken).update(fields)
-    return [HEAD[name](taken) for name in names]
+    return taken
 
 
 def autograd(z: Tensor, weight: Tensor) -> Work:
