@@ -155,7 +155,7 @@ def _measure(
                     yield _given_up(job, answer)
                 continue
             # The next event is requested before this one is journalled: workers do not wait.
-            if not ends(answer):
+            if answer != READY and not ends(answer):
                 slots[actor.next.remote()] = slot
             elif not slot.is_late() and (following := queue.next()) is not None:
                 end = math.inf if timeout is None else time.monotonic() + timeout + GRACE
