@@ -4,10 +4,12 @@ import ctypes
 import json
 import os
 import signal
+import sys
 import time
 from functools import partial
 
 import pytest
+import torch
 from toy import GOOD, TRAINING, make_task, mlp, without_seconds
 
 from prescreen.ranking.executors import Processes, processes
@@ -113,3 +115,23 @@ def test_late_and_killed_candidates_are_rows_and_tried_again_when_continued(tmp_
     assert [row.status for row in continued] == ["ok", "ok"]
     again = rank_({"late": late, "ended": ended}, progress=pytest.fail)
     assert without_seconds(again) == without_seconds(continued)
+
+
+def threads_of(model):
+    """The threads that a worker has after work that is large enough for several."""
+    large = torch.ones(600, 600)
+    (large @ large).sum()
+    return float(len(os.listdir("/proc/self/task")))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_workers_do_not_share_their_cores_with_threads_of_their_own():
+    """Beside the one that computes there is the one that waits for the parent's end."""
+    (row,) = rank(
+        {"small": GOOD["small"]},
+        make_task(),
+        training=TRAINING,
+        extra={"threads": threads_of},
+        on=Processes(1),
+    )
+    assert row.values["threads"] <= 2
