@@ -6,7 +6,8 @@
 Candidates have invented readings, five each, which come at once: all that is left is the driver. Parts
 are the measuring (events, journal, progress, time budget), the order with its intervals, results that
 are written, and the run opened again. CPU seconds, the median of rounds that take turns, each in a
-process of its own whose largest memory is told. "× n log n" is how often the time of n log n of the first.
+process of its own whose largest memory is told. "× n log n" is how often the time that n log n of the
+first would be.
 """
 
 from __future__ import annotations
