@@ -29,8 +29,8 @@ class Reading:
             measures, readings, writing them and deciding on them.
         replicates: readouts of the head on the probe batch without each of its parts, where asked for.
         predictions: those of the probe batch, packed, where other candidates are compared with them.
-        execution: how the candidate was trained on its device, such as ``"channels_last,fused"`` or
-            ``"plain"``; empty if it is not known.
+        execution: how the candidate was trained on its device, ``"channels_last"`` or ``"plain"``;
+            empty if it is not known.
     """
 
     step: int

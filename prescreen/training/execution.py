@@ -23,7 +23,6 @@ SHARE = 1 / 5
 # Losses in both layouts differ by rounding. What reads memory in a fixed order is much further off.
 _ROUNDING = 1e-3
 
-_FUSED = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _PLAIN = "plain"
 
 
@@ -34,14 +33,12 @@ class Execution:
     Args:
         channels_last: the weights of convolutions, and so what they return, hold the channels of a pixel
             side by side.
-        fused: the optimizer updates all weights in one call.
     """
 
     channels_last: bool = False
-    fused: bool = False
 
     def __str__(self) -> str:
-        """Such as ``"channels_last,fused"``; ``"plain"`` if nothing is on."""
+        """Such as ``"channels_last"``; ``"plain"`` if nothing is on."""
         return ",".join(name for name, on in vars(self).items() if on) or _PLAIN
 
     @classmethod
@@ -50,17 +47,14 @@ class Execution:
         return cls(**dict.fromkeys(text.split(","), True)) if text != _PLAIN else cls()
 
 
-def execution_of(model: nn.Module, device: torch.device, *, scaled: bool = False) -> Execution:
+def execution_of(model: nn.Module, device: torch.device) -> Execution:
     """What pays for a network; only on a CPU has it been measured.
 
     Args:
         model: the network, with its weights.
         device: where it is trained.
-        scaled: whether gradients are scaled, as for float16.
     """
-    if device.type != "cpu":
-        return Execution()
-    return Execution(channels_last=_convolves(model), fused=not scaled and _can_fuse(model))
+    return Execution(channels_last=device.type == "cpu" and _convolves(model))
 
 
 def lay_out(model: nn.Module, channels_last: bool) -> None:
@@ -117,18 +111,3 @@ def _convolves(model: nn.Module) -> bool:
 
 def _convolutions(model: nn.Module) -> list[nn.Conv2d]:
     return [module for module in model.modules() if isinstance(module, nn.Conv2d)]
-
-
-def _can_fuse(model: nn.Module) -> bool:
-    """Whether torch's fused optimizers take all weights, and read them in the order of the memory."""
-    sparse = any(getattr(module, "sparse", False) for module in model.modules())
-    return not sparse and all(
-        type(weight) is nn.Parameter and weight.dtype in _FUSED and _is_dense(weight)
-        for weight in model.parameters()
-        if weight.requires_grad
-    )
-
-
-def _is_dense(weight: Tensor) -> bool:
-    in_channels_last = weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last)
-    return in_channels_last or weight.is_contiguous()

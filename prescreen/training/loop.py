@@ -52,14 +52,10 @@ class BriefTraining:
         self._device = torch.device(training.device)
         self._model = model.to(self._device).train()
         self._parameters = list(model.parameters())
-        scaled = training.amp == "fp16"
-        self.execution = (
-            execution_of(model, self._device, scaled=scaled)
-            if training.execution == "auto"
-            else Execution()
-        )
-        self._optimizer = _optimizer(model, training, self.execution.fused)
-        self._scaler = torch.amp.GradScaler(self._device.type, enabled=scaled)
+        auto = training.execution == "auto"
+        self.execution = execution_of(model, self._device) if auto else Execution()
+        self._optimizer = _optimizer(model, training)
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=training.amp == "fp16")
         self._batches = task_on(task, self._device).batches(training.batch_size, training.seed)
         self._rng = OwnRandomState(training.seed, self._device)
         self._spent = 0.0
@@ -111,7 +107,6 @@ class BriefTraining:
         if self._last.number:
             lay_out(self._model, self.execution.channels_last)
         self._model.load_state_dict(state["model"])
-        self._optimizer = _optimizer(self._model, self._training, self.execution.fused)
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         self._rng.load_state_dict(state["rng"])
@@ -164,7 +159,7 @@ def _share_spent(training: Training, steps: int, seconds: float) -> float:
     return steps / training.steps if training.seconds is None else seconds / training.seconds
 
 
-def _optimizer(model: nn.Module, training: Training, fused: bool) -> torch.optim.Optimizer:
+def _optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
     trainable = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim > 1], "weight_decay": training.weight_decay},
@@ -175,8 +170,6 @@ def _optimizer(model: nn.Module, training: Training, fused: bool) -> torch.optim
         raise ValueError("`model` must have parameters to train, got none")
     lr = peak_lr(training)
     if training.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, fused=fused or None)
-    momentum = training.momentum
-    return torch.optim.SGD(
-        groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=fused or None
-    )
+        return torch.optim.AdamW(groups, lr=lr)
+    nesterov = training.momentum > 0
+    return torch.optim.SGD(groups, lr=lr, momentum=training.momentum, nesterov=nesterov)
