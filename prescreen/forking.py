@@ -36,17 +36,25 @@ def context_of(*, forks: bool) -> Any:
 
     A process that has run torch is never copied: its pools of threads would be missing in the copy.
     """
-    if not forks:
-        return get_context("spawn")
-    _start()
-    return get_context("forkserver")
+    return get_context("forkserver" if forks else "spawn")
 
 
 def start_early() -> None:
     """Let the server import while this process does; it ends with this process, whatever it does."""
     if can_fork():
         atexit.register(_end)
+        is_served()
+
+
+def is_served() -> bool:
+    """Whether there is a server now; it is started if there can be one."""
+    if not can_fork():
+        return False
+    try:
         _start()
+    except OSError:  # its socket lies in the temporary folder, whose name may be too long for that
+        return False
+    return True
 
 
 @contextmanager

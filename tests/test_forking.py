@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 from patience import PATIENCE, wait_until
-from toy import GOOD, TRAINING, make_task, mlp, without_seconds
+from toy import GOOD, PYTHONPATH, TRAINING, make_task, mlp, without_seconds
 
 from prescreen.forking import can_fork
 from prescreen.ranking.executors import Processes, started
@@ -43,7 +43,7 @@ def test_workers_have_todays_variables_folder_and_streams(monkeypatch, tmp_path,
 
 def test_spawned_and_forked_workers_measure_the_same(monkeypatch):
     forked = rank(GOOD, make_task(), training=TRAINING, on=Processes(2))
-    monkeypatch.setattr(started, "can_fork", lambda: False)
+    monkeypatch.setattr(started, "is_served", lambda: False)
     spawned = rank(GOOD, make_task(), training=TRAINING, on=Processes(1))
     here = rank(GOOD, make_task(), training=TRAINING)
     assert without_seconds(forked) == without_seconds(spawned) == without_seconds(here)
@@ -90,3 +90,26 @@ def test_a_server_that_is_killed_fails_no_candidate(tmp_path):
     ranking = rank(candidates, make_task(), training=TRAINING, on=Processes(2))
     assert {row.status for row in ranking} == {"ok"}
     assert len(ranking) == len(candidates)
+
+
+def test_without_a_server_workers_are_interpreters_of_their_own(tmp_path):
+    """The socket of the server lies in the temporary folder, whose name may be too long for it."""
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    (tmp_path / "script.py").write_text(RANKS)
+    command = [sys.executable, "-W", "error", tmp_path / "script.py"]
+    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": PYTHONPATH}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=PATIENCE, env=environment
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
+
+
+RANKS = """
+from toy import GOOD, TRAINING, make_task
+from prescreen import Processes, rank
+
+if __name__ == "__main__":
+    ranking = rank({"tiny": GOOD["tiny"]}, make_task(), training=TRAINING, on=Processes(1))
+    print(ranking.rows[0].status)
+"""

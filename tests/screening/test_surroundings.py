@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from toy import TRAINING, make_task, mlp
 
+from prescreen.random_state import ONE_AT_A_TIME
 from prescreen.ranking.run import rank
 from prescreen.screening import Plan, Screening
 from prescreen.screening.global_state import TABLE, global_state
@@ -81,7 +82,8 @@ TASK = make_task()
 
 
 def seen(build, *, seed=0):
-    torch.manual_seed(seed)
+    with ONE_AT_A_TIME:  # else one thread seeds what another's candidate draws from
+        torch.manual_seed(seed)
     screening = Screening(Candidate("a", {}, build), Plan(TASK, BRIEF))
     return [replace(next(screening), seconds=0.0) for _ in range(4)]
 

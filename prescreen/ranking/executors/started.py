@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from prescreen.forking import IGNORED, blocked, can_fork, context_of, server
+from prescreen.forking import IGNORED, blocked, context_of, is_served, server
 from prescreen.ranking.executors.base import GRACE, RETRIES
 from prescreen.ranking.executors.gpus import seeing
 from prescreen.ranking.executors.worker import Today, Unready, end_group, worker_main
@@ -37,10 +37,9 @@ class Worker:
 def start(setup: bytes, gpu: str | None) -> Worker:
     """A process that is sent the plan, and sees one GPU alone if that is given."""
     # A user's script, which every worker imports, may ask for GPUs before the worker knows its own.
-    forks = can_fork() and gpu is None
     for attempt in range(RETRIES + 1):
         try:
-            worker = _started(gpu, forks=forks)
+            worker = _started(gpu, forks=gpu is None and is_served())
         except (EOFError, ConnectionError):  # the server has just died
             if attempt == RETRIES:
                 raise
