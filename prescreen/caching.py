@@ -72,8 +72,7 @@ def store(path: Path, write: Callable[[Path], object], limit: int) -> None:
         write(part)
         part.replace(path)
         _trim(path.parent, limit)
-    # Torch raises errors of its own if there is no room.
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError) as error:  # where the disk is full, torch raises a RuntimeError
         logger.debug("%s could not be written: %s", path, first_line(error))
     finally:
         with suppress(OSError):

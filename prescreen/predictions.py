@@ -139,7 +139,7 @@ class Logits(Predictions):
         return Logits(self.logits[rows], self.link)
 
     def of_classes(self, classes: Tensor) -> Logits:
-        """The predictions of some of the classes, as if there were no others."""
+        """The predictions among some of the classes alone."""
         return Logits(self.logits[:, classes], self.link)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
@@ -13,17 +12,18 @@ from prescreen.captured import Capture, NonFiniteError
 from prescreen.checks import require_one_of
 from prescreen.earlier import Earlier
 from prescreen.extrapolation import Curves
-from prescreen.heads.execute import is_out_of_memory, on_device_of
+from prescreen.heads.execute import on_device_of
 from prescreen.panel import DEFAULT_PANEL, LONE_PANEL
 from prescreen.part import Part, Subjects, with_own
 from prescreen.predictions import Link, Logits, Predictions
 from prescreen.random_state import ONE_AT_A_TIME
 from prescreen.reading import Reading
 from prescreen.readouts import Network, Readouts, require_defined, resolve_readouts
+from prescreen.readouts.naming import naming
 from prescreen.readouts.network import structure
 from prescreen.readouts.others import of_one_model
 from prescreen.readouts.readout import to_floats
-from prescreen.text import named_line, showing
+from prescreen.text import showing
 from prescreen.trees import count_samples
 from prescreen.views import Moved, Noisy, ViewChoice, captures, default_view, view_of
 
@@ -126,7 +126,7 @@ class Probe:
             noted: dict[str, float] | None = {} if len(self._of_network) > 1 else None
             network = Network(model, on_device_of(model, self._inputs["head"]), self._head, noted)
             for name in self._of_network:
-                with _naming(name, of_network=True):
+                with naming(name, of_network=True):
                     self._untrained[name] = self.readouts[name](network)
             self._architecture = structure(model)
 
@@ -215,7 +215,7 @@ class Probe:
                 continue
             own = subjects[readout.part]
             if own.keys() >= set(readout.needs):
-                with _naming(name):
+                with naming(name):
                     values[name] = readout.lazily(*(own[need] for need in readout.needs))
         found = dict(zip(values, to_floats([*values.values()]), strict=True))
         if look is not None:
@@ -261,14 +261,3 @@ def read(
     """
     probe = Probe(inputs, readouts, head=head, link=link, batch_statistics=batch_statistics)
     return dict(probe.read(model, 0).values)
-
-
-@contextmanager
-def _naming(readout: str, *, of_network: bool = False) -> Iterator[None]:
-    """Say which readout an error comes from; one of the head refuses a model with a ValueError."""
-    try:
-        yield
-    except Exception as error:
-        if is_out_of_memory(error) or (isinstance(error, ValueError) and not of_network):
-            raise
-        raise RuntimeError(f"readout {readout!r} failed, {named_line(error)}") from error

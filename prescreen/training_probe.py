@@ -16,6 +16,7 @@ from prescreen.predictions import Link
 from prescreen.random_state import ONE_AT_A_TIME
 from prescreen.reading import Reading
 from prescreen.readouts import Readout, Readouts, require_defined, resolve_readouts
+from prescreen.readouts.naming import naming
 from prescreen.readouts.others import of_one_model
 from prescreen.readouts.readout import to_floats
 from prescreen.text import showing
@@ -112,8 +113,11 @@ class TrainingProbe:
                 head = watch.capture(self._link)
             except NonFiniteError:
                 return dict.fromkeys(self.readouts, math.nan)
-            values = to_floats([one.lazily(head) for one in self.readouts.values()])
-        return dict(zip(self.readouts, values, strict=True))
+            values = {}
+            for name, readout in self.readouts.items():
+                with naming(name):
+                    values[name] = readout.lazily(head)
+        return dict(zip(values, to_floats([*values.values()]), strict=True))
 
 
 def _require_head_alone(name: str, readout: Readout) -> None:

@@ -205,6 +205,13 @@ def test_a_panel_that_needs_more_is_refused(names, needs):
         TrainingProbe(["entropy"], link="identity")
 
 
+def test_a_readout_that_fails_is_named():
+    model, readouts = network(), {"mine": Readout(lambda head: head.nothing)}
+    message = r"^readout 'mine' failed, AttributeError: "
+    with pytest.raises(RuntimeError, match=message), TrainingProbe(readouts).watching(model, 1):
+        model(IMAGES)
+
+
 class Scaled(nn.Sequential):
     def forward(self, x):
         return 3 * super().forward(x)

@@ -16,7 +16,7 @@ import time
 import torch
 
 from benchmarks.common.options import command
-from prescreen import Training, load_task
+from prescreen import Candidate, Training, load_task
 from prescreen.failures import CandidateFailed
 from prescreen.screening import Plan, Screening
 from prescreen.screening.form import Forms
@@ -49,13 +49,13 @@ def main() -> None:
     print(plain_table(["space", "form s", "screening s", "share", "with a form"], rows))
 
 
-def _seconds(forms: Forms, plan: Plan, candidate: object) -> tuple[float, float, bool]:
+def _seconds(forms: Forms, plan: Plan, candidate: Candidate) -> tuple[float, float, bool]:
     """CPU seconds of the form and of the screening, and whether there is a form."""
     begin = time.process_time()
-    form = forms.of(candidate)  # type: ignore[arg-type]
+    form = forms.of(candidate)
     middle = time.process_time()
     try:
-        list(Screening(candidate, plan))  # type: ignore[arg-type]
+        list(Screening(candidate, plan))
     except CandidateFailed:
         pass
     if form.reason:

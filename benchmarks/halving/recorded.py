@@ -61,19 +61,17 @@ def of_space(space: str, args: Namespace, *, seed: int = 0) -> Recorded:
     candidates = [Candidate(one.name, {}, nn.Module) for one in ran]
     parts = [[*_read(one, early / f"{one.number:04d}{RECORDED}")] for one in ran]
     keyed = [*zip(candidates, ran, parts, strict=True)]
+    halves = [
+        {one.key: Record(Trajectory([_half(r, own[-1], n)]), "finished") for one, r, own in keyed}
+        for n in range(2)
+    ]
     return Recorded(
         candidates,
         {one.key: Record(Trajectory(own), "finished") for one, _, own in keyed},
         np.array([one.truth for one in ran]),
         np.array([float(one.array("train_seconds")) for one in ran]),
         np.array([2 * float(np.mean(one.array("read_seconds"))) for one in ran]),  # with the view
-        tuple(
-            {
-                one.key: Record(Trajectory([_half(r, own[-1], n)]), "finished")
-                for one, r, own in keyed
-            }
-            for n in range(2)
-        ),  # type: ignore[arg-type]
+        (halves[0], halves[1]),
         int(ran[0].array("step")[-1]) if ran else 0,
     )
 

@@ -182,15 +182,16 @@ def noise(
 ) -> dict[str, tuple[list[int], list[int]]]:
     """Pairs of orders that would be the same if the full budget told all."""
     full = first(found, members, found.records)
-    pairs = {"halves of the probe": tuple(first(found, members, half) for half in found.halves)}
+    one, other = (first(found, members, half) for half in found.halves)
+    pairs = {"halves of the probe": (one, other)}
     for name, share in (("7/8 of the budget", 7 / 8), ("3/4 of the budget", 3 / 4)):
         cut = {found.candidates[one].key: _until(found, one, share) for one in members}
         if all(one.trajectory.last.step < found.steps for one in cut.values()):
             pairs[name] = first(found, members, cut), full
-    other = _other(space, args)
-    if other is not None and all(found.candidates[one].key in other.records for one in members):
-        pairs["another seed"] = first(found, members, other.records), full
-    return pairs  # type: ignore[return-value]
+    again = _other(space, args)
+    if again is not None and all(found.candidates[one].key in again.records for one in members):
+        pairs["another seed"] = first(found, members, again.records), full
+    return pairs
 
 
 _OTHERS: dict[str, Recorded] = {}

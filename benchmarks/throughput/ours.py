@@ -55,7 +55,10 @@ def _task(family: str) -> ImageTask:
 def _work(pipe: Connection) -> None:
     pipe.send(0.0)
     while True:
-        family, training, number = pipe.recv()
+        try:
+            family, training, number = pipe.recv()
+        except EOFError:  # the benchmark is over
+            return
         task = _task(family)
         start = time.process_time()
         if training is not None:

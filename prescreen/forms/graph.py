@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-# Sums of more than two terms have no order, and neither have these.
+# Operations whose operands may come in any order; a "sum" may have more than two.
 COMMUTATIVE = ("sum", "aten.mul.Tensor", "aten.maximum.default", "aten.minimum.default")
 ZERO = "zero"
 # Give zeros if they are given zeros.

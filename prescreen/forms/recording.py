@@ -7,7 +7,8 @@ where Python asks for the memory of a tensor (`watching`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -94,11 +95,15 @@ class Recorder(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Call an operation, and note what it computes."""
-        try:
+        with self.noting():
             return self._called(func, args, kwargs or {})
-        except (
-            BaseException
-        ) as error:  # the network may catch it, and go another way than in earnest
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Note an error: the network may catch it, and go another way than in earnest."""
+        try:
+            yield
+        except BaseException as error:
             self.errors.append(error)
             raise
 
@@ -121,11 +126,10 @@ class Recorder(TorchDispatchMode):
         given = {key: _mapped(value, self.faked) for key, value in given.items()}
         args = [given[one.name] for one in arguments[: len(args)]]
         written = [
-            (key, given[key])
+            given[one.name]
             for one in arguments
             if one.alias_info is not None and one.alias_info.is_write
-            for key in (one.name,)
-            if given.get(key) is not None
+            if given.get(one.name) is not None
         ]
         result = func(*args, **{key: given[key] for key in kwargs})
         whole = self._computed(func, name, call, result, written)
@@ -137,7 +141,7 @@ class Recorder(TorchDispatchMode):
         return result
 
     def _computed(
-        self, func: Any, name: str, call: Call, result: Any, written: Sequence[tuple[str, Any]]
+        self, func: Any, name: str, call: Call, result: Any, written: Sequence[Any]
     ) -> Node:
         """Note the results of an operation; returns the node of all of them."""
         plain = name[:-1] if name.endswith("_") and not name.endswith("__") else name
@@ -153,32 +157,17 @@ class Recorder(TorchDispatchMode):
             )
         else:
             whole = self._graph.node(full, call.operands, call.attributes, form)
-        for number, output in enumerate(outputs):
-            node = whole
-            if not single:
-                node = self._graph.node(
-                    "output", [Operand(whole, True)], str(number), form_of(output)
-                )
-            if not written:
-                self.put(output, node)
-        targets = {id(tensor): tensor for _, value in written for tensor in _leaves(value)}
-        for number, output in enumerate(outputs):
-            node = whole
-            if not single and whole.form == form:
-                node = self._graph.node(
-                    "output", [Operand(whole, True)], str(number), form_of(output)
-                )
-            if targets:
-                continue
-            self.put(output, node)
+        targets = {id(tensor): tensor for value in written for tensor in _leaves(value)}
         for number, tensor in enumerate(targets.values()):
-            node = whole
-            if len(targets) > 1:
-                node = self._graph.node(
-                    "written", [Operand(whole, True)], str(number), form_of(tensor)
-                )
+            node = whole if len(targets) == 1 else self._part("written", whole, number, tensor)
             self._write(tensor, node, call.learns)
+        for number, output in enumerate(() if targets else outputs):
+            self.put(output, whole if single else self._part("output", whole, number, output))
         return whole
+
+    def _part(self, name: str, whole: Node, number: int, tensor: Tensor) -> Node:
+        """One of several results of an operation."""
+        return self._graph.node(name, [Operand(whole, True)], str(number), form_of(tensor))
 
     def _write(self, tensor: Tensor, node: Node, learns: bool) -> None:
         """Note that a place has another value, and so have all that may overlap with it."""

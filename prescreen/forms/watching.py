@@ -31,13 +31,8 @@ class Watch(TorchFunctionMode):
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         """Call a function."""
-        try:
+        with self._recorder.noting():
             return self._called(func, args, kwargs or {})
-        except (
-            BaseException
-        ) as error:  # the network may catch it, and go another way than in earnest
-            self._recorder.errors.append(error)
-            raise
 
     def _called(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         name = getattr(func, "__name__", "")

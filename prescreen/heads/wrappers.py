@@ -48,9 +48,9 @@ def wrapped(module: Any) -> nn.Module | None:
 
 
 def attribute(module: nn.Module, name: str) -> Any:
-    """An attribute that is no parameter, buffer or child; None if there is none.
+    """An attribute of a module, apart from parameters, buffers and children; None if it has none.
 
-    Where torch looks for it a miss takes microseconds, and models have hundreds of modules.
+    If there is none, torch takes microseconds to find that out, and models have hundreds of modules.
     """
     kind = type(module)
     if kind.__getattr__ is not nn.Module.__getattr__ or hasattr(kind, name):

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from prescreen.failures import UNSURE
+from prescreen.ranking.continued import failure_stands
 from prescreen.ranking.formed import Formed
 from prescreen.ranking.repeats import Repeat
 from prescreen.ranking.replay import Record
@@ -111,9 +111,9 @@ def _together(measured: Row, others: Sequence[Candidate], forms: Forms) -> list[
 
 def _done(one: Candidate, records: Records, seeds: int) -> int:
     own = (records.get(Repeat(one, number).key) for number in range(seeds))
-    return sum(record is not None and record.done and not _tried_again(record) for record in own)
+    return sum(record is not None and record.done and _stands(record) for record in own)
 
 
-def _tried_again(record: Record) -> bool:
-    """Whether a run that is continued measures it again."""
-    return record.status in ("build", *UNSURE)
+def _stands(record: Record) -> bool:
+    """Whether a run that is continued does not measure it again."""
+    return not record.failed or failure_stands(record)

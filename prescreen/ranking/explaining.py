@@ -143,7 +143,7 @@ class _Place:
         return found
 
     def rank_in(self, name: str) -> int | None:
-        """Its rank in one readout; None if it has no value."""
+        """The candidate's rank by one readout alone; None if it has no value there."""
         column = self.mean[:, self.compared.panel.names.index(name)]
         own = column[self.at]
         return None if math.isnan(own) else 1 + int((column > own).sum())

@@ -117,9 +117,8 @@ class Rungs:
     def _readings_at(self, record: Record, number: int) -> int:
         """How many readings a training had at a rung; 0 if it was not there."""
         training, readings = self.plan.training, self.plan.readings
-        if (
-            training.seconds is not None
-        ):  # such runs cannot be repeated, and neither can their rungs
+        # Such runs cannot be repeated, and neither can their rungs.
+        if training.seconds is not None:
             there = len(record.trajectory)
             return min(number, there) if there >= number or record.done else 0
         for count, reading in enumerate(record.trajectory, start=1):

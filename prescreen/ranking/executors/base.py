@@ -65,7 +65,7 @@ class Pickler(pickle.Pickler):
 
     def reducer_override(self, value: Any) -> Any:
         """How a value is pickled, if otherwise than usual."""
-        # A script is imported by its workers; a notebook or an interactive session has no file.
+        # Workers import a script again, but they cannot import a notebook or an interactive session.
         main = sys.modules.get("__main__")
         if (
             isinstance(value, FunctionType | type)
