@@ -24,11 +24,22 @@ _IMPORTED = [
     "torch.utils.flop_counter",
 ]
 
+# Python has no public names for its server's process, and for whether a script has chosen imports.
+_PRIVATE = ("_forkserver_pid", "_preload_modules")
+
 
 def can_fork() -> bool:
     """Whether there can be such a server; elsewhere a copy may not use the system's libraries."""
     has_calls = hasattr(os, "killpg") and hasattr(os, "WNOHANG")  # unlike Windows
-    return has_calls and sys.platform == "linux"
+    if sys.platform != "linux" or not has_calls:
+        return False
+    return all(hasattr(_forkserver(), name) for name in _PRIVATE)  # another Python may lack them
+
+
+def _forkserver() -> Any:
+    from multiprocessing import forkserver
+
+    return getattr(forkserver, "_forkserver", None)
 
 
 def context_of(*, forks: bool) -> Any:
@@ -73,7 +84,7 @@ def blocked(signals: Sequence[int]) -> Iterator[None]:
 def _start() -> None:
     from multiprocessing import forkserver, resource_tracker
 
-    if forkserver._forkserver._preload_modules == ["__main__"]:  # type: ignore[attr-defined]
+    if _forkserver()._preload_modules == ["__main__"]:
         forkserver.set_forkserver_preload(_IMPORTED)
     resource_tracker.ensure_running()  # it lets signals through
     # The server's copies begin with what it blocks, and only workers know what to ignore.
@@ -83,9 +94,7 @@ def _start() -> None:
 
 def server() -> int | None:
     """The process of the server, None if there is none yet."""
-    from multiprocessing import forkserver
-
-    found: int | None = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    found: int | None = getattr(_forkserver(), "_forkserver_pid", None)
     return found
 
 

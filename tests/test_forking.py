@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from functools import partial
+from multiprocessing import forkserver
 
 import pytest
 from patience import PATIENCE, wait_until
@@ -90,6 +91,15 @@ def test_a_server_that_is_killed_fails_no_candidate(tmp_path):
     ranking = rank(candidates, make_task(), training=TRAINING, on=Processes(2))
     assert {row.status for row in ranking} == {"ok"}
     assert len(ranking) == len(candidates)
+
+
+@pytest.mark.parametrize("name", ["_forkserver_pid", "_preload_modules"])
+def test_without_pythons_private_names_workers_are_interpreters_of_their_own(monkeypatch, name):
+    """They may go in a later Python."""
+    monkeypatch.delattr(forkserver._forkserver, name)
+    assert not can_fork()
+    ranking = rank({"tiny": GOOD["tiny"]}, make_task(), training=TRAINING, on=Processes(1))
+    assert ranking.rows[0].status == "ok"
 
 
 def test_without_a_server_workers_are_interpreters_of_their_own(tmp_path):

@@ -85,9 +85,9 @@ def measured(model: nn.Module, images: torch.Tensor, rounds: int) -> dict[str, f
     laid_out = copy.deepcopy(model)
     lay_out(laid_out, channels_last=True)
     steps = {
-        "plain": _step(copy.deepcopy(model), images, labels, fused=False),
-        "layout": _step(laid_out, images, labels, fused=False),
-        "fused": _step(model, images, labels, fused=True),
+        "plain": stepping(copy.deepcopy(model), images, labels),
+        "layout": stepping(laid_out, images, labels),
+        "fused": stepping(model, images, labels, fused=True),
     }
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(rounds + 1):
@@ -99,9 +99,10 @@ def measured(model: nn.Module, images: torch.Tensor, rounds: int) -> dict[str, f
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def _step(
-    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, fused: bool
+def stepping(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, *, fused: bool = False
 ) -> Callable[[], None]:
+    """A step of training on one batch: forward, backward and update."""
     optimizer = torch.optim.SGD(
         model.parameters(), lr=1e-3, momentum=0.9, nesterov=True, fused=fused or None
     )

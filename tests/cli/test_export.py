@@ -82,6 +82,43 @@ def test_weights_that_differ_from_the_run_are_said(capsys):
     assert content["weights"]["as_measured"] is False
 
 
+MERGED = """
+from torch import nn
+
+def network(width, *more):
+    return lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, width), *more, nn.Linear(width, 10))
+
+def make():
+    return {
+        "plain": network(4), "the same": network(4, nn.Identity()), "wide": network(8, nn.ReLU())
+    }
+"""
+
+
+def test_a_candidate_that_another_one_was_measured_for_is_built_as_itself(capsys):
+    Path("models.py").write_text(MERGED)
+    command = ["rank", "models.py:make", "--on", "here", "--steps", "2", "--readouts", "entropy"]
+    assert run([*command, "--merge", "--out", "run"]) == 0
+    capsys.readouterr()
+    folder = exported(["export", "run", "the same", "--weights"], capsys)
+    content = json.loads((folder / "candidate.json").read_text())
+    assert (content["name"], content["measured_as"]) == ("the same", "plain")
+    assert content["weights"]["as_measured"] is True
+    assert [type(layer).__name__ for layer in rebuilt(folder)][1:3] == ["Linear", "Identity"]
+
+
+def test_a_candidate_that_halving_ended_is_exported_with_what_was_measured(capsys):
+    Path("models.py").write_text(MERGED)
+    command = ["rank", "models.py:make", "--on", "here", "--steps", "8", "--readouts", "entropy"]
+    assert run([*command, "--halving", "--json", "--out", "run"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    ended = next(row for row in rows if row["status"] == "halved")
+    folder = exported(["export", "run", ended["name"], "--weights"], capsys)
+    content = json.loads((folder / "candidate.json").read_text())
+    assert (content["step"], content["values"]) == (ended["step"], ended["values"])
+    assert content["weights"]["as_measured"] is True
+
+
 def test_candidates_of_a_function_are_built_again(capsys):
     Path("models.py").write_text(
         "from torch import nn\n"
