@@ -9,12 +9,13 @@ from os import PathLike
 from typing import Any
 
 from prescreen.checks import require_at_least
+from prescreen.equality import NanEqual
 from prescreen.frames import frame, html_table, with_values, write_parquet
 from prescreen.text import plain_table
 
 
-@dataclass(frozen=True)
-class Reading:
+@dataclass(frozen=True, eq=False)
+class Reading(NanEqual):
     """The values read from one candidate at one step.
 
     Args:

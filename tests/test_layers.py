@@ -16,9 +16,9 @@ HEAVY = (
 # A room may import itself and rooms in the rows above it, but not its neighbours. The small modules of
 # the first row may import each other.
 LAYERS = (
-    "caching captured checks comparison deprecation documents earlier extrapolation files forking "
-    "frames importing inert interrupts lines loggers panel part predictions processes random_state "
-    "ranks reading tables text trees",
+    "caching captured checks comparison deprecation documents earlier equality extrapolation files "
+    "forking frames importing inert interrupts lines loggers panel part predictions processes "
+    "random_state ranks reading tables text trees",
     "forms heads pruning spaces tasks",
     "readouts training views",
     "failures probe training_probe",

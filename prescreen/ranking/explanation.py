@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
+from prescreen.equality import NanEqual
 from prescreen.ranking.replay import HALVED
 from prescreen.text import finite, ordinal, plain_table, printable
 
@@ -30,8 +31,8 @@ class Neighbour:
     swapped: float
 
 
-@dataclass(frozen=True)
-class Explanation:
+@dataclass(frozen=True, eq=False)
+class Explanation(NanEqual):
     """A candidate's place in a ranking; as a text for people, and in parts.
 
     Args:

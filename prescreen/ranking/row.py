@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from prescreen.equality import NanEqual
 from prescreen.ranking.replay import Record
 from prescreen.reading import Reading, Trajectory
 from prescreen.spaces.candidate import Candidate
 
 
-@dataclass(frozen=True)
-class Row:
+@dataclass(frozen=True, eq=False)
+class Row(NanEqual):
     """One candidate of a ranking.
 
     Args:

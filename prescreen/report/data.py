@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from prescreen.equality import NanEqual
 from prescreen.reading import Trajectory
 from prescreen.readouts import Readout, get_readout
 
@@ -18,8 +19,8 @@ PARAMETERS, FLOPS, LATENCY = "parameters", "flops", "latency"
 UNITS = {PARAMETERS: "", FLOPS: "FLOPs per sample", LATENCY: "ms"}
 
 
-@dataclass(frozen=True)
-class Entry:
+@dataclass(frozen=True, eq=False)
+class Entry(NanEqual):
     """One candidate.
 
     Args:

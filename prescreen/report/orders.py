@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prescreen.comparison import Comparison, compare
+from prescreen.equality import NanEqual
 from prescreen.pruning.agreement import correlation
 from prescreen.pruning.hindsight import among_best
 from prescreen.ranks import Floats, ranks
@@ -19,8 +20,8 @@ _Z = 1.959963984540054
 FEWEST = 4
 
 
-@dataclass(frozen=True)
-class Agreement:
+@dataclass(frozen=True, eq=False)
+class Agreement(NanEqual):
     """Spearman's ρ of two orders.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from prescreen.checks import require
@@ -34,18 +35,21 @@ def of_stored_study(storage: str, name: str | None) -> Findings:
     file = storage.removeprefix(_SQLITE) if storage.startswith(_SQLITE) else storage
     if "://" not in storage or storage.startswith(_SQLITE):  # Optuna would make a new one
         require("storage", "a file that is there, or a URL", storage, Path(file).is_file())
-    try:
-        opened = (
-            storage
-            if "://" in storage
-            else optuna.storages.JournalStorage(JournalFileBackend(file))
-        )
-        names = optuna.get_all_study_names(opened)
-    except Exception as error:  # storages raise many kinds
-        raise ValueError(
-            f"`storage` must be one that Optuna can open, got {storage!r} ({first_line(error)})"
-        ) from None
-    chosen = names[0] if name is None and len(names) == 1 else name
-    require("study", f"one of {', '.join(names) or 'none that are there'}", name, chosen in names)
-    study = optuna.load_study(study_name=chosen, storage=opened)
-    return of_study(study, stored=True)
+    with ExitStack() as at_end:
+        try:
+            if "://" in storage:
+                database = optuna.storages.RDBStorage(storage)
+                at_end.callback(database.engine.dispose)
+                at_end.callback(database.remove_session)
+                opened: optuna.storages.BaseStorage = database
+            else:
+                opened = optuna.storages.JournalStorage(JournalFileBackend(file))
+            names = optuna.get_all_study_names(opened)
+        except Exception as error:  # storages raise many kinds
+            raise ValueError(
+                f"`storage` must be one that Optuna can open, got {storage!r} ({first_line(error)})"
+            ) from None
+        chosen = names[0] if name is None and len(names) == 1 else name
+        listed = ", ".join(names) or "none that are there"
+        require("study", f"one of {listed}", name, chosen in names)
+        return of_study(optuna.load_study(study_name=chosen, storage=opened), stored=True)

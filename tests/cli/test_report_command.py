@@ -2,7 +2,7 @@
 
 import optuna
 import pytest
-from optuna_studies import close_storages, open_storage
+from optuna_studies import open_storage
 from toy import GOOD, TRAINING, make_task
 
 from prescreen.cli.app import run
@@ -35,7 +35,6 @@ def test_a_study_has_its_report_here(tmp_path, capsys, monkeypatch):
     study.tell(study.ask(), 0.5)
     assert run(["report", f"sqlite:///{tmp_path}/study.db", "--study", "../a b"]) == 0
     assert capsys.readouterr().err.strip() == "Report: Optuna-study-..-a-b.html"
-    close_storages()
 
 
 @pytest.mark.parametrize("given", [["no-such-run"], ["sqlite:///no.db"], [".", "--study", "x"]])

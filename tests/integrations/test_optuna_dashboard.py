@@ -6,7 +6,7 @@ import math
 
 import optuna
 import pytest
-from optuna_studies import INPUTS, make_model, panel
+from optuna_studies import INPUTS, make_model, open_storage, panel
 
 from prescreen.integrations.optuna import Reader, ReadoutPruner, Recorder, trajectory
 
@@ -35,7 +35,7 @@ def answer(storage, path):
 @pytest.mark.parametrize("directions", [["maximize"], ["maximize", "minimize"]])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_readouts_and_scores_are_numbers_that_it_sorts_and_plots_by(directions, tmp_path):
-    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/study.db")
+    storage = open_storage("sqlite", tmp_path)
     study = optuna.create_study(storage=storage, directions=directions, pruner=ReadoutPruner())
     for _ in range(3):
         trial = study.ask()

@@ -22,6 +22,7 @@ from optuna_studies import (
     judged,
     make_model,
     needs_constraints,
+    open_storage,
     panel,
     patient,
 )
@@ -295,7 +296,7 @@ def test_one_nan_counts_for_no_one_and_can_be_an_error():
 
 
 def test_a_new_study_with_reused_ids_is_not_confused_with_the_old_one(tmp_path):
-    storage = optuna.storages.get_storage(f"sqlite:///{tmp_path}/study.db")
+    storage = optuna.storages.get_storage(open_storage("sqlite", tmp_path))
     for values in ([0.2, 0.4, 0.6, 0.8, 0.9, 1.0], [1.2, 1.4, 1.6, 1.8, 1.9, 2.0]):
         study = optuna.create_study(storage=storage, study_name="s", pruner=ReadoutPruner(Median()))
         filled(study, values)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import optuna
 import pytest
-from optuna_studies import close_storages, filled, judged, open_storage
+from optuna_studies import filled, judged, open_storage
 from toy import BAD, GOOD, TRAINING, make_task
 from toy_rankings import PANEL, make_ranking, make_study
 
@@ -125,7 +125,6 @@ def test_a_study_is_found_in_its_storage(kind, tmp_path):
     optuna.create_study(study_name="three", storage=storage)
     with pytest.raises(ValueError, match=r"^`study` must be one of one, three, got None$"):
         of_stored_study(url, None)
-    close_storages()
 
 
 def test_a_storage_that_is_not_there_is_not_made(tmp_path):
