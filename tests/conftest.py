@@ -12,6 +12,11 @@ from toy import PYTHONPATH
 
 from prescreen.captured import Capture
 
+# Several tests run at once, a worker of pytest on each core: threads of one operation would wait for one
+# another. The same for processes that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+
 # Nothing of one test is found by another, or left in the home of who runs them.
 os.environ["PRESCREEN_CACHE"] = "off"
 
