@@ -93,10 +93,13 @@ def test_a_server_that_is_killed_fails_no_candidate(tmp_path):
     assert len(ranking) == len(candidates)
 
 
-@pytest.mark.parametrize("name", ["_forkserver_pid", "_preload_modules"])
-def test_without_pythons_private_names_workers_are_interpreters_of_their_own(monkeypatch, name):
+def test_without_pythons_private_names_workers_are_interpreters_of_their_own(monkeypatch):
     """They may go in a later Python."""
-    monkeypatch.delattr(forkserver._forkserver, name)
+    for name in ("_forkserver_pid", "_preload_modules"):
+        with monkeypatch.context() as patch:
+            patch.delattr(forkserver._forkserver, name)
+            assert not can_fork()
+    monkeypatch.delattr(forkserver, "_forkserver")
     assert not can_fork()
     ranking = rank({"tiny": GOOD["tiny"]}, make_task(), training=TRAINING, on=Processes(1))
     assert ranking.rows[0].status == "ok"

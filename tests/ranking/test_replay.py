@@ -284,7 +284,9 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("on", ["here", "processes,workers=1"])
+@pytest.mark.parametrize(
+    "on", ["here", pytest.param("processes,workers=1", marks=pytest.mark.slow)]
+)
 def test_candidates_that_fork_are_measured_once(tmp_path, on):
     script, out = tmp_path / "script.py", tmp_path / "run"
     tests = str(Path(toy.__file__).parent)
