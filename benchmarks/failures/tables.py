@@ -46,9 +46,10 @@ def recipe_table(rows: list[Row]) -> str:
         fooled = [
             factor
             for factor, rho in of.items()
-            if ranges.get(factor, 0) > SEEDS_RANGES * noise and not rho >= FOOLED_BELOW
+            if ranges.get(factor, 0) > SEEDS_RANGES * noise and rho < FOOLED_BELOW
         ]
-        marks = [f"{rho:.2f}" for rho in of.values()]
+        # What is the same for all, as a measure of the untrained network, is silent and not fooled.
+        marks = ["-" if math.isnan(rho) else f"{rho:.2f}" for rho in of.values()]
         lines.append([name, *marks, with_interval(spearman, values, truth), ", ".join(fooled)])
     head = [f"recipe: {len(rows)} candidates; the truth's range:"]
     head += [f"{factor} {value:.3f}," for factor, value in ranges.items()]

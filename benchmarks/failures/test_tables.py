@@ -13,11 +13,12 @@ from prescreen.ranking.journal import Record
 from prescreen.reading import Trajectory
 
 
-# Every readout is the truth itself, except that confidence is fooled by temperature.
+# Every readout is the truth itself, except that confidence is fooled by temperature, and that all have
+# the same size.
 def made_up(plan, i):
     truth = 0.5 + (0.02 * i if plan.factor != "seed" else 0.001 * plan.level)
     values = {name: readout.score(truth) for name, readout in corrections.READ.items()}
-    values |= dict.fromkeys(runs.TRUTHS, truth)
+    values |= {"flops": 1.0, **dict.fromkeys(runs.TRUTHS, truth)}
     if plan.factor == "temperature":
         values["confidence"] = -truth
     if plan.experiment == "overfit":
@@ -72,6 +73,8 @@ def test_tables_of_made_up_results(tmp_path, capsys, monkeypatch):
     assert confidence_shifted[-1] == "-1.00-"
     margin = next(line for line in lines if line[:1] == ["margin"])
     assert margin[1:7] == ["1.00"] * 6
+    size = next(line for line in lines if line[:1] == ["flops"])
+    assert size[1:] == ["-"] * 7
     noticed = next(line for line in lines if line[:1] == ["shift.input"])
     assert noticed[1:] == ["0", "0.00", "0.00", "0.00", "1.00"]
     warned = next(line for line in lines if line[:2] == ["the", "package's"])
