@@ -11,7 +11,7 @@ from benchmarks.checkpoints import run, stopping, tables
 from benchmarks.checkpoints.scores import STABLE
 from benchmarks.common.metrics import METRICS, bootstrap, spearman, with_interval
 from benchmarks.common.readouts import PANEL
-from benchmarks.common.results import column, read
+from benchmarks.common.results import column, read, without_failures
 from benchmarks.failures import run as failures
 from benchmarks.failures import tables as failing
 from benchmarks.failures.tables import TRUTH as TRUTH_OF_RUNS
@@ -80,6 +80,27 @@ def test_the_table_of_overfitting_is_what_was_measured():
     for name, *figures in quoted:
         found = [with_interval(spearman, failing.scores(at, name), truth) for at in (half, end)]
         assert figures == found, name
+
+
+FAILURES = {
+    "recipe": "| read | temperature | smoothing | dropout | weight decay | rate | wrong labels | all |",
+    "imbalance": "| read | own accuracy | published |",
+    "shifted": "| read | clean | noise | grey | three classes | other images | random pixels",
+}
+
+
+@pytest.mark.parametrize("experiment", FAILURES)
+def test_the_tables_of_failures_are_what_was_measured(experiment):
+    rows = without_failures(read(failures.RESULTS / f"{experiment}.csv"), "")
+    printed = failing.TABLES[experiment](rows).splitlines()
+    lines = {name: line for name, *line in (re.split(" {2,}", one.strip()) for one in printed)}
+    columns = range(len(cells(EVIDENCE, FAILURES[experiment])[0]) - 1)
+    if experiment == "shifted":
+        columns = [lines["readout"].index(name) for name in FAILURES["shifted"].split(" | ")[1:]]
+    quoted = cells(EVIDENCE, FAILURES[experiment])
+    assert len(quoted) >= 6
+    for name, *figures in quoted:
+        assert figures == [lines[name][column] for column in columns], name
 
 
 RECORDED = {
