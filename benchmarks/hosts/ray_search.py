@@ -58,6 +58,8 @@ def main() -> None:
     unchecked = ReadoutScheduler(Halving(rung, 2), n_startup_trials=0, min_agreement=None)
     schedulers = {
         "none": (FIFOScheduler(), SCORE),
+        "readouts": (ReadoutScheduler(), SCORE),
+        "readouts, told validation accuracy": (ReadoutScheduler(), ACCURACY),
         "readouts, median": (ReadoutScheduler(Median()), SCORE),
         "readouts, halving": (ReadoutScheduler(Halving(rung, 2)), SCORE),
         "readouts, halving, unchecked": (unchecked, SCORE),
@@ -66,7 +68,8 @@ def main() -> None:
     }
     rows = []
     for name, (scheduler, metric) in schedulers.items():
-        results, *_ = search(what, list(published), scheduler, workers=2)
+        told = metric if isinstance(scheduler, ReadoutScheduler) and metric != SCORE else None
+        results, *_ = search(what, list(published), scheduler, workers=2, metric=told)
         rows.append([name, *row(results, metric, published, args.steps)])
         print(name, "done", flush=True)
     header = ["stopped by", "steps %", "seconds", "finished", "regret", "pick regret"]
@@ -110,16 +113,32 @@ class Clock(tune.Callback):
 
 
 def search(
-    what: type[tune.Trainable], cells: list[str], scheduler: TrialScheduler, workers: int
+    what: type[tune.Trainable],
+    cells: list[str],
+    scheduler: TrialScheduler,
+    workers: int,
+    metric: str | None = None,
 ) -> tuple[tune.ResultGrid, float, float]:
-    """One experiment: its results, seconds of start-up, and seconds from then on."""
+    """One experiment: its results, seconds of start-up, and seconds from then on.
+
+    Args:
+        what: trains a cell.
+        cells: to train, in order.
+        scheduler: stops them.
+        workers: how many cells are trained at once.
+        metric: the objective, where the scheduler is not told one itself.
+    """
     clock = Clock()
     callbacks = [ReadoutCallback(scheduler)] if isinstance(scheduler, ReadoutScheduler) else []
     tuner = tune.Tuner(
         what,
         param_space={"arch": tune.grid_search(cells)},
         tune_config=tune.TuneConfig(
-            scheduler=scheduler, max_concurrent_trials=workers, reuse_actors=True
+            metric=metric,
+            mode=None if metric is None else "max",
+            scheduler=scheduler,
+            max_concurrent_trials=workers,
+            reuse_actors=True,
         ),
         run_config=tune.RunConfig(
             storage_path=tempfile.mkdtemp(), verbose=0, callbacks=[clock, *callbacks]
