@@ -84,6 +84,14 @@ def _device() -> torch.device | None:
     return None if device.type == "cpu" else device  # without a default it is the CPU
 
 
+def _set_device(device: torch.device | None) -> None:
+    torch.set_default_device(device)
+    try:
+        torch.get_default_device()
+    except AttributeError:  # likewise; whoever asks next, such as Lightning, would fail
+        del torch._GLOBAL_DEVICE_CONTEXT.device_context
+
+
 def _autocast(device: str) -> dict[str, tuple[Getter, Setter]]:
     return {
         f"autocast on {device}": (
@@ -183,7 +191,7 @@ _BACKENDS = (
 # What a candidate may change: how it is read, and how it is set. Values are compared with ==.
 TABLE: dict[str, tuple[Getter, Setter]] = {
     "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
-    "default device": (_device, torch.set_default_device),
+    "default device": (_device, _set_device),
     "threads": (torch.get_num_threads, torch.set_num_threads),
     "gradients": (torch.is_grad_enabled, torch.set_grad_enabled),
     "anomaly detection": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
