@@ -54,6 +54,7 @@ UNTRAINED = "untrained."
 DRAWN = 12
 METRICS: dict[str, Metric] = {
     "ρ top half": partial(spearman_top, share=0.5),
+    "ρ top fifth": partial(spearman_top, share=0.2),
     f"first 2 of {DRAWN}": partial(best_among_first, count=2, drawn=DRAWN),
     f"first 3 of {DRAWN}": partial(best_among_first, count=3, drawn=DRAWN),
 }

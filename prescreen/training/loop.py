@@ -104,8 +104,8 @@ class BriefTraining:
         """Continue after the step at which the state was saved; call it before the first step."""
         self._last = TrainingStep(*state["last"])
         self.execution = Execution.named(state.get("execution", "plain"))
-        if self._last.number:
-            lay_out(self._model, self.execution.channels_last)
+        if self._last.number and self.execution.channels_last:  # else as it was built
+            lay_out(self._model, channels_last=True)
         self._model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])

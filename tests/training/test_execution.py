@@ -147,22 +147,41 @@ def test_a_capture_is_the_same_in_both_layouts():
     assert torch.equal(one.weight, other.weight)
 
 
+def built_in(layout, **changes):
+    return convolutional(**changes).to(memory_format=layout)
+
+
+LAYOUTS = {
+    "chosen": (convolutional, {}, "channels_last"),
+    "built": (partial(built_in, torch.channels_last), {}, "plain"),
+    "built, and not taken": (partial(built_in, torch.channels_last, dropout=0.3), {}, "plain"),
+    "built, and not wanted": (
+        partial(built_in, torch.channels_last),
+        {"execution": "plain"},
+        "plain",
+    ),
+    "plain": (convolutional, {"execution": "plain"}, "plain"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("stop", [0, 1, 4])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_training_in_another_layout_resumes_bit_for_bit(stop, optimizer):
-    training = replace(TRAINING, optimizer=optimizer)
-    whole = convolutional()
+def test_training_in_any_layout_resumes_bit_for_bit(stop, optimizer, layout):
+    build, changes, expected = LAYOUTS[layout]
+    training = replace(TRAINING, optimizer=optimizer, **changes)
+    whole = build()
     steps = list(brief_training(whole, make_task(), training))
-    first = BriefTraining(convolutional(), make_task(), training)
+    first = BriefTraining(build(), make_task(), training)
     begun = [next(first) for _ in range(stop)]
     file = io.BytesIO()
     torch.save(first.state_dict(), file)
     file.seek(0)
-    model = convolutional()
+    model = build()
     resumed = BriefTraining(model, make_task(), training)
     resumed.load_state_dict(torch.load(file, weights_only=True))
     assert [*begun, *resumed] == steps
-    assert str(resumed.execution) == "channels_last"
+    assert str(resumed.execution) == expected
     for name, value in whole.state_dict().items():
         assert torch.equal(value, model.state_dict()[name]), name
 
