@@ -5,13 +5,13 @@ from importlib.metadata import PackageNotFoundError, version
 import pytest
 
 
-def since(package, wanted, reason):
-    """Skips a test, or a case of one, before a version such as "2.7"."""
+def later_than(package, known, reason):
+    """Skips a test, or a case of one, with versions up to one such as "2.6" that is known."""
     try:
         found = version(package)
     except PackageNotFoundError:
         return pytest.mark.skip(reason=f"needs {package}")
-    return pytest.mark.skipif(parts(found) < parts(wanted), reason=f"{package} {found} {reason}")
+    return pytest.mark.skipif(parts(found) <= parts(known), reason=f"{package} {found} {reason}")
 
 
 def parts(text):

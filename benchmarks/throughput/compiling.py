@@ -49,11 +49,8 @@ def measured(family: str, batch: int, rounds: int) -> list[str]:
     """The cells of a family's first candidate."""
     size = FAMILIES[family].image_size
     torch.manual_seed(0)
-    model = (
-        FAMILIES[family]
-        .candidates()[0]
-        .model(num_classes=10, in_channels=3, image_size=(size, size))
-    )
+    first, *_ = FAMILIES[family].candidates()
+    model = first.model(num_classes=10, in_channels=3, image_size=(size, size))
     lay_out(model, channels_last=execution_of(model, torch.device("cpu")).channels_last)
     images = torch.randn(batch, 3, size, size)
     labels = torch.randint(10, (batch,))
@@ -61,10 +58,10 @@ def measured(family: str, batch: int, rounds: int) -> list[str]:
         "plain": stepping(copy.deepcopy(model.train()), images, labels),
         "compiled": stepping(_compiled(model), images, labels),
     }
-    first = {name: _timed(step, _of_all) for name, step in steps.items()}
+    begun = {name: _timed(step, _of_all) for name, step in steps.items()}
     seconds = {name: statistics.median(values) for name, values in _in_turn(steps, rounds).items()}
     saved = seconds["plain"] - seconds["compiled"]
-    lost = first["compiled"] - seconds["compiled"]
+    lost = begun["compiled"] - seconds["compiled"]
     after = f"{lost / saved:,.0f} steps" if saved > 0 else "never"
     gain = seconds["plain"] / seconds["compiled"]
     return [f"{1000 * seconds['plain']:.1f}", f"{gain:.2f}", f"{lost:.1f}", after]

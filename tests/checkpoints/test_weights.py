@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 import pytest
 import torch
-from lowest import since
+from lowest import later_than
 from safetensors.torch import save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
@@ -299,7 +299,7 @@ FOREIGN = {
     "kind",
     [
         pytest.param(
-            kind, marks=[since("torch", "2.7", "builds no lists")] if kind == "list" else []
+            kind, marks=[later_than("torch", "2.6", "builds no lists")] if kind == "list" else []
         )
         for kind in FOREIGN
     ],

@@ -9,7 +9,7 @@ import optuna
 import pytest
 import ray_space
 import torch
-from lowest import since
+from lowest import later_than
 from optuna_studies import INPUTS
 from optuna_studies import make_model as small_model
 from ray import tune
@@ -174,7 +174,7 @@ def test_a_custom_trainable_reports_readings(ray_session, tmp_path):
     assert len(state["runner_data"]["_stopper"]._rules) == 4  # Tune saves stoppers itself
 
 
-@since("ray", "2.45", "closes the log of a trainable that is reset")
+@later_than("ray", "2.41", "closes the log of a trainable that is reset")
 @pytest.mark.parametrize("stop", [1, 3, 4])
 def test_a_trial_continues_from_its_checkpoint_bit_for_bit(ray_session, tmp_path, stop):
     make = trainable(SPACE, make_task(), BRIEF)

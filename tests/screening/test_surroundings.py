@@ -108,6 +108,7 @@ def test_what_a_candidate_changes_does_not_reach_the_next(change, alone):
     ranking = rank(candidates, make_task(), training=BRIEF, head="3")  # builds them once more
     after = global_state()
     assert [name for name in before if before[name] != after[name]] == []
+    assert torch.get_default_device().type == "cpu"  # torch 2.6 may no longer know it
     assert ranking.rows[-1].status in ("build", "run", "memory")
     assert repr(seen(fickle)) == repr(alone)
 

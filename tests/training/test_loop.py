@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from lowest import since
+from lowest import later_than
 from torch import nn
 
 from prescreen.tasks import ImageTask
@@ -78,7 +78,7 @@ def test_the_callers_random_state_is_left_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@since("torch", "2.7", "draws other weights")
+@later_than("torch", "2.6", "draws other weights")
 @pytest.mark.parametrize(
     ("changes", "recorded"),
     [
