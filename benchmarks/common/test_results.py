@@ -9,7 +9,7 @@ import pytest
 from benchmarks.common import results
 
 ROOT = Path(__file__).parent.parent
-COMMITTED = sorted(ROOT.glob("*/results/**/*.csv"))
+COMMITTED = sorted(ROOT.glob("**/results/**/*.csv"))
 
 
 @pytest.mark.parametrize(
