@@ -17,7 +17,7 @@ class NanEqual:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        compared = [field.name for field in fields(self) if field.compare]  # type: ignore[arg-type]
+        compared = [field.name for field in fields(self) if field.compare]  # type: ignore[arg-type]  # its heirs are dataclasses
         return all(_equal(getattr(self, name), getattr(other, name)) for name in compared)
 
 

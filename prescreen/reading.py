@@ -53,7 +53,8 @@ class Reading(NanEqual):
         known = {
             name: value
             for name, value in parts.items()
-            if name in ("step", "values") or (value and value == value)  # NaN is no equal of itself
+            if name in ("step", "values")
+            or (value and value == value)  # NaN is not equal to itself
         }
         return f"Reading({', '.join(f'{name}={value!r}' for name, value in known.items())})"
 
@@ -135,7 +136,7 @@ class Trajectory:
         """A pandas table: a row for each reading, a column for each readout and for what else is known.
 
         Columns are ``step``, ``seconds``, ``training_loss``, ``parameters``, ``overhead`` and
-        ``architecture``, then the readouts. NaN where there is no value.
+        ``architecture``, then the readouts. A cell without a value is NaN.
 
         Raises:
             ImportError: pandas is missing.

@@ -1,4 +1,4 @@
-"""What tests need a later version for than the lowest one that is supported."""
+"""Tests that need a later version of a package than the lowest one that is supported."""
 
 from importlib.metadata import PackageNotFoundError, version
 
@@ -6,7 +6,7 @@ import pytest
 
 
 def later_than(package, known, reason):
-    """Skips a test, or a case of one, with versions up to one such as "2.6" that is known."""
+    """Skips a test, or a case of one, up to the version, such as "2.6", that is known to fail it."""
     try:
         found = version(package)
     except PackageNotFoundError:

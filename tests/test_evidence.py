@@ -15,6 +15,7 @@ from benchmarks.common.results import column, read, without_failures
 from benchmarks.failures import run as failures
 from benchmarks.failures import tables as failing
 from benchmarks.failures.tables import TRUTH as TRUTH_OF_RUNS
+from benchmarks.hosts.live import run as live
 from benchmarks.hosts.scripts import __main__ as scripts
 from benchmarks.pruning import replay
 from benchmarks.tasks.across import lines_of
@@ -82,25 +83,50 @@ def test_the_table_of_overfitting_is_what_was_measured():
         assert figures == found, name
 
 
+# Experiment -> the heading of its table in the evidence, and the columns that are quoted.
 FAILURES = {
-    "recipe": "| read | temperature | smoothing | dropout | weight decay | rate | wrong labels | all |",
-    "imbalance": "| read | own accuracy | published |",
-    "shifted": "| read | clean | noise | grey | three classes | other images | random pixels",
+    "recipe": (
+        "| read | temperature | smoothing | dropout | weight decay | rate | wrong labels | all |",
+        ["temperature", "smoothing", "dropout", "weight_decay", "lr", "wrong", "all"],
+    ),
+    "imbalance": (
+        "| read | own accuracy | published |",
+        ["test accuracy", "published, of equal classes"],
+    ),
+    "shifted": (
+        "| read | clean | noise | grey | three classes | other images | random pixels |",
+        ["clean", "noise", "grey", "three classes", "other images", "random pixels"],
+    ),
 }
 
 
 @pytest.mark.parametrize("experiment", FAILURES)
 def test_the_tables_of_failures_are_what_was_measured(experiment):
+    heading, names = FAILURES[experiment]
     rows = without_failures(read(failures.RESULTS / f"{experiment}.csv"), "")
     printed = failing.TABLES[experiment](rows).splitlines()
     lines = {name: line for name, *line in (re.split(" {2,}", one.strip()) for one in printed)}
-    columns = range(len(cells(EVIDENCE, FAILURES[experiment])[0]) - 1)
-    if experiment == "shifted":
-        columns = [lines["readout"].index(name) for name in FAILURES["shifted"].split(" | ")[1:]]
-    quoted = cells(EVIDENCE, FAILURES[experiment])
+    columns = [lines["readout"].index(name) for name in names]
+    quoted = cells(EVIDENCE, heading)
     assert len(quoted) >= 6
     for name, *figures in quoted:
         assert figures == [lines[name][column] for column in columns], name
+
+
+def test_the_table_of_live_studies_is_what_was_measured():
+    rows = read(live.RESULTS / "live_25.csv")
+    ways = {"nothing": "unpruned", "validation accuracy": "validation", "readings": "readouts"}
+    quoted = cells(EVIDENCE, "| script | pruned by | CPU seconds | of unpruned |")
+    found = {tuple(line[:2]): line[2:] for line in live.table(rows)}
+    for script, way, *figures in quoted:
+        studies, *measured = found[script, ways[way]]
+        assert studies == "3"
+        plain = [figure.removesuffix(" %").replace("–", "0.0") for figure in figures]
+        assert plain == measured, (script, way)
+    assert len(quoted) == len(found) - len(live.WAYS)  # but for all scripts together
+    cpu = {tuple(row["run"].split()): row["cpu"] for row in rows}
+    for script, way, seed in cpu:
+        assert cpu[script, way, seed] <= cpu[script, "unpruned", seed]
 
 
 RECORDED = {

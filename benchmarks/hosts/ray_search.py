@@ -7,6 +7,7 @@ DATA is a folder of CIFAR-10 in parquet files, TRUTH a CSV with columns arch and
 cells of NAS-Bench-201 are trained briefly (reduced networks, 16×16 pixels), in one order for all
 schedulers, and are read and validated (1,000 labelled images, eval mode) at even distances.
 
+"told": with the validation accuracy as the experiment's metric; ReadoutScheduler has none otherwise.
 steps: training steps as a share of the search in which no trial is stopped. seconds: of all trials,
 including readings and validation passes. finished: trials that were not stopped and would continue to
 full training. regret: published accuracy of the best cell of all less that of the best finished one,

@@ -95,7 +95,7 @@ class Explanation(NanEqual):
             why = "was not trained" if self.status == "limit" else "failed"
             reason = f"{self.status}: {printable(self.reason)}"
             return "\n".join(
-                [f"{printable(self.name)} has no rank, as it {why}: {reason}", *changes]
+                [f"{printable(self.name)} has no rank because it {why}: {reason}", *changes]
             )
         lines = [_head(self, self.rank), _table(self), *_sides(self)]
         return "\n".join([*lines, *(["What would change its place:"] if changes else []), *changes])

@@ -25,7 +25,7 @@ class Entry(NanEqual):
 
     Args:
         name: its name.
-        rank: 1 is best; None if it has no place.
+        rank: 1 is best; None if it is not ranked.
         score: from 0 to 1; NaN if it has none.
         low, high: ends of its 95 % interval; NaN if they are not known.
         tied: whether it cannot be told from the first.

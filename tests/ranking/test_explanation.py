@@ -164,7 +164,7 @@ def test_failures_are_explained_by_their_reason(tmp_path):
         text = str(ranking.explain(row.name))
         if row.rank is None:
             assert text.startswith(
-                f"{row.name} has no rank, as it failed: {row.status}: {row.reason}"
+                f"{row.name} has no rank because it failed: {row.status}: {row.reason}"
             )
             assert ("tries it again" in text) == (row.status == "build")
         else:
@@ -175,7 +175,7 @@ def test_failures_are_explained_by_their_reason(tmp_path):
 def test_what_is_over_a_limit_has_not_failed():
     ranking = rank(GOOD, make_task(), training=TRAINING, max_params=200)
     text = str(ranking.explain("large"))
-    assert text.startswith("large has no rank, as it was not trained: limit: ")
+    assert text.startswith("large has no rank because it was not trained: limit: ")
     assert text.endswith("\n- a run with a limit above that measures it")
 
 

@@ -2,11 +2,13 @@
 
 import json
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 
 import optuna
 import pytest
-from optuna_studies import filled, judged, open_storage
+from optuna_studies import close_storages, filled, judged, open_storage
+from sqlalchemy import Engine
 from toy import BAD, GOOD, TRAINING, make_task
 from toy_rankings import PANEL, make_ranking, make_study
 
@@ -125,6 +127,21 @@ def test_a_study_is_found_in_its_storage(kind, tmp_path):
     optuna.create_study(study_name="three", storage=storage)
     with pytest.raises(ValueError, match=r"^`study` must be one of one, three, got None$"):
         of_stored_study(url, None)
+
+
+@pytest.mark.parametrize("name", [None, "two"])
+def test_no_connection_stays_open(name, tmp_path, monkeypatch):
+    closed = []
+    dispose = Engine.dispose
+    monkeypatch.setattr(Engine, "dispose", lambda self: closed.append(self) or dispose(self))
+    optuna.create_study(study_name="one", storage=open_storage("sqlite", tmp_path))
+    close_storages()
+    closed.clear()
+    refused = pytest.raises(ValueError, match=r"^`study` must be one of one, got 'two'$")
+    with nullcontext() if name is None else refused:
+        of_stored_study(f"sqlite:///{tmp_path}/study.db", name)
+    (engine,) = closed
+    assert engine.pool.checkedout() == engine.pool.checkedin() == 0
 
 
 def test_a_storage_that_is_not_there_is_not_made(tmp_path):

@@ -2,7 +2,7 @@
 
     nice python -m benchmarks.hosts.live.run --data DATA                      # hours; it resumes
     nice python -m benchmarks.hosts.live.run --data DATA --scripts mlp --seeds 2 --trials 10
-    python -m benchmarks.hosts.live.run table
+    python -m benchmarks.hosts.live.run table                                 # of --out, or as committed
 
 mlp: an Optuna objective with a training loop of its own, on handwritten digits. lightning: a Lightning
 module in Optuna. momentum: learning rate and momentum of one network in Ray Tune. The last two train on
@@ -33,6 +33,7 @@ from benchmarks.common.results import Row, read, write
 from benchmarks.hosts.live.data import cifar10, digits
 from prescreen.text import plain_table
 
+RESULTS = Path(__file__).parent / "results"
 WAYS = ("unpruned", "validation", "readouts")
 # Script -> its module, its function, its epochs.
 SCRIPTS = {
@@ -44,10 +45,11 @@ SCRIPTS = {
 
 def main() -> None:
     """Run what is missing, and print the table."""
-    parser = command(__doc__, data=Path, out=Path("runs/live"), seeds=5, trials=25)
+    parser = command(__doc__, data=Path, out=Path, seeds=5, trials=25)
     parser.add_argument("do", nargs="?", choices=("run", "table"), default="run")
     parser.add_argument("--scripts", nargs="+", choices=SCRIPTS, default=list(SCRIPTS))
     args = parser.parse_args()
+    args.out = args.out or (RESULTS if args.do == "table" else Path("runs/live"))
     file = args.out / f"live_{args.trials}.csv"
     rows = read(file) if file.exists() else []
     done = {row["run"] for row in rows}
